@@ -1,0 +1,58 @@
+//! What every codec here shares.
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+
+use crate::{Id, IdKind};
+
+/// Why a record could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It is no protobuf of the expected kind.
+    #[error("the record is not a {what}: {why}")]
+    NotProtobuf {
+        /// The kind that was expected.
+        what: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+    /// A field or header is not there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A field or header has a value that it cannot have.
+    #[error("{field}: {why}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+}
+
+impl Malformed {
+    /// That `field` has a value that it cannot have.
+    pub(crate) fn field(field: &'static str, why: impl Display) -> Self {
+        Self::Field { field, why: why.to_string() }
+    }
+}
+
+/// Decodes a protobuf value.
+pub(crate) fn decode<M: prost::Message + Default>(what: &'static str, value: &Bytes) -> Result<M, Malformed> {
+    M::decode(value.clone()).map_err(|error| Malformed::NotProtobuf { what, why: error.to_string() })
+}
+
+/// The id in a bytes field.
+pub(crate) fn id<K: IdKind>(field: &'static str, bytes: &[u8]) -> Result<Id<K>, Malformed> {
+    Id::from_slice(bytes).ok_or_else(|| Malformed::field(field, format!("{} bytes, expected 16", bytes.len())))
+}
+
+/// An id as a bytes field.
+pub(crate) fn id_bytes<K: IdKind>(id: Id<K>) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+/// The text in a header.
+pub(crate) fn text<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed::field(field, "not UTF-8"))
+}

@@ -1,0 +1,149 @@
+//! A delivery that was given up.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::attempt::status;
+use crate::codec::{self, Malformed, id_bytes};
+use crate::{DeadLetterId, Delivery, NewRecord, Outcome, Timestamp, proto, topics};
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeathReason {
+    /// Every attempt of the schedule failed.
+    Exhausted,
+    /// The deadline passed first.
+    Expired,
+    /// A final answer: 410, or a status that the policy lists.
+    Refused,
+    /// The endpoint was deleted or disabled.
+    EndpointGone,
+    /// More bytes were parked for the endpoint than it may hold.
+    ParkedOverflow,
+    /// The log refused the record for its size.
+    TooLarge,
+}
+
+impl DeathReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Exhausted,
+        Self::Expired,
+        Self::Refused,
+        Self::EndpointGone,
+        Self::ParkedOverflow,
+        Self::TooLarge,
+    ];
+
+    /// The reason as a label, in the API and in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+            Self::EndpointGone => "endpoint_gone",
+            Self::ParkedOverflow => "parked_overflow",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    /// The reason of that label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.label() == label)
+    }
+}
+
+/// A delivery that was given up, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Derived from (delivery, generation).
+    pub id: DeadLetterId,
+    /// What was given up.
+    pub delivery: Delivery,
+    /// Why.
+    pub reason: DeathReason,
+    /// When.
+    pub died_at: Timestamp,
+    /// How the last attempt ended, if there was one.
+    pub last_outcome: Option<Outcome>,
+    /// Its status, if there was an answer.
+    pub last_status_code: Option<u16>,
+    /// What went wrong in it, in words; else empty.
+    pub last_error: String,
+}
+
+impl DeadLetter {
+    /// `delivery`, given up at `now` without a word on its last attempt.
+    pub fn of(delivery: Delivery, reason: DeathReason, now: Timestamp) -> Self {
+        Self {
+            id: delivery.dead_letter_id(),
+            delivery,
+            reason,
+            died_at: now,
+            last_outcome: None,
+            last_status_code: None,
+            last_error: String::new(),
+        }
+    }
+
+    /// The same, with how its last attempt ended.
+    pub fn after(self, outcome: Outcome, status_code: Option<u16>, error: impl Into<String>) -> Self {
+        Self { last_outcome: Some(outcome), last_status_code: status_code, last_error: error.into(), ..self }
+    }
+
+    /// The record for `dead-letters`.
+    pub fn to_record(&self) -> NewRecord {
+        let value = proto::DeadLetter {
+            delivery: Some(self.delivery.to_proto()),
+            reason: proto::DeathReason::from(self.reason).into(),
+            died_at_ms: self.died_at.as_millis(),
+            last_outcome: self.last_outcome.map_or(proto::Outcome::Unspecified, Into::into).into(),
+            last_status_code: self.last_status_code.unwrap_or(0).into(),
+            last_error: self.last_error.clone(),
+        };
+        NewRecord::new(topics::DEAD_LETTERS, id_bytes(self.delivery.endpoint_id), value.encode_to_vec())
+    }
+
+    /// The dead letter in a record's value.
+    pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
+        let given: proto::DeadLetter = codec::decode("dead letter", value)?;
+        let (reason, last_outcome) = (given.reason().into(), given.last_outcome());
+        let delivery = Delivery::from_proto(given.delivery.ok_or(Malformed::Missing("delivery"))?)?;
+        Ok(Self {
+            id: delivery.dead_letter_id(),
+            delivery,
+            reason,
+            died_at: Timestamp::from_millis(given.died_at_ms),
+            last_outcome: (last_outcome != proto::Outcome::Unspecified).then(|| last_outcome.into()),
+            last_status_code: status("last_status_code", given.last_status_code)?,
+            last_error: given.last_error,
+        })
+    }
+}
+
+impl From<DeathReason> for proto::DeathReason {
+    fn from(reason: DeathReason) -> Self {
+        match reason {
+            DeathReason::Exhausted => Self::Exhausted,
+            DeathReason::Expired => Self::Expired,
+            DeathReason::Refused => Self::Refused,
+            DeathReason::EndpointGone => Self::EndpointGone,
+            DeathReason::ParkedOverflow => Self::ParkedOverflow,
+            DeathReason::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// A reason that this version does not know reads as exhausted.
+impl From<proto::DeathReason> for DeathReason {
+    fn from(reason: proto::DeathReason) -> Self {
+        match reason {
+            proto::DeathReason::Exhausted | proto::DeathReason::Unspecified => Self::Exhausted,
+            proto::DeathReason::Expired => Self::Expired,
+            proto::DeathReason::Refused => Self::Refused,
+            proto::DeathReason::EndpointGone => Self::EndpointGone,
+            proto::DeathReason::ParkedOverflow => Self::ParkedOverflow,
+            proto::DeathReason::TooLarge => Self::TooLarge,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! One event to one endpoint.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::codec::{self, Malformed, id_bytes};
+use crate::{
+    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord, Partition, Position,
+    Timestamp, Topic, proto, topics,
+};
+
+/// One event to one endpoint, with the payload inside. It changes only through the constructors here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Derived from (event, endpoint).
+    pub id: DeliveryId,
+    /// 0 as fan-out made it; else the creation time in milliseconds of the replay or resend that made it.
+    pub generation: u64,
+    /// Attempts already made in this generation.
+    pub attempts_made: u32,
+    /// The event.
+    pub event_id: EventId,
+    /// Whose it is.
+    pub app_id: AppId,
+    /// Where it goes.
+    pub endpoint_id: EndpointId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// Where the event lay in the log; never an identity outside it.
+    pub event_at: (Partition, Position),
+    /// Past this time the delivery becomes a dead letter.
+    pub deadline: Timestamp,
+    /// The registry's version at which the event was matched.
+    pub registry_version: u64,
+    /// Which of the `deliveries` topics it travels in.
+    pub class: Class,
+    /// No attempt starts before this time.
+    pub not_before: Timestamp,
+    /// When the wait that ends at `not_before` began.
+    pub waiting_since: Timestamp,
+    /// The payload's media type.
+    pub content_type: String,
+    /// The payload, byte for byte.
+    pub payload: Bytes,
+    /// W3C trace context of the producer, or empty.
+    pub traceparent: String,
+    /// What asked for the attempts of this generation.
+    pub trigger: Trigger,
+    /// When it was first parked since its last attempt.
+    pub parked_since: Option<Timestamp>,
+}
+
+/// Which of the `deliveries` topics a delivery travels in; read by weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Before others.
+    High,
+    /// As usual.
+    Normal,
+    /// Large fan-outs and replays.
+    Bulk,
+}
+
+/// What asked for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The delivery's schedule.
+    Scheduled,
+    /// An operator.
+    Manual,
+}
+
+impl Class {
+    /// The topic of this class.
+    pub fn topic(self) -> Topic {
+        match self {
+            Self::High => topics::DELIVERIES_HIGH,
+            Self::Normal => topics::DELIVERIES_NORMAL,
+            Self::Bulk => topics::DELIVERIES_BULK,
+        }
+    }
+}
+
+impl Delivery {
+    /// The delivery of `event` to `endpoint_id`, as fan-out makes it.
+    pub fn of_event(
+        event: &Event,
+        event_at: (Partition, Position),
+        endpoint_id: EndpointId,
+        registry_version: u64,
+        class: Class,
+        deadline: Timestamp,
+    ) -> Self {
+        Self {
+            id: Self::id_of(event.id, endpoint_id),
+            generation: 0,
+            attempts_made: 0,
+            event_id: event.id,
+            app_id: event.app_id,
+            endpoint_id,
+            event_type: event.event_type.clone(),
+            accepted_at: event.accepted_at,
+            event_at,
+            deadline,
+            registry_version,
+            class,
+            not_before: event.accepted_at,
+            waiting_since: event.accepted_at,
+            content_type: event.content_type.clone(),
+            payload: event.payload.clone(),
+            traceparent: event.traceparent.clone().unwrap_or_default(),
+            trigger: Trigger::Scheduled,
+            parked_since: None,
+        }
+    }
+
+    /// The id of the delivery of `event` to `endpoint`.
+    pub fn id_of(event: EventId, endpoint: EndpointId) -> DeliveryId {
+        DeliveryId::derive(&[event.as_bytes(), endpoint.as_bytes()])
+    }
+
+    /// The same delivery, to run through its schedule again because an operator asked for it at `now`, with a new
+    /// deadline. `generation` is the creation time of the request in milliseconds, so a request that is carried out
+    /// twice makes the same delivery twice.
+    pub fn again(self, generation: u64, now: Timestamp, deadline: Timestamp) -> Self {
+        Self {
+            generation,
+            attempts_made: 0,
+            deadline,
+            registry_version: 0,
+            class: Class::Bulk,
+            not_before: now,
+            waiting_since: now,
+            trigger: Trigger::Manual,
+            parked_since: None,
+            ..self
+        }
+    }
+
+    /// After a failed attempt: to be tried again at `at`.
+    pub fn retry_at(self, now: Timestamp, at: Timestamp) -> Self {
+        let attempts_made = self.attempts_made.saturating_add(1);
+        Self { attempts_made, not_before: at, waiting_since: now, parked_since: None, ..self }
+    }
+
+    /// Without an attempt: to come back at `at`.
+    pub fn parked_until(self, now: Timestamp, at: Timestamp) -> Self {
+        let parked_since = Some(self.parked_since.unwrap_or(now));
+        Self { not_before: at, waiting_since: now, parked_since, ..self }
+    }
+
+    /// The id of the attempt that comes next.
+    pub fn next_attempt_id(&self) -> AttemptId {
+        self.attempt_id(self.attempts_made.saturating_add(1))
+    }
+
+    /// The id of attempt `number` of this generation.
+    pub fn attempt_id(&self, number: u32) -> AttemptId {
+        AttemptId::derive(&[self.id.as_bytes(), &self.generation.to_be_bytes(), &number.to_be_bytes()])
+    }
+
+    /// The id of the dead letter that this generation would become.
+    pub fn dead_letter_id(&self) -> DeadLetterId {
+        DeadLetterId::derive(&[self.id.as_bytes(), &self.generation.to_be_bytes()])
+    }
+
+    /// Bytes that it takes in memory, for limits.
+    pub fn weight(&self) -> usize {
+        self.payload.len() + size_of::<Self>()
+    }
+
+    /// How long it still waits at `now`.
+    pub fn wait(&self, now: Timestamp) -> Duration {
+        self.not_before.since(now)
+    }
+
+    /// The record for the topic of its class.
+    pub fn to_record(&self) -> NewRecord {
+        self.to_record_in(self.class.topic())
+    }
+
+    /// The record for `topic`: a tier of retries or of parking.
+    pub fn to_record_in(&self, topic: Topic) -> NewRecord {
+        NewRecord::new(topic, id_bytes(self.endpoint_id), self.to_proto().encode_to_vec())
+    }
+
+    /// The delivery in a record's value. The payload is a slice of it, not a copy.
+    pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
+        Self::from_proto(codec::decode("delivery", value)?)
+    }
+
+    pub(crate) fn to_proto(&self) -> proto::Delivery {
+        proto::Delivery {
+            id: id_bytes(self.id),
+            generation: self.generation,
+            attempts_made: self.attempts_made,
+            event_id: id_bytes(self.event_id),
+            app_id: id_bytes(self.app_id),
+            endpoint_id: id_bytes(self.endpoint_id),
+            event_type: self.event_type.to_string(),
+            accepted_at_ms: self.accepted_at.as_millis(),
+            event_partition: self.event_at.0,
+            event_position: self.event_at.1,
+            deadline_ms: self.deadline.as_millis(),
+            registry_version: self.registry_version,
+            class: proto::Class::from(self.class).into(),
+            not_before_ms: self.not_before.as_millis(),
+            waiting_since_ms: self.waiting_since.as_millis(),
+            content_type: self.content_type.clone(),
+            payload: self.payload.clone(),
+            traceparent: self.traceparent.clone(),
+            trigger: proto::Trigger::from(self.trigger).into(),
+            parked_since_ms: self.parked_since.map_or(0, Timestamp::as_millis),
+        }
+    }
+
+    pub(crate) fn from_proto(given: proto::Delivery) -> Result<Self, Malformed> {
+        Ok(Self {
+            id: codec::id("id", &given.id)?,
+            generation: given.generation,
+            attempts_made: given.attempts_made,
+            event_id: codec::id("event_id", &given.event_id)?,
+            app_id: codec::id("app_id", &given.app_id)?,
+            endpoint_id: codec::id("endpoint_id", &given.endpoint_id)?,
+            event_type: given.event_type.parse().map_err(|error| Malformed::field("event_type", error))?,
+            accepted_at: Timestamp::from_millis(given.accepted_at_ms),
+            event_at: (given.event_partition, given.event_position),
+            deadline: Timestamp::from_millis(given.deadline_ms),
+            registry_version: given.registry_version,
+            class: given.class().into(),
+            not_before: Timestamp::from_millis(given.not_before_ms),
+            waiting_since: Timestamp::from_millis(given.waiting_since_ms),
+            trigger: given.trigger().into(),
+            parked_since: (given.parked_since_ms != 0).then(|| Timestamp::from_millis(given.parked_since_ms)),
+            content_type: given.content_type,
+            payload: given.payload,
+            traceparent: given.traceparent,
+        })
+    }
+}
+
+impl From<Class> for proto::Class {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::High => Self::High,
+            Class::Normal => Self::Normal,
+            Class::Bulk => Self::Bulk,
+        }
+    }
+}
+
+/// A class that this version does not know reads as normal (the generated accessor's default).
+impl From<proto::Class> for Class {
+    fn from(class: proto::Class) -> Self {
+        match class {
+            proto::Class::High => Self::High,
+            proto::Class::Normal => Self::Normal,
+            proto::Class::Bulk => Self::Bulk,
+        }
+    }
+}
+
+impl From<Trigger> for proto::Trigger {
+    fn from(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Scheduled => Self::Scheduled,
+            Trigger::Manual => Self::Manual,
+        }
+    }
+}
+
+impl From<proto::Trigger> for Trigger {
+    fn from(trigger: proto::Trigger) -> Self {
+        match trigger {
+            proto::Trigger::Scheduled => Self::Scheduled,
+            proto::Trigger::Manual => Self::Manual,
+        }
+    }
+}

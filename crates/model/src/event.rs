@@ -1,0 +1,148 @@
+//! An event, and its record: CloudEvents 1.0, Kafka protocol binding, binary mode.
+//!
+//! The value is the payload, byte for byte; the attributes are headers `ce_…`; the content type is `content-type`.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::codec::{Malformed, text};
+use crate::{AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp, Uid, topics};
+
+/// One fact that an application published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its id; `webhook-id` on the wire.
+    pub id: EventId,
+    /// Whose it is.
+    pub app_id: AppId,
+    /// Its kind.
+    pub event_type: EventType,
+    /// The channels it is published on.
+    pub channels: Vec<Channel>,
+    /// The producer's own id for it, unique in the application.
+    pub uid: Option<Uid>,
+    /// The payload's media type.
+    pub content_type: String,
+    /// The payload, byte for byte as it came.
+    pub payload: Bytes,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// W3C trace context of the producer.
+    pub traceparent: Option<String>,
+    /// What this record of the event is for.
+    pub origin: EventOrigin,
+}
+
+/// What a record in `events` is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOrigin {
+    /// It was accepted.
+    Accepted,
+    /// Fan-out continues behind this endpoint, in the order of ids: the event has too many for one part.
+    Continuation {
+        /// The last endpoint of the part before.
+        after: EndpointId,
+    },
+}
+
+/// `ce_source` of what came in over Postrider's own API. The `ce_id` of such a record is the event's id itself.
+const OWN_SOURCE: &str = "postrider";
+
+impl Event {
+    /// The media type of the dialect's `payload`.
+    pub const JSON: &'static str = "application/json";
+
+    /// The id of an event that a producer named by itself: its repeat gets the same.
+    pub fn derived_id(app_id: AppId, source: &str, id: &str) -> EventId {
+        EventId::derive(&[app_id.as_bytes(), source.as_bytes(), id.as_bytes()])
+    }
+
+    /// A fingerprint of what the producer said, for recognising a repeat under the same key: application, type,
+    /// channels, content type and payload. SHA-256.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(self.app_id.as_bytes());
+        part(self.event_type.as_str().as_bytes());
+        part(self.content_type.as_bytes());
+        part(&self.payload);
+        self.channels.iter().for_each(|channel| part(channel.as_str().as_bytes()));
+        hash.finalize().into()
+    }
+
+    /// The record that carries this event. The payload is not copied.
+    pub fn to_record(&self) -> NewRecord {
+        let mut headers = Headers::new();
+        headers.push("ce_specversion", "1.0");
+        headers.push("ce_id", self.id.to_string());
+        headers.push("ce_source", OWN_SOURCE);
+        headers.push("ce_type", self.event_type.to_string());
+        headers.push("ce_time", self.accepted_at.to_string());
+        headers.push("content-type", self.content_type.clone());
+        if !self.channels.is_empty() {
+            let channels: Vec<&str> = self.channels.iter().map(Channel::as_str).collect();
+            headers.push("ce_channels", channels.join(","));
+        }
+        if let Some(uid) = &self.uid {
+            headers.push("ce_eventuid", uid.to_string());
+        }
+        if let Some(traceparent) = &self.traceparent {
+            headers.push("ce_traceparent", traceparent.clone());
+        }
+        if let EventOrigin::Continuation { after } = self.origin {
+            headers.push("ce_continuesafter", after.to_string());
+        }
+        let key = self.app_id.to_string();
+        NewRecord { topic: topics::EVENTS, key: key.into(), headers, value: self.payload.clone() }
+    }
+
+    /// The event that a record of `events` carries.
+    ///
+    /// The application is the record's key, as an id; what other producers write (uids, structured mode) is read by
+    /// the adapter's side of fan-out, before this.
+    pub fn from_record(record: &Record) -> Result<Self, Malformed> {
+        let header = |name: &'static str| record.headers.get(name).map(|value| text(name, value)).transpose();
+        let needed = |name: &'static str| header(name)?.ok_or(Malformed::Missing(name));
+        let app_id: AppId = text("key", &record.key)?.parse().map_err(|error| Malformed::field("key", error))?;
+        let source = needed("ce_source")?;
+        let given_id = needed("ce_id")?;
+        let id = if source == OWN_SOURCE {
+            given_id.parse().map_err(|error| Malformed::field("ce_id", error))?
+        } else {
+            Self::derived_id(app_id, source, given_id)
+        };
+        let channels = header("ce_channels")?.unwrap_or_default();
+        let channels = channels.split(',').filter(|channel| !channel.is_empty());
+        let origin = match header("ce_continuesafter")? {
+            None => EventOrigin::Accepted,
+            Some(after) => EventOrigin::Continuation {
+                after: after.parse().map_err(|error| Malformed::field("ce_continuesafter", error))?,
+            },
+        };
+        let accepted_at = match header("ce_time")? {
+            Some(time) if source == OWN_SOURCE => {
+                Timestamp::parse(time).ok_or_else(|| Malformed::field("ce_time", "not a time in RFC 3339"))?
+            }
+            _ => record.appended_at,
+        };
+        Ok(Self {
+            id,
+            app_id,
+            event_type: needed("ce_type")?.parse().map_err(|error| Malformed::field("ce_type", error))?,
+            channels: channels
+                .map(|channel| channel.parse().map_err(|error| Malformed::field("ce_channels", error)))
+                .collect::<Result<_, _>>()?,
+            uid: header("ce_eventuid")?
+                .map(|uid| uid.parse().map_err(|error| Malformed::field("ce_eventuid", error)))
+                .transpose()?,
+            content_type: header("content-type")?.unwrap_or(Self::JSON).to_owned(),
+            payload: record.value.clone(),
+            accepted_at,
+            traceparent: header("ce_traceparent")?.map(str::to_owned),
+            origin,
+        })
+    }
+}

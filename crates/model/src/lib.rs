@@ -1,0 +1,51 @@
+//! The words that all of Postrider shares: ids, events, endpoints, deliveries, attempts, dead letters.
+//!
+//! **In → out.** Bytes of a record in, typed values out, and back; nothing here waits, reads or writes.
+//!
+//! **Invariants.** An id of one kind is never taken for another. A delivery changes only through its named
+//! constructors. Writing an attempt or a dead letter twice is harmless, because their ids are derived.
+//!
+//! **Authority.** `proto/` is the authority for what travels between services; [`topics`] for where it travels.
+//! What a newer version wrote is read by an older one: unknown fields are skipped, unknown enum values have a
+//! defined reading.
+//!
+//! **Failure.** Decoding returns a [`Malformed`] that says which field was wrong. Nothing panics.
+
+mod attempt;
+mod clock;
+mod codec;
+mod dead_letter;
+mod delivery;
+mod endpoint;
+mod endpoint_state;
+mod event;
+mod fanout;
+mod id;
+mod names;
+mod record;
+mod schedule;
+mod time;
+pub mod topics;
+
+/// The generated types of `proto/postrider/v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/postrider.v1.rs"));
+}
+
+pub use attempt::{Attempt, Outcome};
+pub use clock::{Clock, SystemClock, TestClock};
+pub use codec::Malformed;
+pub use dead_letter::{DeadLetter, DeathReason};
+pub use delivery::{Class, Delivery, Trigger};
+pub use endpoint::{Disabled, Endpoint, EndpointPolicy, EndpointSecret, SecretText};
+pub use endpoint_state::{BreakerState, EndpointState};
+pub use event::{Event, EventOrigin};
+pub use fanout::Fanout;
+pub use id::{
+    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId, TokenId,
+};
+pub use names::{Channel, EventType, NameError, Uid};
+pub use record::{Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition};
+pub use schedule::{Schedule, ScheduleError};
+pub use time::Timestamp;
