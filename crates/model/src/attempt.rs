@@ -7,7 +7,8 @@ use prost::Message;
 
 use crate::codec::{self, Malformed, id_bytes};
 use crate::{
-    AppId, AttemptId, DeliveryId, EndpointId, EventId, EventType, NewRecord, Timestamp, Trigger, proto, topics,
+    AppId, AttemptId, DeliveryId, EndpointId, EventId, EventType, NewRecord, Timestamp, Trigger,
+    proto, topics,
 };
 
 /// How an attempt ended.
@@ -120,7 +121,11 @@ pub struct Attempt {
 impl Attempt {
     /// The record for `attempts`.
     pub fn to_record(&self) -> NewRecord {
-        NewRecord::new(topics::ATTEMPTS, id_bytes(self.endpoint_id), self.to_proto().encode_to_vec())
+        NewRecord::new(
+            topics::ATTEMPTS,
+            id_bytes(self.endpoint_id),
+            self.to_proto().encode_to_vec(),
+        )
     }
 
     fn to_proto(&self) -> proto::Attempt {
@@ -159,7 +164,10 @@ impl Attempt {
             event_id: codec::id("event_id", &given.event_id)?,
             app_id: codec::id("app_id", &given.app_id)?,
             endpoint_id: codec::id("endpoint_id", &given.endpoint_id)?,
-            event_type: given.event_type.parse().map_err(|error| Malformed::field("event_type", error))?,
+            event_type: given
+                .event_type
+                .parse()
+                .map_err(|error| Malformed::field("event_type", error))?,
             endpoint_version: given.endpoint_version,
             started_at: Timestamp::from_millis(given.started_at_ms),
             duration: Duration::from_millis(given.duration_ms.into()),
@@ -179,7 +187,8 @@ impl Attempt {
 
 /// The status in a number field, 0 for none.
 pub(crate) fn status(field: &'static str, given: u32) -> Result<Option<u16>, Malformed> {
-    let code = u16::try_from(given).map_err(|_| Malformed::field(field, format!("{given} is no HTTP status")))?;
+    let code = u16::try_from(given)
+        .map_err(|_| Malformed::field(field, format!("{given} is no HTTP status")))?;
     Ok((code != 0).then_some(code))
 }
 

@@ -34,7 +34,8 @@ impl TestClock {
 
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
-        self.0.store(self.now().plus(by).as_millis(), Ordering::SeqCst);
+        self.0
+            .store(self.now().plus(by).as_millis(), Ordering::SeqCst);
     }
 }
 

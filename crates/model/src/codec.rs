@@ -33,18 +33,28 @@ pub enum Malformed {
 impl Malformed {
     /// That `field` has a value that it cannot have.
     pub(crate) fn field(field: &'static str, why: impl Display) -> Self {
-        Self::Field { field, why: why.to_string() }
+        Self::Field {
+            field,
+            why: why.to_string(),
+        }
     }
 }
 
 /// Decodes a protobuf value.
-pub(crate) fn decode<M: prost::Message + Default>(what: &'static str, value: &Bytes) -> Result<M, Malformed> {
-    M::decode(value.clone()).map_err(|error| Malformed::NotProtobuf { what, why: error.to_string() })
+pub(crate) fn decode<M: prost::Message + Default>(
+    what: &'static str,
+    value: &Bytes,
+) -> Result<M, Malformed> {
+    M::decode(value.clone()).map_err(|error| Malformed::NotProtobuf {
+        what,
+        why: error.to_string(),
+    })
 }
 
 /// The id in a bytes field.
 pub(crate) fn id<K: IdKind>(field: &'static str, bytes: &[u8]) -> Result<Id<K>, Malformed> {
-    Id::from_slice(bytes).ok_or_else(|| Malformed::field(field, format!("{} bytes, expected 16", bytes.len())))
+    Id::from_slice(bytes)
+        .ok_or_else(|| Malformed::field(field, format!("{} bytes, expected 16", bytes.len())))
 }
 
 /// An id as a bytes field.

@@ -87,8 +87,18 @@ impl DeadLetter {
     }
 
     /// The same, with how its last attempt ended.
-    pub fn after(self, outcome: Outcome, status_code: Option<u16>, error: impl Into<String>) -> Self {
-        Self { last_outcome: Some(outcome), last_status_code: status_code, last_error: error.into(), ..self }
+    pub fn after(
+        self,
+        outcome: Outcome,
+        status_code: Option<u16>,
+        error: impl Into<String>,
+    ) -> Self {
+        Self {
+            last_outcome: Some(outcome),
+            last_status_code: status_code,
+            last_error: error.into(),
+            ..self
+        }
     }
 
     /// The record for `dead-letters`.
@@ -97,11 +107,18 @@ impl DeadLetter {
             delivery: Some(self.delivery.to_proto()),
             reason: proto::DeathReason::from(self.reason).into(),
             died_at_ms: self.died_at.as_millis(),
-            last_outcome: self.last_outcome.map_or(proto::Outcome::Unspecified, Into::into).into(),
+            last_outcome: self
+                .last_outcome
+                .map_or(proto::Outcome::Unspecified, Into::into)
+                .into(),
             last_status_code: self.last_status_code.unwrap_or(0).into(),
             last_error: self.last_error.clone(),
         };
-        NewRecord::new(topics::DEAD_LETTERS, id_bytes(self.delivery.endpoint_id), value.encode_to_vec())
+        NewRecord::new(
+            topics::DEAD_LETTERS,
+            id_bytes(self.delivery.endpoint_id),
+            value.encode_to_vec(),
+        )
     }
 
     /// The dead letter in a record's value.
@@ -114,7 +131,8 @@ impl DeadLetter {
             delivery,
             reason,
             died_at: Timestamp::from_millis(given.died_at_ms),
-            last_outcome: (last_outcome != proto::Outcome::Unspecified).then(|| last_outcome.into()),
+            last_outcome: (last_outcome != proto::Outcome::Unspecified)
+                .then(|| last_outcome.into()),
             last_status_code: status("last_status_code", given.last_status_code)?,
             last_error: given.last_error,
         })

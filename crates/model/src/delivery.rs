@@ -7,8 +7,8 @@ use prost::Message;
 
 use crate::codec::{self, Malformed, id_bytes};
 use crate::{
-    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord, Partition, Position,
-    Timestamp, Topic, proto, topics,
+    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord,
+    Partition, Position, Timestamp, Topic, proto, topics,
 };
 
 /// One event to one endpoint, with the payload inside. It changes only through the constructors here.
@@ -144,13 +144,24 @@ impl Delivery {
     /// After a failed attempt: to be tried again at `at`.
     pub fn retry_at(self, now: Timestamp, at: Timestamp) -> Self {
         let attempts_made = self.attempts_made.saturating_add(1);
-        Self { attempts_made, not_before: at, waiting_since: now, parked_since: None, ..self }
+        Self {
+            attempts_made,
+            not_before: at,
+            waiting_since: now,
+            parked_since: None,
+            ..self
+        }
     }
 
     /// Without an attempt: to come back at `at`.
     pub fn parked_until(self, now: Timestamp, at: Timestamp) -> Self {
         let parked_since = Some(self.parked_since.unwrap_or(now));
-        Self { not_before: at, waiting_since: now, parked_since, ..self }
+        Self {
+            not_before: at,
+            waiting_since: now,
+            parked_since,
+            ..self
+        }
     }
 
     /// The id of the attempt that comes next.
@@ -160,7 +171,11 @@ impl Delivery {
 
     /// The id of attempt `number` of this generation.
     pub fn attempt_id(&self, number: u32) -> AttemptId {
-        AttemptId::derive(&[self.id.as_bytes(), &self.generation.to_be_bytes(), &number.to_be_bytes()])
+        AttemptId::derive(&[
+            self.id.as_bytes(),
+            &self.generation.to_be_bytes(),
+            &number.to_be_bytes(),
+        ])
     }
 
     /// The id of the dead letter that this generation would become.
@@ -185,7 +200,11 @@ impl Delivery {
 
     /// The record for `topic`: a tier of retries or of parking.
     pub fn to_record_in(&self, topic: Topic) -> NewRecord {
-        NewRecord::new(topic, id_bytes(self.endpoint_id), self.to_proto().encode_to_vec())
+        NewRecord::new(
+            topic,
+            id_bytes(self.endpoint_id),
+            self.to_proto().encode_to_vec(),
+        )
     }
 
     /// The delivery in a record's value. The payload is a slice of it, not a copy.
@@ -226,7 +245,10 @@ impl Delivery {
             event_id: codec::id("event_id", &given.event_id)?,
             app_id: codec::id("app_id", &given.app_id)?,
             endpoint_id: codec::id("endpoint_id", &given.endpoint_id)?,
-            event_type: given.event_type.parse().map_err(|error| Malformed::field("event_type", error))?,
+            event_type: given
+                .event_type
+                .parse()
+                .map_err(|error| Malformed::field("event_type", error))?,
             accepted_at: Timestamp::from_millis(given.accepted_at_ms),
             event_at: (given.event_partition, given.event_position),
             deadline: Timestamp::from_millis(given.deadline_ms),
@@ -235,7 +257,8 @@ impl Delivery {
             not_before: Timestamp::from_millis(given.not_before_ms),
             waiting_since: Timestamp::from_millis(given.waiting_since_ms),
             trigger: given.trigger().into(),
-            parked_since: (given.parked_since_ms != 0).then(|| Timestamp::from_millis(given.parked_since_ms)),
+            parked_since: (given.parked_since_ms != 0)
+                .then(|| Timestamp::from_millis(given.parked_since_ms)),
             content_type: given.content_type,
             payload: given.payload,
             traceparent: given.traceparent,

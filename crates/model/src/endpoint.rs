@@ -47,9 +47,14 @@ impl Endpoint {
     /// An endpoint with channels gets only events that name one of them; an event without channels goes only to
     /// endpoints without channels.
     pub fn wants(&self, event_type: &EventType, channels: &[Channel]) -> bool {
-        let by_type = self.event_types.as_ref().is_none_or(|wanted| wanted.contains(event_type));
-        let by_channel =
-            self.channels.as_ref().is_none_or(|wanted| wanted.iter().any(|channel| channels.contains(channel)));
+        let by_type = self
+            .event_types
+            .as_ref()
+            .is_none_or(|wanted| wanted.contains(event_type));
+        let by_channel = self
+            .channels
+            .as_ref()
+            .is_none_or(|wanted| wanted.iter().any(|channel| channels.contains(channel)));
         self.disabled.is_none() && by_type && by_channel
     }
 }

@@ -60,7 +60,11 @@ impl EndpointState {
             updated_at_ms: self.updated_at.as_millis(),
             failing_since_ms: millis(self.failing_since),
         };
-        NewRecord::new(topics::ENDPOINT_STATE, id_bytes(self.endpoint_id), value.encode_to_vec())
+        NewRecord::new(
+            topics::ENDPOINT_STATE,
+            id_bytes(self.endpoint_id),
+            value.encode_to_vec(),
+        )
     }
 
     /// The record that removes what is known of an endpoint.

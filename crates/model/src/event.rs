@@ -6,7 +6,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::codec::{Malformed, text};
-use crate::{AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp, Uid, topics};
+use crate::{
+    AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp, Uid,
+    topics,
+};
 
 /// One fact that an application published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +72,9 @@ impl Event {
         part(self.event_type.as_str().as_bytes());
         part(self.content_type.as_bytes());
         part(&self.payload);
-        self.channels.iter().for_each(|channel| part(channel.as_str().as_bytes()));
+        self.channels
+            .iter()
+            .for_each(|channel| part(channel.as_str().as_bytes()));
         hash.finalize().into()
     }
 
@@ -96,7 +101,12 @@ impl Event {
             headers.push("ce_continuesafter", after.to_string());
         }
         let key = self.app_id.to_string();
-        NewRecord { topic: topics::EVENTS, key: key.into(), headers, value: self.payload.clone() }
+        NewRecord {
+            topic: topics::EVENTS,
+            key: key.into(),
+            headers,
+            value: self.payload.clone(),
+        }
     }
 
     /// The event that a record of `events` carries.
@@ -104,13 +114,23 @@ impl Event {
     /// The application is the record's key, as an id; what other producers write (uids, structured mode) is read by
     /// the adapter's side of fan-out, before this.
     pub fn from_record(record: &Record) -> Result<Self, Malformed> {
-        let header = |name: &'static str| record.headers.get(name).map(|value| text(name, value)).transpose();
+        let header = |name: &'static str| {
+            record
+                .headers
+                .get(name)
+                .map(|value| text(name, value))
+                .transpose()
+        };
         let needed = |name: &'static str| header(name)?.ok_or(Malformed::Missing(name));
-        let app_id: AppId = text("key", &record.key)?.parse().map_err(|error| Malformed::field("key", error))?;
+        let app_id: AppId = text("key", &record.key)?
+            .parse()
+            .map_err(|error| Malformed::field("key", error))?;
         let source = needed("ce_source")?;
         let given_id = needed("ce_id")?;
         let id = if source == OWN_SOURCE {
-            given_id.parse().map_err(|error| Malformed::field("ce_id", error))?
+            given_id
+                .parse()
+                .map_err(|error| Malformed::field("ce_id", error))?
         } else {
             Self::derived_id(app_id, source, given_id)
         };
@@ -119,24 +139,34 @@ impl Event {
         let origin = match header("ce_continuesafter")? {
             None => EventOrigin::Accepted,
             Some(after) => EventOrigin::Continuation {
-                after: after.parse().map_err(|error| Malformed::field("ce_continuesafter", error))?,
+                after: after
+                    .parse()
+                    .map_err(|error| Malformed::field("ce_continuesafter", error))?,
             },
         };
         let accepted_at = match header("ce_time")? {
-            Some(time) if source == OWN_SOURCE => {
-                Timestamp::parse(time).ok_or_else(|| Malformed::field("ce_time", "not a time in RFC 3339"))?
-            }
+            Some(time) if source == OWN_SOURCE => Timestamp::parse(time)
+                .ok_or_else(|| Malformed::field("ce_time", "not a time in RFC 3339"))?,
             _ => record.appended_at,
         };
         Ok(Self {
             id,
             app_id,
-            event_type: needed("ce_type")?.parse().map_err(|error| Malformed::field("ce_type", error))?,
+            event_type: needed("ce_type")?
+                .parse()
+                .map_err(|error| Malformed::field("ce_type", error))?,
             channels: channels
-                .map(|channel| channel.parse().map_err(|error| Malformed::field("ce_channels", error)))
+                .map(|channel| {
+                    channel
+                        .parse()
+                        .map_err(|error| Malformed::field("ce_channels", error))
+                })
                 .collect::<Result<_, _>>()?,
             uid: header("ce_eventuid")?
-                .map(|uid| uid.parse().map_err(|error| Malformed::field("ce_eventuid", error)))
+                .map(|uid| {
+                    uid.parse()
+                        .map_err(|error| Malformed::field("ce_eventuid", error))
+                })
                 .transpose()?,
             content_type: header("content-type")?.unwrap_or(Self::JSON).to_owned(),
             payload: record.value.clone(),

@@ -28,7 +28,11 @@ pub struct Fanout {
 impl Fanout {
     /// The record for `fanouts`.
     pub fn to_record(&self) -> NewRecord {
-        let ids: Vec<u8> = self.endpoints.iter().flat_map(|id| *id.as_bytes()).collect();
+        let ids: Vec<u8> = self
+            .endpoints
+            .iter()
+            .flat_map(|id| *id.as_bytes())
+            .collect();
         let value = proto::Fanout {
             event_id: id_bytes(self.event_id),
             app_id: id_bytes(self.app_id),
@@ -38,13 +42,20 @@ impl Fanout {
             accepted_at_ms: self.accepted_at.as_millis(),
             complete: self.complete,
         };
-        NewRecord::new(topics::FANOUTS, id_bytes(self.event_id), value.encode_to_vec())
+        NewRecord::new(
+            topics::FANOUTS,
+            id_bytes(self.event_id),
+            value.encode_to_vec(),
+        )
     }
 
     /// The fan-out in a record's value.
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
         let given: proto::Fanout = codec::decode("fanout", value)?;
-        let ids = given.endpoint_ids.chunks(16).map(|bytes| codec::id("endpoint_ids", bytes));
+        let ids = given
+            .endpoint_ids
+            .chunks(16)
+            .map(|bytes| codec::id("endpoint_ids", bytes));
         Ok(Self {
             event_id: codec::id("event_id", &given.event_id)?,
             app_id: codec::id("app_id", &given.app_id)?,

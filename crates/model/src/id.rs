@@ -29,7 +29,9 @@ pub struct Id<K: IdKind> {
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{given}\" is not an id of the form {prefix}…: expected \"{prefix}\" and 26 characters of 0-9 and a-z")]
+#[error(
+    "\"{given}\" is not an id of the form {prefix}…: expected \"{prefix}\" and 26 characters of 0-9 and a-z"
+)]
 pub struct IdError {
     given: String,
     prefix: &'static str,
@@ -64,7 +66,10 @@ impl<K: IdKind> Id<K> {
 
     /// The id whose bytes these are.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self { uuid: Uuid::from_bytes(bytes), kind: PhantomData }
+        Self {
+            uuid: Uuid::from_bytes(bytes),
+            kind: PhantomData,
+        }
     }
 
     /// The id whose bytes these are, if there are 16.
@@ -83,7 +88,10 @@ impl<K: IdKind> Id<K> {
     }
 
     const fn wrap(uuid: Uuid) -> Self {
-        Self { uuid, kind: PhantomData }
+        Self {
+            uuid,
+            kind: PhantomData,
+        }
     }
 
     fn text(&self) -> [u8; TEXT_LEN] {
@@ -105,7 +113,10 @@ impl<K: IdKind> FromStr for Id<K> {
             .map(|(number, derived)| (Self::from_bytes(number.to_be_bytes()), derived))
             .filter(|(id, derived)| id.is_derived() == *derived)
             .map(|(id, _)| id)
-            .ok_or_else(|| IdError { given: given.chars().take(80).collect(), prefix: K::PREFIX })
+            .ok_or_else(|| IdError {
+                given: given.chars().take(80).collect(),
+                prefix: K::PREFIX,
+            })
     }
 }
 
@@ -113,14 +124,22 @@ impl<K: IdKind> FromStr for Id<K> {
 fn parse(given: &str, prefix: &str) -> Option<(u128, bool)> {
     let rest = given.strip_prefix(prefix)?;
     let derived = rest.len() == TEXT_LEN + 1;
-    let digits = if derived { rest.strip_prefix('h')? } else { rest };
+    let digits = if derived {
+        rest.strip_prefix('h')?
+    } else {
+        rest
+    };
     if digits.len() != TEXT_LEN {
         return None;
     }
     let number = digits.bytes().try_fold(0u128, |sum, digit| {
         let value = ALPHABET.iter().position(|a| *a == digit)? as u128;
         // 26 digits write 130 bits: the first may not be above 7.
-        if sum >> 123 != 0 { None } else { Some((sum << 5) | value) }
+        if sum >> 123 != 0 {
+            None
+        } else {
+            Some((sum << 5) | value)
+        }
     })?;
     Some((number, derived))
 }
@@ -131,7 +150,9 @@ impl<K: IdKind> fmt::Display for Id<K> {
         if self.is_derived() {
             f.write_str("h")?;
         }
-        self.text().iter().try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
+        self.text()
+            .iter()
+            .try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
     }
 }
 
@@ -249,14 +270,24 @@ mod tests {
 
     #[test]
     fn ids_of_two_kinds_derived_from_the_same_parts_differ() {
-        assert_ne!(DeliveryId::derive(&[b"a"]).as_bytes(), AttemptId::derive(&[b"a"]).as_bytes());
+        assert_ne!(
+            DeliveryId::derive(&[b"a"]).as_bytes(),
+            AttemptId::derive(&[b"a"]).as_bytes()
+        );
     }
 
     #[test]
     fn what_is_no_id_is_refused_with_the_expected_form() {
         let made = EventId::new().to_string();
         let h_added = made.replace("msg_", "msg_h");
-        for bad in ["", "msg_", "app_00000000000000000000000000", "msg_8zzzzzzzzzzzzzzzzzzzzzzzzz", "msg_é", &h_added] {
+        for bad in [
+            "",
+            "msg_",
+            "app_00000000000000000000000000",
+            "msg_8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "msg_é",
+            &h_added,
+        ] {
             let error = bad.parse::<EventId>().unwrap_err().to_string();
             assert!(error.contains("msg_…"), "{error}");
         }

@@ -43,7 +43,8 @@ pub use endpoint_state::{BreakerState, EndpointState};
 pub use event::{Event, EventOrigin};
 pub use fanout::Fanout;
 pub use id::{
-    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId, TokenId,
+    AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId,
+    TokenId,
 };
 pub use names::{Channel, EventType, NameError, Uid};
 pub use record::{Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 /// Why a text is not such a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{given}\" is not a valid {what}: expected 1 to {max} characters of A-Z, a-z, 0-9, '-', '_' and '.'")]
+#[error(
+    "\"{given}\" is not a valid {what}: expected 1 to {max} characters of A-Z, a-z, 0-9, '-', '_' and '.'"
+)]
 pub struct NameError {
     given: String,
     what: &'static str,
@@ -15,8 +17,18 @@ pub struct NameError {
 
 fn checked(given: &str, what: &'static str, max: usize) -> Result<Arc<str>, NameError> {
     let fits = (1..=max).contains(&given.len())
-        && given.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if fits { Ok(given.into()) } else { Err(NameError { given: given.chars().take(80).collect(), what, max }) }
+        && given
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if fits {
+        Ok(given.into())
+    } else {
+        Err(NameError {
+            given: given.chars().take(80).collect(),
+            what,
+            max,
+        })
+    }
 }
 
 macro_rules! name {
@@ -92,11 +104,17 @@ mod tests {
 
     #[test]
     fn names_obey_the_dialects_pattern_and_length() {
-        assert_eq!("order.created".parse::<EventType>().unwrap().as_str(), "order.created");
+        assert_eq!(
+            "order.created".parse::<EventType>().unwrap().as_str(),
+            "order.created"
+        );
         assert!("a".repeat(256).parse::<EventType>().is_ok());
         for bad in ["", "a b", "ä", "a/b", &"a".repeat(257)] {
             let error = bad.parse::<EventType>().unwrap_err().to_string();
-            assert!(error.contains("is not a valid event type: expected 1 to 256"), "{error}");
+            assert!(
+                error.contains("is not a valid event type: expected 1 to 256"),
+                "{error}"
+            );
         }
         assert!("c".repeat(129).parse::<Channel>().is_err());
     }

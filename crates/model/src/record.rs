@@ -77,7 +77,10 @@ impl Headers {
 
     /// The first value under `name`.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value)
     }
 
     /// All headers.
@@ -107,12 +110,21 @@ pub struct NewRecord {
 impl NewRecord {
     /// A record without headers.
     pub fn new(topic: Topic, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { topic, key: key.into(), headers: Headers::new(), value: value.into() }
+        Self {
+            topic,
+            key: key.into(),
+            headers: Headers::new(),
+            value: value.into(),
+        }
     }
 
     /// Key, value and headers in bytes, as limits count them.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         self.key.len() + self.value.len() + headers
     }
 }

@@ -81,7 +81,22 @@ impl Default for Schedule {
     fn default() -> Self {
         const M: u64 = 60;
         const H: u64 = 3600;
-        Self([0, 5, 5 * M, 30 * M, 2 * H, 5 * H, 10 * H, 14 * H, 20 * H, 24 * H].map(Duration::from_secs).into())
+        Self(
+            [
+                0,
+                5,
+                5 * M,
+                30 * M,
+                2 * H,
+                5 * H,
+                10 * H,
+                14 * H,
+                20 * H,
+                24 * H,
+            ]
+            .map(Duration::from_secs)
+            .into(),
+        )
     }
 }
 
@@ -89,7 +104,10 @@ impl FromStr for Schedule {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, ScheduleError> {
-        let waits = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let waits = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let waits: Result<Vec<_>, _> = waits.map(parse_duration).collect();
         Self::new(waits?)
     }
@@ -105,7 +123,9 @@ impl fmt::Display for Schedule {
 /// The duration that `text` writes: a whole number and a unit.
 fn parse_duration(text: &str) -> Result<Duration, ScheduleError> {
     let not_one = || ScheduleError::NotADuration(text.chars().take(40).collect());
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(not_one)?;
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(not_one)?;
     let number: u64 = text[..digits].parse().map_err(|_| not_one())?;
     let unit_ms = match text[digits..].trim() {
         "ms" => 1,
@@ -115,13 +135,21 @@ fn parse_duration(text: &str) -> Result<Duration, ScheduleError> {
         "d" => 86_400_000,
         _ => return Err(not_one()),
     };
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(not_one)
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .ok_or_else(not_one)
 }
 
 /// A duration in the largest unit that writes it whole.
 fn human(wait: Duration) -> String {
     let ms = wait.as_millis();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
     match units.into_iter().find(|(size, _)| ms > 0 && ms % size == 0) {
         Some((size, unit)) => format!("{}{unit}", ms / size),
         None if ms == 0 => "0s".to_owned(),
@@ -136,7 +164,10 @@ mod tests {
 
     #[test]
     fn the_default_is_that_of_standard_webhooks() {
-        assert_eq!(Schedule::default().to_string(), "0s,5s,5m,30m,2h,5h,10h,14h,20h,1d");
+        assert_eq!(
+            Schedule::default().to_string(),
+            "0s,5s,5m,30m,2h,5h,10h,14h,20h,1d"
+        );
     }
 
     #[test]

@@ -64,7 +64,10 @@ pub struct Tier {
 }
 
 const fn tier(name: &'static str, seconds: u64) -> Tier {
-    Tier { topic: Topic(name), delay: Duration::from_secs(seconds) }
+    Tier {
+        topic: Topic(name),
+        delay: Duration::from_secs(seconds),
+    }
 }
 
 /// The tiers of failed deliveries, shortest first. Each is about four times the one before, so that a wait takes few
@@ -93,22 +96,36 @@ pub const PARK: [Tier; 8] = [
 ];
 
 const fn until_finished(topic: Topic, groups: &'static [Group]) -> TopicSpec {
-    TopicSpec { topic, keep: Keep::UntilFinished(groups) }
+    TopicSpec {
+        topic,
+        keep: Keep::UntilFinished(groups),
+    }
 }
 
 /// Every topic of the pipeline.
 pub fn all() -> Vec<TopicSpec> {
     let mut specs = vec![
         until_finished(EVENTS, &[FANOUT, RECORDER]),
-        TopicSpec { topic: EVENTS_REJECTED, keep: Keep::For(Duration::from_secs(7 * 24 * 3600)) },
+        TopicSpec {
+            topic: EVENTS_REJECTED,
+            keep: Keep::For(Duration::from_secs(7 * 24 * 3600)),
+        },
         until_finished(FANOUTS, &[RECORDER]),
         until_finished(DELIVERIES_HIGH, &[WORKER]),
         until_finished(DELIVERIES_NORMAL, &[WORKER]),
         until_finished(DELIVERIES_BULK, &[WORKER]),
         until_finished(ATTEMPTS, &[RECORDER]),
         until_finished(DEAD_LETTERS, &[DEADLETTER]),
-        TopicSpec { topic: ENDPOINT_STATE, keep: Keep::Newest },
+        TopicSpec {
+            topic: ENDPOINT_STATE,
+            keep: Keep::Newest,
+        },
     ];
-    specs.extend(RETRY.iter().chain(&PARK).map(|tier| until_finished(tier.topic, &[PUMP])));
+    specs.extend(
+        RETRY
+            .iter()
+            .chain(&PARK)
+            .map(|tier| until_finished(tier.topic, &[PUMP])),
+    );
     specs
 }

@@ -1,0 +1,29 @@
+//! The port to the log: partitioned, keyed, ordered records; consumer groups; commits with metadata.
+//!
+//! **In → out.** Services append [`NewRecord`]s and read [`Record`]s by group; what they finish and what follows from
+//! it go back together, by [`Committer::complete`].
+//!
+//! **Invariants.** Records of one key keep their order. A position never goes back and never names two records.
+//! The outputs of a completion are durable before, or in the same commit as, the positions that they finish.
+//! `Ordered` records become durable in the order in which they were written.
+//!
+//! **Authority.** The log is the truth of everything in flight. A kill of the process loses nothing that was
+//! acknowledged; loss of power loses at most a suffix of what was `Ordered`.
+//!
+//! **Failure.** [`LogError`] is divided by what the caller does next. A log that cannot write says so and stops; it
+//! never tries a failed fsync again. Every wait here can be cancelled without losing a record.
+
+mod error;
+mod port;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::LogError;
+pub use port::{
+    Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
+    Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Weighted,
+};
+pub use postrider_model::topics::{Keep, TopicSpec};
+pub use postrider_model::{
+    Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
+};

@@ -1,0 +1,238 @@
+//! The traits that an adapter implements. Each call is made once a batch, not once a record.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_model::topics::TopicSpec;
+use postrider_model::{Group, NewRecord, Partition, Position, Record, Topic, TopicPartition};
+
+use crate::LogError;
+
+/// When an append is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it would survive loss of power (embedded: an fsync; Kafka: all in-sync replicas).
+    Synced,
+    /// Once it would survive a kill of the process and everything before it would survive with it. Only for effects
+    /// whose cause lies in the log itself.
+    Ordered,
+}
+
+/// What an append is for, which decides whether the reserve of disk space may be used for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// New work: accepted events, fan-out, replay. Refused with [`LogError::Full`] below the reserve.
+    Intake,
+    /// Finishing what is inside: attempts, retries, parks, dead letters, positions.
+    Pipeline,
+}
+
+/// What an adapter can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest record: key, headers and value, in bytes.
+    pub record_bytes: usize,
+    /// The longest metadata of a commit, in bytes; `None` if unbounded.
+    pub metadata_bytes: Option<usize>,
+}
+
+/// A topic and how often it is read from, compared with the others of one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weighted {
+    /// The topic.
+    pub topic: Topic,
+    /// Its share; at least 1.
+    pub weight: u32,
+}
+
+/// What a reader wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Whose progress is kept.
+    pub group: Group,
+    /// What to read. Partition n of each is always owned together.
+    pub topics: Vec<Weighted>,
+}
+
+impl Subscription {
+    /// One topic.
+    pub fn to(group: Group, topic: Topic) -> Self {
+        Self {
+            group,
+            topics: vec![Weighted { topic, weight: 1 }],
+        }
+    }
+}
+
+/// How much to return at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimit {
+    /// Records, at most; at least 1.
+    pub records: usize,
+    /// Bytes of values, at most; a single larger record is still returned.
+    pub bytes: usize,
+}
+
+/// What a group had committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// The watermark: everything below it is finished.
+    pub next: Position,
+    /// What the group kept with it; ASCII. The worker keeps the map of finished positions above the watermark.
+    pub metadata: String,
+}
+
+/// A partition that this reader owns from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Which.
+    pub at: TopicPartition,
+    /// What the group had committed; the default if it never did.
+    pub committed: Committed,
+    /// Grows with each change of owner.
+    pub epoch: u64,
+}
+
+/// What [`Reader::next`] returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Polled {
+    /// These are ours from now on. Their records follow, from the watermark on.
+    Assigned(Vec<Assignment>),
+    /// These are to be given up: finish or drop what is in hand, complete, then [`Committer::release`] them. Reading of
+    /// the others goes on meanwhile.
+    Revoking(Vec<TopicPartition>),
+    /// These are no longer ours: throw the work away.
+    Lost(Vec<TopicPartition>),
+    /// Records, in order within each partition, each returned once to the group while it owns the partition.
+    Records(Vec<Record>),
+}
+
+/// How far one partition is finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub at: TopicPartition,
+    /// What to commit.
+    pub committed: Committed,
+}
+
+/// Positions and what follows from finishing them, written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// How far each partition is finished. The watermark must not go back: a lower one than committed before is an
+    /// ordinary mistake of timing and is ignored.
+    pub finished: Vec<Progress>,
+    /// What to append with it.
+    pub outputs: Vec<NewRecord>,
+    /// When it is acknowledged.
+    pub durability: Durability,
+    /// What the outputs are for.
+    pub purpose: Purpose,
+}
+
+/// How far a group is behind in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// Which partition.
+    pub at: TopicPartition,
+    /// Whose progress.
+    pub group: Group,
+    /// Records not yet finished (an upper bound: positions may have gaps).
+    pub records: u64,
+    /// How long the oldest of them has been in the log; zero if there is none.
+    pub oldest_age: Duration,
+}
+
+/// The log.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// What this log can hold.
+    fn limits(&self) -> Limits;
+
+    /// The topics that it was opened with.
+    fn topics(&self) -> &[TopicSpec];
+
+    /// Appends `records`, all or none, in this order. Returns the position of each once `durability` is reached.
+    async fn append(
+        &self,
+        records: Vec<NewRecord>,
+        durability: Durability,
+        purpose: Purpose,
+    ) -> Result<Vec<(TopicPartition, Position)>, LogError>;
+
+    /// Returns once everything acknowledged so far would survive loss of power. What was read from the log is synced
+    /// before it is told to a store, a client or an operator.
+    async fn sync(&self) -> Result<(), LogError>;
+
+    /// Joins a group.
+    async fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> Result<(Box<dyn Reader>, std::sync::Arc<dyn Committer>), LogError>;
+
+    /// Reads a compacted topic from its beginning, without a group, and goes on with what is written later.
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError>;
+
+    /// The position that the next record of each partition of `topic` will get, or more.
+    async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError>;
+
+    /// Returns true once `group` has finished `topic` up to `ends`; false if it has not within `within`.
+    async fn wait_finished(
+        &self,
+        group: Group,
+        topic: Topic,
+        ends: &[(Partition, Position)],
+        within: Duration,
+    ) -> Result<bool, LogError>;
+
+    /// How far every group is behind.
+    async fn lags(&self) -> Result<Vec<Lag>, LogError>;
+
+    /// Bytes on disk, for metrics; 0 where the log is elsewhere.
+    fn disk_bytes(&self) -> u64;
+
+    /// Finishes what was taken, then stops. Later calls return [`LogError::Stopped`].
+    async fn close(&self) -> Result<(), LogError>;
+}
+
+/// One member of a group, reading.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next thing that happened; waits until there is one. Cancelling loses nothing.
+    async fn next(&mut self, limit: BatchLimit) -> Result<Polled, LogError>;
+
+    /// Stops returning records of these partitions until they are resumed.
+    fn pause(&mut self, partitions: &[TopicPartition]);
+
+    /// Goes on with these partitions where they were paused.
+    fn resume(&mut self, partitions: &[TopicPartition]);
+}
+
+/// One member of a group, finishing. Used beside its [`Reader`], from any thread.
+#[async_trait]
+pub trait Committer: Send + Sync + 'static {
+    /// Writes positions and outputs together: the outputs are durable before, or in the same commit as, the positions.
+    async fn complete(&self, completion: Completion) -> Result<(), LogError>;
+
+    /// True while this member's lease of the partition lasts. No attempt starts without it.
+    fn holds(&self, at: TopicPartition) -> bool;
+
+    /// Gives revoked partitions up, after their last completion.
+    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+}
+
+/// What [`Follower::next`] returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// Records: the newest of each key, then what is written later. An empty value removes the key.
+    Records(Vec<Record>),
+    /// Everything that was there when following began has been returned. Comes once.
+    CaughtUp,
+}
+
+/// Reads a compacted topic.
+#[async_trait]
+pub trait Follower: Send {
+    /// The next thing; waits until there is one. Cancelling loses nothing.
+    async fn next(&mut self) -> Result<Followed, LogError>;
+}
