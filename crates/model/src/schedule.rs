@@ -150,7 +150,10 @@ fn human(wait: Duration) -> String {
         (60_000, "m"),
         (1_000, "s"),
     ];
-    match units.into_iter().find(|(size, _)| ms > 0 && ms % size == 0) {
+    match units
+        .into_iter()
+        .find(|(size, _)| ms > 0 && ms.is_multiple_of(*size))
+    {
         Some((size, unit)) => format!("{}{unit}", ms / size),
         None if ms == 0 => "0s".to_owned(),
         None => format!("{ms}ms"),

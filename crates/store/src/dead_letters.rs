@@ -1,0 +1,176 @@
+//! Dead letters and their replays.
+
+use async_trait::async_trait;
+use postrider_model::{
+    AppId, DeadLetter, DeadLetterId, EndpointId, EventType, ReplayId, Timestamp,
+};
+
+use crate::{HistoryKey, Page, StoreError};
+
+/// A dead letter as it is kept. A replay marks it; retention and its owner remove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// What was given up, and why.
+    pub letter: DeadLetter,
+    /// The replay that last published it, and when.
+    pub replayed: Option<(ReplayId, Timestamp)>,
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeadLetterFilter {
+    /// Only of this application.
+    pub app_id: Option<AppId>,
+    /// Only of this endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// Only of this event type.
+    pub event_type: Option<EventType>,
+    /// Only of deliveries given up after this time.
+    pub after: Option<Timestamp>,
+    /// Only of deliveries given up before this time.
+    pub before: Option<Timestamp>,
+    /// Only those that no replay has published.
+    pub only_unreplayed: bool,
+}
+
+/// Dead letters. They are unique by (delivery, generation), which is what their id derives from.
+#[async_trait]
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Keeps all of `letters` or none. One that is there already stays as it is. `Refused` if one of them is one that the
+    /// store will never take.
+    async fn keep_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// One, if it is there.
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError>;
+
+    /// By (died at, id).
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError>;
+
+    /// How many there are. Counts every match: for a replay's total and for dry runs, not for hot paths.
+    async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError>;
+
+    /// Removes one. `NotFound` if it is not there.
+    async fn delete_dead_letter(&self, id: DeadLetterId) -> Result<(), StoreError>;
+
+    /// Removes at most `limit` that died before `before`, oldest first. Returns how many.
+    async fn delete_dead_letters(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
+}
+
+/// What a replay takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These, in the order of their ids.
+    Ids(Vec<DeadLetterId>),
+    /// What the filter matches up to the replay's bound. `before` is always set: it was fixed when the replay began.
+    Filter(DeadLetterFilter),
+}
+
+/// Where a replay stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReplayStatus {
+    /// Waiting for an owner, or being carried out.
+    Running,
+    /// Held by an operator.
+    Paused,
+    /// Ended by an operator. Final.
+    Cancelled,
+    /// Every dead letter of it was published or counted as failed. Final.
+    Done,
+}
+
+/// An operator's request to deliver dead letters again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Its id.
+    pub id: ReplayId,
+    /// The one application that it is limited to, if it was made there.
+    pub app_id: Option<AppId>,
+    /// What it takes.
+    pub selection: Selection,
+    /// Deliveries published a second, at most.
+    pub rate: u32,
+    /// Where it stands.
+    pub status: ReplayStatus,
+    /// How many dead letters it took when it began.
+    pub total: u64,
+    /// How many were published.
+    pub done: u64,
+    /// How many were not, because their endpoint is disabled or gone.
+    pub failed: u64,
+    /// The last dead letter that was dealt with.
+    pub cursor: Option<HistoryKey>,
+    /// The token that asked for it, for the audit.
+    pub requested_by: String,
+    /// When it was asked for; in milliseconds, the generation of what it publishes.
+    pub created_at: Timestamp,
+    /// When its status or numbers last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the owner of a replay reports after publishing a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayStep {
+    /// The last dead letter that was dealt with.
+    pub cursor: HistoryKey,
+    /// Those that were published now.
+    pub published: Vec<DeadLetterId>,
+    /// How many were not.
+    pub failed: u64,
+    /// True if nothing is left.
+    pub finished: bool,
+}
+
+/// Replays. One owner at a time carries one out, by a lease.
+#[async_trait]
+pub trait Replays: Send + Sync + 'static {
+    /// A new one.
+    async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError>;
+
+    /// One, if it is there.
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError>;
+
+    /// In the order of their ids, which is that of their making; of one application only, if given.
+    async fn replays(
+        &self,
+        app_id: Option<AppId>,
+        page: &Page<ReplayId>,
+    ) -> Result<Vec<Replay>, StoreError>;
+
+    /// Takes the lease, until `until`, of a running replay that nobody holds at `now`; `None` if there is none.
+    /// `owner` names the process and is new with each start.
+    async fn claim_replay(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Replay>, StoreError>;
+
+    /// Writes progress, marks what was published and renews the lease, in one transaction. Returns the replay as it is
+    /// then, so that the owner sees a pause or an end. `Conflict` if the lease is another's by now.
+    async fn advance_replay(
+        &self,
+        id: ReplayId,
+        owner: &str,
+        step: &ReplayStep,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Replay, StoreError>;
+
+    /// Changes the status to `to` if it is one of `from`, and returns the replay as it is then. `Conflict` if it was none of
+    /// them, `NotFound` if it is not there.
+    async fn set_replay_status(
+        &self,
+        id: ReplayId,
+        from: &[ReplayStatus],
+        to: ReplayStatus,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError>;
+}

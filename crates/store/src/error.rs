@@ -1,0 +1,18 @@
+//! What can go wrong, divided by what the caller does next.
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another thing has that name already, or it changed since it was read: tell the user, or read it again.
+    #[error("{0}")]
+    Conflict(String),
+    /// What the call refers to is not there.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The store will never take this content. Set it aside.
+    #[error("the store refuses this: {0}")]
+    Refused(String),
+    /// The store cannot be reached or is busy. Try again later; the same call may have been carried out.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}

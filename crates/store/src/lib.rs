@@ -1,0 +1,63 @@
+//! The port to the store: configuration and its feed, history, dead letters and replays, idempotency.
+//!
+//! **In → out.** Small traits by use, so that a service asks only for what it needs; [`Store`] is all of them.
+//!
+//! **Invariants.** Every change of configuration gets a version, larger than all before; the feed shows each change
+//! once it is visible, and never hides one behind a later one. Writing history or a dead letter twice is harmless.
+//! What returns `Ok` would survive loss of power.
+//!
+//! **Authority.** The store is the truth of configuration, history and dead letters; never of what is in flight: it is
+//! not on the path of a delivery.
+//!
+//! **Failure.** [`StoreError`] is divided by what the caller does next: answer, set the row aside, or try later.
+
+mod config;
+mod dead_letters;
+mod error;
+mod history;
+mod idempotency;
+mod page;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use config::{
+    Application, ApplicationRef, Applications, Change, Changes, ConfigFeed, EndpointRef, Endpoints,
+    EventTypeInfo, EventTypes, StoreId, TokenRecord, TokenScope, Tokens,
+};
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, Selection,
+    StoredDeadLetter,
+};
+pub use error::StoreError;
+pub use history::{
+    AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, StatusFilter,
+};
+pub use idempotency::{Claim, Claims};
+pub use page::{HistoryKey, Order, Page, PageStart};
+
+/// All that a store does.
+pub trait Store:
+    Applications
+    + Endpoints
+    + EventTypes
+    + Tokens
+    + ConfigFeed
+    + History
+    + DeadLetters
+    + Replays
+    + Claims
+{
+}
+
+impl<S> Store for S where
+    S: Applications
+        + Endpoints
+        + EventTypes
+        + Tokens
+        + ConfigFeed
+        + History
+        + DeadLetters
+        + Replays
+        + Claims
+{
+}

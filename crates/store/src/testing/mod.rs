@@ -1,0 +1,1 @@
+//! For tests: the conformance suite and an in-memory store.
