@@ -9,6 +9,10 @@ use crate::declare::{Declaration, Error};
 use crate::series::Series;
 
 /// All metrics of one process. A clone is the same registry.
+#[expect(
+    clippy::disallowed_types,
+    reason = "this is what it is to be wrapped in"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     values: prometheus::Registry,
