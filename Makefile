@@ -1,0 +1,74 @@
+# Everything a developer or CI does, by name. All targets share one target folder, so that nothing
+# is compiled twice; the linker is the toolchain's own, so there are no flags to agree on.
+
+CARGO ?= cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Beside others: --locked in CI, --offline without a network.
+CARGO_FLAGS ?=
+SCRIPTS := crates/testkit/scripts
+
+# How hard the kill test is; a failure prints the SEED with which it can be had again.
+N ?= 200
+SEED ?=
+# Handed to the benchmark, for instance BENCH="--quick".
+BENCH ?=
+
+export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-log-long kill-test bench lint fmt fmt-check doc layers deny clients tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: tools ## compile the postrider command for development (target/debug/postrider)
+	$(CARGO) build $(CARGO_FLAGS) -p postrider
+
+demo: tools ## see it work: server, receiver and a few thousand events, in a temporary directory
+	@[ -x $(TARGET)/quick/postrider ] || { \
+		echo "The first build compiles every dependency: about 3 minutes on two cores. Then the demonstration starts by itself."; }
+	@$(CARGO) run $(CARGO_FLAGS) --profile quick -p postrider -- demo
+
+test: tools clients ## run every test, also those against the official client libraries
+	$(CARGO) test $(CARGO_FLAGS) --workspace
+
+test-log-long: tools ## write steadily into the embedded log for ten minutes and watch its bounds
+	POSTRIDER_TEST_STEADY_SECONDS=600 $(CARGO) test $(CARGO_FLAGS) -p postrider-log-embedded -- --nocapture steady
+
+kill-test: tools ## kill -9 a server under load N times (N=200 SEED=…): nothing lost, few repeated
+	POSTRIDER_TEST_KILLS=$(N) $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture kill
+
+bench: tools ## measure a release build; prints a table and writes JSON to target/bench/
+	@echo "A release build takes about 10 minutes on two cores the first time."
+	$(CARGO) build $(CARGO_FLAGS) --release -p postrider -p postrider-testkit --bin postrider --bin postrider-bench
+	@mkdir -p $(TARGET)/bench
+	$(TARGET)/release/postrider-bench --server $(TARGET)/release/postrider --out $(TARGET)/bench $(BENCH)
+
+lint: tools ## clippy on everything, warnings denied
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+fmt-check: ## is the code formatted?
+	$(CARGO) fmt --all --check
+
+doc: tools ## build the API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
+
+layers: tools ## does every crate depend only on the layers below it?
+	$(CARGO) run $(CARGO_FLAGS) --quiet -p postrider-testkit --bin check-layers
+
+deny: tools ## licences, banned crates and sources of all dependencies
+	@command -v cargo-deny >/dev/null || { \
+		echo "Installing cargo-deny: about 3 minutes."; $(CARGO) install --quiet --locked cargo-deny@0.20.2; }
+	$(CARGO) deny check bans licenses sources
+
+clients: ## install the official client libraries that the tests use (target/clients)
+	@$(SCRIPTS)/clients.sh $(POSTRIDER_TEST_CLIENTS)
+
+tools:
+	@$(SCRIPTS)/tools.sh
+
+clean: ## remove everything that was built
+	$(CARGO) clean
