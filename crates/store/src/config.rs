@@ -5,6 +5,7 @@
 //! version that the store gave to the change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider_model::{AppId, Endpoint, EndpointId, EventType, Timestamp, TokenId, Uid};
@@ -191,19 +192,19 @@ pub struct StoreId(pub [u8; 16]);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// An application was made or changed.
-    Application(Application),
+    Application(Arc<Application>),
     /// An application was removed; its endpoints' removals come apart.
     ApplicationRemoved(AppId),
     /// An endpoint was made or changed.
-    Endpoint(Endpoint),
+    Endpoint(Arc<Endpoint>),
     /// An endpoint was removed.
     EndpointRemoved(AppId, EndpointId),
     /// An event type was made or changed.
-    EventType(EventTypeInfo),
+    EventType(Arc<EventTypeInfo>),
     /// An event type was removed.
     EventTypeRemoved(EventType),
     /// A token was made, changed or revoked.
-    Token(TokenRecord),
+    Token(Arc<TokenRecord>),
 }
 
 /// What [`ConfigFeed::changes`] returns.
