@@ -24,6 +24,7 @@ mod id;
 mod names;
 mod record;
 mod schedule;
+mod tiers;
 mod time;
 pub mod topics;
 
@@ -49,4 +50,5 @@ pub use id::{
 pub use names::{Channel, EventType, NameError, Uid};
 pub use record::{Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition};
 pub use schedule::{Schedule, ScheduleError};
+pub use tiers::{MAX_HOPS, tier_for};
 pub use time::Timestamp;

@@ -71,8 +71,8 @@ const fn tier(name: &'static str, seconds: u64) -> Tier {
 }
 
 /// The tiers of failed deliveries, shortest first. Each is about four times the one before, so that a wait takes few
-/// hops; the pump's tests hold the bound.
-pub const RETRY: [Tier; 8] = [
+/// hops ([`crate::MAX_HOPS`]).
+pub const RETRY: [Tier; 9] = [
     tier("retry.1s", 1),
     tier("retry.5s", 5),
     tier("retry.20s", 20),
@@ -81,10 +81,11 @@ pub const RETRY: [Tier; 8] = [
     tier("retry.20m", 1200),
     tier("retry.1h", 3600),
     tier("retry.6h", 21600),
+    tier("retry.1d", 86400),
 ];
 
 /// The tiers of parked deliveries, shortest first.
-pub const PARK: [Tier; 8] = [
+pub const PARK: [Tier; 9] = [
     tier("park.1s", 1),
     tier("park.5s", 5),
     tier("park.20s", 20),
@@ -93,6 +94,7 @@ pub const PARK: [Tier; 8] = [
     tier("park.20m", 1200),
     tier("park.1h", 3600),
     tier("park.6h", 21600),
+    tier("park.1d", 86400),
 ];
 
 const fn until_finished(topic: Topic, groups: &'static [Group]) -> TopicSpec {
