@@ -13,10 +13,21 @@
 //! **Failure.** [`LogError`] is divided by what the caller does next. A log that cannot write says so and stops; it
 //! never tries a failed fsync again. Every wait here can be cancelled without losing a record.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
+
 mod error;
 mod port;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod turns;
 
 pub use error::LogError;
 pub use port::{
@@ -27,3 +38,4 @@ pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{
     Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
 };
+pub use turns::Turns;

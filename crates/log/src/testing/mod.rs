@@ -1,1 +1,5 @@
-//! For tests: the conformance suite and an in-memory log.
+//! For tests: a log in memory.
+
+mod memory;
+
+pub use memory::MemoryLog;

@@ -1,0 +1,263 @@
+//! A log in memory: one partition a topic, no thread, no file, only tokio's waits, so it works under paused time.
+
+mod follower;
+mod reader;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_model::topics::TopicSpec;
+use postrider_model::{
+    Clock, Group, NewRecord, Partition, Position, Record, SystemClock, Timestamp, Topic,
+    TopicPartition,
+};
+use tokio::sync::watch;
+
+use self::follower::MemoryFollower;
+use self::reader::{MemoryCommitter, MemoryReader};
+use self::state::State;
+use crate::{
+    Committed, Committer, Durability, Follower, Lag, Limits, Log, LogError, Purpose, Reader,
+    Subscription,
+};
+
+/// The log in memory. `Synced` and `Ordered` are the same here. Its clones are the same log.
+#[derive(Clone)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    specs: Vec<TopicSpec>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Says that `state` has changed.
+    changes: watch::Sender<()>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `change` and wakes everybody who waits.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let changed = {
+            let mut state = self.state();
+            state.check_open()?;
+            change(&mut state)?
+        };
+        self.changes.send_replace(());
+        Ok(changed)
+    }
+
+    fn check_sizes(&self, records: &[NewRecord]) -> Result<(), LogError> {
+        let limit = self.limits.record_bytes;
+        match records.iter().find(|record| record.size() > limit) {
+            Some(record) => Err(LogError::TooLarge {
+                topic: record.topic.0,
+                size: record.size(),
+                limit,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The system's time at the start, moved on by tokio's clock, which tests can pause and advance.
+struct TokioClock {
+    began: Timestamp,
+    since: tokio::time::Instant,
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.began.plus(self.since.elapsed())
+    }
+}
+
+impl MemoryLog {
+    /// An empty log with these topics, on tokio's clock, with no limit but 8 MiB a record.
+    pub fn new(specs: impl Into<Vec<TopicSpec>>) -> Self {
+        let clock = TokioClock {
+            began: SystemClock.now(),
+            since: tokio::time::Instant::now(),
+        };
+        Self::with_clock(specs, Arc::new(clock))
+    }
+
+    /// The same on another clock.
+    pub fn with_clock(specs: impl Into<Vec<TopicSpec>>, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits {
+            record_bytes: 8 << 20,
+            metadata_bytes: None,
+        };
+        Self::with_limits(specs, clock, limits)
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(
+        specs: impl Into<Vec<TopicSpec>>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        let specs = specs.into();
+        let state = State::new(&specs);
+        Self::over(specs, clock, limits, state)
+    }
+
+    fn over(specs: Vec<TopicSpec>, clock: Arc<dyn Clock>, limits: Limits, state: State) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                specs,
+                limits,
+                clock,
+                state: Mutex::new(state),
+                changes: watch::Sender::new(()),
+            }),
+        }
+    }
+
+    /// From now on every append and completion for `purpose` that writes a record fails with `error`, until
+    /// [`Self::recover`]. What only moves positions still succeeds.
+    pub fn fail_appends(&self, purpose: Purpose, error: LogError) {
+        self.shared.state().fail(purpose, error);
+    }
+
+    /// Ends what [`Self::fail_appends`] began.
+    pub fn recover(&self) {
+        self.shared.state().recover();
+    }
+
+    /// As if the process had been killed and started again: this log and its readers stop at once, and the one returned
+    /// has the same records and positions.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        let state = self.shared.state().take_for_restart();
+        self.shared.changes.send_replace(());
+        Self::over(
+            self.shared.specs.clone(),
+            Arc::clone(&self.shared.clock),
+            self.shared.limits,
+            state,
+        )
+    }
+
+    /// What lies in a topic now, in order.
+    pub fn records(&self, topic: Topic) -> Vec<Record> {
+        self.shared.state().records(topic)
+    }
+
+    /// Waits until as many records lie in a topic as asked, and returns all that do.
+    pub async fn wait_for_records(&self, topic: Topic, at_least: usize) -> Vec<Record> {
+        let mut changes = self.shared.changes.subscribe();
+        loop {
+            let records = self.records(topic);
+            if records.len() >= at_least || changes.changed().await.is_err() {
+                return records;
+            }
+        }
+    }
+
+    /// What a group has committed.
+    pub fn committed(&self, group: Group, topic: Topic) -> Committed {
+        self.shared.state().committed(group, topic)
+    }
+}
+
+#[async_trait]
+impl Log for MemoryLog {
+    fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    fn topics(&self) -> &[TopicSpec] {
+        &self.shared.specs
+    }
+
+    async fn append(
+        &self,
+        records: Vec<NewRecord>,
+        _durability: Durability,
+        purpose: Purpose,
+    ) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        self.shared.check_sizes(&records)?;
+        let now = self.shared.clock.now();
+        self.shared
+            .change(|state| state.append(records, purpose, now))
+    }
+
+    async fn sync(&self) -> Result<(), LogError> {
+        self.shared.state().check_open()
+    }
+
+    async fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> Result<(Box<dyn Reader>, Arc<dyn Committer>), LogError> {
+        let member = self.shared.change(|state| state.join(&subscription))?;
+        let committer = MemoryCommitter::new(Arc::clone(&self.shared), subscription.group, &member);
+        let reader = MemoryReader::new(Arc::clone(&self.shared), &subscription, member);
+        Ok((Box::new(reader), Arc::new(committer)))
+    }
+
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {
+        let until = self.shared.state().end_of_compacted(topic)?;
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(MemoryFollower::new(shared, topic, until)))
+    }
+
+    async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
+        Ok(vec![(0, self.shared.state().end(topic)?)])
+    }
+
+    async fn wait_finished(
+        &self,
+        group: Group,
+        topic: Topic,
+        ends: &[(Partition, Position)],
+        within: Duration,
+    ) -> Result<bool, LogError> {
+        let mut changes = self.shared.changes.subscribe();
+        let finished = async {
+            loop {
+                {
+                    let state = self.shared.state();
+                    state.end(topic)?;
+                    let next = state.committed(group, topic).next;
+                    if ends.iter().all(|(_, end)| next >= *end) {
+                        return Ok(true);
+                    }
+                }
+                if changes.changed().await.is_err() {
+                    return Err(state::stopped());
+                }
+            }
+        };
+        tokio::time::timeout(within, finished)
+            .await
+            .unwrap_or(Ok(false))
+    }
+
+    async fn lags(&self) -> Result<Vec<Lag>, LogError> {
+        let now = self.shared.clock.now();
+        self.shared.state().lags(now)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.shared.state().stop();
+        self.shared.changes.send_replace(());
+        Ok(())
+    }
+}
