@@ -1,0 +1,226 @@
+//! Keeping the snapshot current.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use postrider_access::{Denied, Scope, TokenGrant, TokenHash, parse_bearer};
+use postrider_store::{
+    Application, ApplicationRef, Changes, ConfigFeed, StoreError, StoreId, TokenRecord, TokenScope,
+};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{RegistryMetrics, Snapshot};
+
+/// How often the snapshot is brought up to date when nobody asks.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// What a lookup found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<T> {
+    /// It is there.
+    Here(T),
+    /// It is not, as of a refresh that began after the lookup.
+    Missing,
+    /// It is not in the last snapshot, and the store does not answer: no verdict.
+    Unknown,
+}
+
+/// Why a request has no identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// It is refused.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The token is not known, and the store does not answer: ask again later.
+    #[error("the token is not known here, and the store does not answer: try again in a moment")]
+    Unavailable,
+}
+
+/// The configuration in memory.
+pub struct Registry {
+    feed: Arc<dyn ConfigFeed>,
+    current: ArcSwap<Snapshot>,
+    cursor: Mutex<Cursor>,
+    /// Refreshes begun so far, and the newest one of them that succeeded.
+    begun: AtomicU64,
+    succeeded: AtomicU64,
+    /// When the newest successful refresh began.
+    fresh_at: ArcSwap<Instant>,
+    metrics: RegistryMetrics,
+}
+
+/// How far the feed was read.
+struct Cursor {
+    store: StoreId,
+    since: u64,
+}
+
+impl Registry {
+    /// Reads everything from the store. Fails if the store does not answer: a cold start waits, it does not guess.
+    pub async fn load(
+        feed: Arc<dyn ConfigFeed>,
+        metrics: RegistryMetrics,
+    ) -> Result<Arc<Self>, StoreError> {
+        let began = Instant::now();
+        let changes = feed.changes(0).await?;
+        let cursor = Cursor {
+            store: changes.store,
+            since: changes.next,
+        };
+        let registry = Self {
+            feed,
+            current: ArcSwap::from_pointee(with_changes(Snapshot::default(), changes)),
+            cursor: Mutex::new(cursor),
+            begun: AtomicU64::new(1),
+            succeeded: AtomicU64::new(1),
+            fresh_at: ArcSwap::from_pointee(began),
+            metrics,
+        };
+        registry.report();
+        Ok(Arc::new(registry))
+    }
+
+    /// The configuration as it is known now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// How long ago the newest successful refresh began.
+    pub fn age(&self) -> Duration {
+        self.fresh_at.load().elapsed()
+    }
+
+    /// Applies every change that is visible in the store now. Callers that wait at the same time share one read.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let asked = self.begun.load(Ordering::SeqCst);
+        let mut cursor = self.cursor.lock().await;
+        if self.succeeded.load(Ordering::SeqCst) > asked {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let read = self.read(&mut cursor).await;
+        match &read {
+            Ok(()) => {
+                self.fresh_at.store(Arc::new(began));
+                self.succeeded.store(number, Ordering::SeqCst);
+            }
+            Err(_) => self.metrics.failures.inc(),
+        }
+        read
+    }
+
+    /// Brings the snapshot to `version` at least, if it is not there. The version of another database says nothing.
+    pub async fn refresh_to(&self, version: u64) -> Result<(), StoreError> {
+        if self.current.load().version() >= version {
+            Ok(())
+        } else {
+            self.refresh().await
+        }
+    }
+
+    /// Refreshes every second until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(REFRESH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Some(Err(error)) = shutdown.run_until_cancelled(self.refresh()).await {
+                tracing::warn!(%error, age_s = self.age().as_secs(), "the configuration could not be refreshed");
+            }
+            self.report();
+        }
+    }
+
+    /// An application by its id or uid. A miss causes one shared refresh.
+    pub async fn find_application(&self, by: &ApplicationRef) -> Found<Arc<Application>> {
+        self.find(|snapshot| snapshot.application(by).cloned())
+            .await
+    }
+
+    /// Who sends a request with this value of `Authorization`. Whether they may do what they ask is
+    /// [`postrider_access::decide`]'s to say. A token that is not known causes one shared refresh.
+    pub async fn authenticate(
+        &self,
+        authorization: Option<&[u8]>,
+    ) -> Result<TokenGrant, AuthError> {
+        let hash = parse_bearer(authorization)?.hash();
+        match self
+            .find(|snapshot| snapshot.token(hash.as_bytes()).map(|token| grant(token)))
+            .await
+        {
+            Found::Here(grant) => Ok(grant),
+            Found::Missing => Err(AuthError::Denied(Denied::Unknown)),
+            Found::Unknown => Err(AuthError::Unavailable),
+        }
+    }
+
+    async fn find<T>(&self, look: impl Fn(&Snapshot) -> Option<T>) -> Found<T> {
+        if let Some(found) = look(&self.current.load()) {
+            return Found::Here(found);
+        }
+        match self.refresh().await {
+            Err(_) => Found::Unknown,
+            Ok(()) => look(&self.current.load()).map_or(Found::Missing, Found::Here),
+        }
+    }
+
+    async fn read(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
+        let changes = self.feed.changes(cursor.since).await?;
+        if changes.store == cursor.store {
+            cursor.since = changes.next;
+            let current = self.current.load();
+            if !changes.items.is_empty() || changes.version > current.version() {
+                self.current
+                    .store(Arc::new(with_changes(Snapshot::clone(&current), changes)));
+            }
+            return Ok(());
+        }
+        tracing::warn!(
+            "the store is another database than before: reading all configuration again"
+        );
+        let all = self.feed.changes(0).await?;
+        *cursor = Cursor {
+            store: all.store,
+            since: all.next,
+        };
+        self.current
+            .store(Arc::new(with_changes(Snapshot::default(), all)));
+        Ok(())
+    }
+
+    fn report(&self) {
+        let current = self.current.load();
+        self.metrics.age.set(self.age().as_secs_f64());
+        self.metrics
+            .version
+            .set(i64::try_from(current.version()).unwrap_or(i64::MAX));
+        self.metrics
+            .endpoints
+            .set(i64::try_from(current.endpoint_count()).unwrap_or(i64::MAX));
+    }
+}
+
+fn with_changes(mut snapshot: Snapshot, changes: Changes) -> Snapshot {
+    changes
+        .items
+        .into_iter()
+        .for_each(|change| snapshot.apply(change));
+    snapshot.set_version(changes.version);
+    snapshot
+}
+
+fn grant(token: &TokenRecord) -> TokenGrant {
+    TokenGrant {
+        hash: TokenHash::from_bytes(token.hash),
+        scope: match token.scope {
+            TokenScope::Operator => Scope::Operator,
+            TokenScope::Application(app_id) => Scope::Application(*app_id.as_bytes()),
+        },
+        expires_at_ms: token.expires_at.map(|at| at.as_millis()),
+        revoked: token.revoked_at.is_some(),
+    }
+}
