@@ -23,12 +23,15 @@
     )
 )]
 
+mod backoff;
 mod error;
 mod port;
+mod rejected;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod turns;
 
+pub use backoff::{Backoff, complete_patiently};
 pub use error::LogError;
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
@@ -38,4 +41,5 @@ pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{
     Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
 };
+pub use rejected::rejected;
 pub use turns::Turns;

@@ -14,6 +14,7 @@
 mod config;
 mod dead_letters;
 mod error;
+mod halving;
 mod history;
 mod idempotency;
 mod page;
@@ -29,6 +30,7 @@ pub use dead_letters::{
     StoredDeadLetter,
 };
 pub use error::StoreError;
+pub use halving::Halving;
 pub use history::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, StatusFilter,
 };
