@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::codec::{Malformed, text};
+use crate::codec::{Malformed, id, text};
 use crate::{
     AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp, Uid,
     topics,
@@ -37,7 +37,7 @@ pub struct Event {
 }
 
 /// What a record in `events` is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventOrigin {
     /// It was accepted.
     Accepted,
@@ -46,6 +46,52 @@ pub enum EventOrigin {
         /// The last endpoint of the part before.
         after: EndpointId,
     },
+    /// A part of the event was matched while the registry could not be brought up to date: it is to be matched once more.
+    Rematch(Rematch),
+}
+
+/// What is to be matched once more: only endpoints in the range that existed when the event was accepted, and that are not
+/// among those matched already, are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rematch {
+    /// The range begins behind this endpoint; `None`: with the first.
+    pub after: Option<EndpointId>,
+    /// The range ends with this endpoint; `None`: with the last.
+    pub until: Option<EndpointId>,
+    /// Those that got the event already.
+    pub matched: Vec<EndpointId>,
+}
+
+impl Rematch {
+    /// Ids of 16 bytes each: `after`, `until` (all zero for `None`), then those matched.
+    fn to_bytes(&self) -> Bytes {
+        let none = [0; 16];
+        let ends = [&self.after, &self.until];
+        let ends = ends
+            .into_iter()
+            .flat_map(|end| *end.as_ref().map_or(&none, EndpointId::as_bytes));
+        ends.chain(self.matched.iter().flat_map(|id| *id.as_bytes()))
+            .collect::<Vec<u8>>()
+            .into()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut ids = bytes
+            .chunks(16)
+            .map(|part| id::<crate::id::EndpointKind>("ce_rematch", part));
+        let mut end = || {
+            let id = ids
+                .next()
+                .unwrap_or(Err(Malformed::Missing("ce_rematch")))?;
+            Ok::<_, Malformed>((*id.as_bytes() != [0; 16]).then_some(id))
+        };
+        let (after, until) = (end()?, end()?);
+        Ok(Self {
+            after,
+            until,
+            matched: ids.collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// `ce_source` of what came in over Postrider's own API. The `ce_id` of such a record is the event's id itself.
@@ -97,8 +143,12 @@ impl Event {
         if let Some(traceparent) = &self.traceparent {
             headers.push("ce_traceparent", traceparent.clone());
         }
-        if let EventOrigin::Continuation { after } = self.origin {
-            headers.push("ce_continuesafter", after.to_string());
+        match &self.origin {
+            EventOrigin::Accepted => {}
+            EventOrigin::Continuation { after } => {
+                headers.push("ce_continuesafter", after.to_string())
+            }
+            EventOrigin::Rematch(rematch) => headers.push("ce_rematch", rematch.to_bytes()),
         }
         let key = self.app_id.to_string();
         NewRecord {
@@ -136,9 +186,13 @@ impl Event {
         };
         let channels = header("ce_channels")?.unwrap_or_default();
         let channels = channels.split(',').filter(|channel| !channel.is_empty());
-        let origin = match header("ce_continuesafter")? {
-            None => EventOrigin::Accepted,
-            Some(after) => EventOrigin::Continuation {
+        let origin = match (
+            header("ce_continuesafter")?,
+            record.headers.get("ce_rematch"),
+        ) {
+            (None, None) => EventOrigin::Accepted,
+            (_, Some(rematch)) => EventOrigin::Rematch(Rematch::from_bytes(rematch)?),
+            (Some(after), None) => EventOrigin::Continuation {
                 after: after
                     .parse()
                     .map_err(|error| Malformed::field("ce_continuesafter", error))?,
@@ -174,5 +228,104 @@ impl Event {
             traceparent: header("ce_traceparent")?.map(str::to_owned),
             origin,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(origin: EventOrigin) -> Event {
+        Event {
+            id: EventId::new(),
+            app_id: AppId::new(),
+            event_type: "order.created".parse().unwrap(),
+            channels: vec!["a".parse().unwrap(), "b".parse().unwrap()],
+            uid: Some("order-1".parse().unwrap()),
+            content_type: "text/plain".to_owned(),
+            payload: Bytes::from_static(b"\0 any bytes \xff"),
+            accepted_at: Timestamp::from_millis(1_700_000_000_123),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            origin,
+        }
+    }
+
+    fn read(new: NewRecord) -> Record {
+        let at = crate::TopicPartition {
+            topic: new.topic,
+            partition: 0,
+        };
+        let appended_at = Timestamp::from_millis(1_700_000_000_999);
+        Record {
+            at,
+            position: 7,
+            appended_at,
+            key: new.key,
+            headers: new.headers,
+            value: new.value,
+        }
+    }
+
+    #[test]
+    fn an_event_reads_back_from_its_record_byte_for_byte() {
+        let (a, b) = (EndpointId::new(), EndpointId::new());
+        for origin in [
+            EventOrigin::Accepted,
+            EventOrigin::Continuation { after: a },
+            EventOrigin::Rematch(Rematch {
+                after: None,
+                until: Some(b),
+                matched: vec![a, b],
+            }),
+            EventOrigin::Rematch(Rematch {
+                after: Some(a),
+                until: None,
+                matched: vec![],
+            }),
+        ] {
+            let event = event(origin);
+            assert_eq!(Event::from_record(&read(event.to_record())), Ok(event));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_foreign_producers_event_follows_from_its_source_and_id() {
+        let mut record = read(event(EventOrigin::Accepted).to_record());
+        let app_id: AppId = std::str::from_utf8(&record.key).unwrap().parse().unwrap();
+        let mut headers = Headers::new();
+        for (name, value) in [
+            ("ce_id", "17"),
+            ("ce_source", "/shop"),
+            ("ce_type", "order.created"),
+        ] {
+            headers.push(name, value);
+        }
+        record.headers = headers;
+        let read = Event::from_record(&record).unwrap();
+        assert_eq!(read.id, Event::derived_id(app_id, "/shop", "17"));
+        assert_eq!(read.accepted_at, record.appended_at);
+    }
+
+    #[test]
+    fn a_malformed_record_says_which_field_is_wrong() {
+        let good = read(event(EventOrigin::Accepted).to_record());
+        let bad_key = Record {
+            key: Bytes::from_static(b"nobody"),
+            ..good.clone()
+        };
+        assert!(
+            Event::from_record(&bad_key)
+                .unwrap_err()
+                .to_string()
+                .starts_with("key: ")
+        );
+        let bare = Record {
+            headers: Headers::new(),
+            ..good
+        };
+        assert_eq!(
+            Event::from_record(&bare),
+            Err(Malformed::Missing("ce_source"))
+        );
     }
 }

@@ -11,9 +11,13 @@
 //!
 //! **Failure.** Decoding returns a [`Malformed`] that says which field was wrong. Nothing panics.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod attempt;
 mod clock;
 mod codec;
+#[cfg(test)]
+mod codec_tests;
 mod dead_letter;
 mod delivery;
 mod endpoint;
@@ -41,7 +45,7 @@ pub use dead_letter::{DeadLetter, DeathReason};
 pub use delivery::{Class, Delivery, Trigger};
 pub use endpoint::{Disabled, Endpoint, EndpointPolicy, EndpointSecret, SecretText};
 pub use endpoint_state::{BreakerState, EndpointState};
-pub use event::{Event, EventOrigin};
+pub use event::{Event, EventOrigin, Rematch};
 pub use fanout::Fanout;
 pub use id::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId,

@@ -1,0 +1,192 @@
+//! The encoding, held byte for byte: what an older version wrote must be read by every later one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::*;
+
+fn id<K: IdKind>(byte: u8) -> Id<K> {
+    Id::from_bytes([byte; 16])
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn delivery() -> Delivery {
+    Delivery {
+        id: id(1),
+        generation: 2,
+        attempts_made: 3,
+        event_id: id(4),
+        app_id: id(5),
+        endpoint_id: id(6),
+        event_type: "order.created".parse().unwrap(),
+        accepted_at: at(7),
+        event_at: (8, 9),
+        deadline: at(10),
+        registry_version: 11,
+        class: Class::Bulk,
+        not_before: at(12),
+        waiting_since: at(13),
+        content_type: "application/json".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+        traceparent: "t".to_owned(),
+        trigger: Trigger::Manual,
+        parked_since: Some(at(14)),
+    }
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        id: id(1),
+        delivery_id: id(2),
+        generation: 3,
+        number: 4,
+        event_id: id(5),
+        app_id: id(6),
+        endpoint_id: id(7),
+        event_type: "a".parse().unwrap(),
+        endpoint_version: 8,
+        url: "http://x/".to_owned(),
+        started_at: at(9),
+        duration: Duration::from_millis(10),
+        outcome: Outcome::Refused,
+        status_code: Some(500),
+        response_body: Bytes::from_static(b"\0\xff"),
+        error: String::new(),
+        next_attempt_at: Some(at(11)),
+        trigger: Trigger::Scheduled,
+        accepted_at: at(12),
+        exhausted: true,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The fixed bytes of a field of 16 equal bytes.
+fn sixteen(tag: u8, byte: u8) -> String {
+    format!("{tag:02x}10{}", hex(&[byte; 16]))
+}
+
+#[test]
+fn the_encoding_of_a_delivery_is_golden() {
+    let golden = [
+        sixteen(0x0a, 1),
+        "10021803".to_owned(),
+        sixteen(0x22, 4),
+        sixteen(0x2a, 5),
+        sixteen(0x32, 6),
+        format!("3a0d{}", hex(b"order.created")),
+        "4007480850095 80a600b6802700c780d".replace(' ', ""),
+        format!("820110{}", hex(b"application/json")),
+        "8a01027b7d".to_owned(),
+        "92010174".to_owned(),
+        "980101a0010e".to_owned(),
+    ];
+    assert_eq!(hex(&delivery().to_record().value), golden.concat());
+}
+
+#[test]
+fn the_encoding_of_an_attempt_is_golden() {
+    let golden = [
+        sixteen(0x0a, 1),
+        sixteen(0x12, 2),
+        "18032004".to_owned(),
+        sixteen(0x2a, 5),
+        sixteen(0x32, 6),
+        sixteen(0x3a, 7),
+        "4201614808".to_owned(),
+        format!("5209{}", hex(b"http://x/")),
+        "5809600a680570f4037a0200ff".to_owned(),
+        "88010b98010ca00101".to_owned(),
+    ];
+    assert_eq!(hex(&attempt().to_record().value), golden.concat());
+}
+
+#[test]
+fn whatever_is_written_reads_back_the_same() {
+    let delivery = delivery();
+    assert_eq!(
+        Delivery::decode(&delivery.to_record().value),
+        Ok(delivery.clone())
+    );
+    let attempt = attempt();
+    assert_eq!(Attempt::decode(&attempt.to_record().value), Ok(attempt));
+    let letter = DeadLetter::of(delivery, DeathReason::Exhausted, at(1)).after(
+        Outcome::TimedOut,
+        None,
+        "slow",
+    );
+    assert_eq!(DeadLetter::decode(&letter.to_record().value), Ok(letter));
+    let fanout = Fanout {
+        event_id: id(1),
+        app_id: id(2),
+        endpoints: vec![id(3), id(4)],
+        registry_version: 5,
+        stale: true,
+        accepted_at: at(6),
+        complete: false,
+    };
+    assert_eq!(Fanout::decode(&fanout.to_record().value), Ok(fanout));
+    let state = EndpointState {
+        endpoint_id: id(1),
+        breaker: BreakerState::Open,
+        probe_at: Some(at(2)),
+        openings: 3,
+        consecutive_failures: 4,
+        next_slot: None,
+        parked: 5,
+        parked_bytes: 6,
+        epoch: 7,
+        updated_at: at(8),
+        failing_since: Some(at(9)),
+    };
+    assert_eq!(EndpointState::decode(&state.to_record().value), Ok(state));
+}
+
+#[test]
+fn what_a_newer_version_adds_is_read_over() {
+    let mut bytes = delivery().to_record().value.to_vec();
+    // Field 1000, text "new"; and a class, field 13, that this version does not know.
+    bytes.extend([0xc2, 0x3e, 3, b'n', b'e', b'w', 0x68, 99]);
+    let read = Delivery::decode(&bytes.into()).unwrap();
+    assert_eq!(
+        read,
+        Delivery {
+            class: Class::Normal,
+            ..delivery()
+        }
+    );
+}
+
+#[test]
+fn what_is_malformed_is_refused_and_says_where() {
+    let error = Delivery::decode(&Bytes::from_static(b"\xff\xff")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the record is not a delivery"),
+        "{error}"
+    );
+    let no_ids = proto::Delivery::default().encode_to_vec();
+    assert_eq!(
+        Delivery::decode(&no_ids.into()).unwrap_err().to_string(),
+        "id: 0 bytes, expected 16"
+    );
+}
+
+#[test]
+fn ids_derive_from_what_they_repeat() {
+    let delivery = delivery();
+    let again = delivery.clone().again(99, at(1), at(2));
+    assert_eq!(again.id, delivery.id);
+    assert_ne!(again.attempt_id(1), delivery.attempt_id(1));
+    assert_ne!(again.dead_letter_id(), delivery.dead_letter_id());
+    assert_ne!(delivery.attempt_id(1), delivery.attempt_id(2));
+    assert_eq!(delivery.next_attempt_id(), delivery.attempt_id(4));
+}
