@@ -86,6 +86,26 @@ pub enum ReplayStatus {
     Done,
 }
 
+impl ReplayStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Paused, Self::Cancelled, Self::Done];
+
+    /// The status as text, as it is stored and shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Cancelled => "cancelled",
+            Self::Done => "done",
+        }
+    }
+
+    /// The status of that label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.label() == label)
+    }
+}
+
 /// An operator's request to deliver dead letters again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
@@ -154,7 +174,8 @@ pub trait Replays: Send + Sync + 'static {
     ) -> Result<Option<Replay>, StoreError>;
 
     /// Writes progress, marks what was published and renews the lease, in one transaction. Returns the replay as it is
-    /// then, so that the owner sees a pause or an end. `Conflict` if the lease is another's by now.
+    /// then, so that the owner sees a pause or an end; unless it is running then, the lease ends. A step whose cursor is
+    /// the stored one was carried out before and is not counted again. `Conflict` if the owner has not the lease by now.
     async fn advance_replay(
         &self,
         id: ReplayId,

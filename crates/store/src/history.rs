@@ -97,10 +97,11 @@ pub struct FannedOut {
 /// What happened.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
-    /// Writes all of `batch` or nothing. `Refused` if a row in it is one that the store will never take.
+    /// Writes all of `batch` or nothing. `Refused` if a row in it is one that the store will never take, such as one with
+    /// a number above 2^63 - 1.
     async fn record(&self, batch: &HistoryBatch) -> Result<(), StoreError>;
 
-    /// One event of an application, if it is archived.
+    /// One event of an application, if it is archived; of several with one uid the newest. Its origin reads as accepted.
     async fn event(&self, app_id: AppId, by: &EventRef) -> Result<Option<Event>, StoreError>;
 
     /// Events of an application, by (accepted at, id).

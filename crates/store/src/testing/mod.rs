@@ -1,1 +1,11 @@
-//! For tests: the conformance suite and an in-memory store.
+//! For tests: a store in memory, and the suite that every store passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod memory;
+
+pub use memory::{MemoryStore, Row};

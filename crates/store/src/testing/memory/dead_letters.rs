@@ -1,0 +1,87 @@
+//! Dead letters in memory.
+
+use async_trait::async_trait;
+use postrider_model::{DeadLetter, DeadLetterId, ReplayId, Timestamp};
+
+use super::history::within;
+use super::timeline::Timeline;
+use super::{MemoryStore, Row};
+use crate::{DeadLetterFilter, DeadLetters, HistoryKey, Page, StoreError, StoredDeadLetter};
+
+#[derive(Default)]
+pub(super) struct Letters(Timeline<StoredDeadLetter>);
+
+impl Letters {
+    pub(super) fn mark(&mut self, id: DeadLetterId, replay: ReplayId, now: Timestamp) {
+        if let Some(stored) = self.0.get_mut(id.as_bytes()) {
+            stored.replayed = Some((replay, now));
+        }
+    }
+}
+
+fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter) -> bool {
+    let delivery = &stored.letter.delivery;
+    filter.app_id.is_none_or(|id| id == delivery.app_id)
+        && filter
+            .endpoint_id
+            .is_none_or(|id| id == delivery.endpoint_id)
+        && filter
+            .event_type
+            .as_ref()
+            .is_none_or(|event_type| *event_type == delivery.event_type)
+        && within(stored.letter.died_at, filter.after, filter.before)
+        && !(filter.only_unreplayed && stored.replayed.is_some())
+}
+
+#[async_trait]
+impl DeadLetters for MemoryStore {
+    async fn keep_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        let state = &mut self.state()?;
+        self.check(letters.iter().map(Row::DeadLetter))?;
+        for letter in letters {
+            let stored = StoredDeadLetter {
+                letter: letter.clone(),
+                replayed: None,
+            };
+            let id = *letter.id.as_bytes();
+            state.dead_letters.0.insert(letter.died_at, id, stored);
+        }
+        Ok(())
+    }
+
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
+        Ok(self.state()?.dead_letters.0.get(id.as_bytes()).cloned())
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let letters = &self.state()?.dead_letters.0;
+        Ok(letters.page(|_, stored| matches(filter, stored), page))
+    }
+
+    async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
+        let letters = &self.state()?.dead_letters.0;
+        let count = letters.values().filter(|stored| matches(filter, stored));
+        Ok(count.count() as u64)
+    }
+
+    async fn delete_dead_letter(&self, id: DeadLetterId) -> Result<(), StoreError> {
+        let letters = &mut self.state()?.dead_letters.0;
+        let removed = letters.remove(id.as_bytes());
+        removed
+            .map(|_| ())
+            .ok_or(StoreError::NotFound("dead letter"))
+    }
+
+    async fn delete_dead_letters(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let letters = &mut self.state()?.dead_letters.0;
+        Ok(letters.remove_before(before, limit).len())
+    }
+}

@@ -1,0 +1,209 @@
+//! History in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use postrider_model::{
+    AppId, Attempt, AttemptId, Channel, EndpointId, Event, EventId, EventOrigin, Timestamp,
+};
+
+use super::timeline::Timeline;
+use super::{MemoryStore, Row};
+use crate::{
+    AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
+    StatusFilter, StoreError,
+};
+
+#[derive(Default)]
+pub(super) struct Archive {
+    events: Timeline<Event>,
+    fanouts: HashMap<EventId, Parts>,
+    attempts: Timeline<Attempt>,
+}
+
+struct Parts {
+    app_id: AppId,
+    endpoints: BTreeSet<EndpointId>,
+    complete: bool,
+}
+
+impl Archive {
+    fn record(&mut self, batch: &HistoryBatch) {
+        for event in &batch.events {
+            let archived = Event {
+                origin: EventOrigin::Accepted,
+                ..event.clone()
+            };
+            self.events
+                .insert(event.accepted_at, *event.id.as_bytes(), archived);
+        }
+        for part in &batch.fanouts {
+            let parts = self.fanouts.entry(part.event_id).or_insert_with(|| Parts {
+                app_id: part.app_id,
+                endpoints: BTreeSet::new(),
+                complete: false,
+            });
+            parts.endpoints.extend(&part.endpoints);
+            parts.complete |= part.complete;
+        }
+        for attempt in &batch.attempts {
+            self.attempts
+                .insert(attempt.started_at, *attempt.id.as_bytes(), attempt.clone());
+        }
+    }
+
+    fn on_channel(&self, event: EventId, channel: &Channel) -> bool {
+        let event = self.events.get(event.as_bytes());
+        event.is_some_and(|event| event.channels.contains(channel))
+    }
+
+    fn attempt_matches(&self, filter: &AttemptFilter, attempt: &Attempt) -> bool {
+        filter.event.is_none_or(|event| event == attempt.event_id)
+            && filter
+                .endpoint
+                .is_none_or(|endpoint| endpoint == attempt.endpoint_id)
+            && filter.status.is_none_or(|status| has(status, attempt))
+            && filter.status_class.is_none_or(|class| {
+                attempt
+                    .status_code
+                    .is_some_and(|code| code / 100 == u16::from(class))
+            })
+            && (filter.event_types.is_empty() || filter.event_types.contains(&attempt.event_type))
+            && filter
+                .channel
+                .as_ref()
+                .is_none_or(|channel| self.on_channel(attempt.event_id, channel))
+            && within(attempt.started_at, filter.after, filter.before)
+    }
+}
+
+/// Strictly between two times.
+pub(super) fn within(at: Timestamp, after: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    after.is_none_or(|after| at > after) && before.is_none_or(|before| at < before)
+}
+
+fn has(status: StatusFilter, attempt: &Attempt) -> bool {
+    let (succeeded, goes_on) = (
+        attempt.outcome.is_success(),
+        attempt.next_attempt_at.is_some(),
+    );
+    match status {
+        StatusFilter::Succeeded => succeeded,
+        StatusFilter::Failed => !succeeded && !goes_on,
+        StatusFilter::Pending => !succeeded && goes_on,
+    }
+}
+
+#[async_trait]
+impl History for MemoryStore {
+    async fn record(&self, batch: &HistoryBatch) -> Result<(), StoreError> {
+        let state = &mut self.state()?;
+        self.check(batch.events.iter().map(Row::Event))?;
+        self.check(batch.fanouts.iter().map(Row::Fanout))?;
+        self.check(batch.attempts.iter().map(Row::Attempt))?;
+        state.history.record(batch);
+        Ok(())
+    }
+
+    async fn event(&self, app_id: AppId, by: &EventRef) -> Result<Option<Event>, StoreError> {
+        let events = &self.state()?.history.events;
+        let found = match by {
+            EventRef::Id(id) => events.get(id.as_bytes()),
+            EventRef::Uid(uid) => events
+                .values()
+                .rev()
+                .find(|event| event.app_id == app_id && event.uid.as_ref() == Some(uid)),
+        };
+        Ok(found.filter(|event| event.app_id == app_id).cloned())
+    }
+
+    async fn events(
+        &self,
+        app_id: AppId,
+        filter: &EventFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let wanted = |key: HistoryKey, event: &Event| {
+            event.app_id == app_id
+                && (filter.event_types.is_empty() || filter.event_types.contains(&event.event_type))
+                && filter
+                    .channel
+                    .as_ref()
+                    .is_none_or(|channel| event.channels.contains(channel))
+                && within(key.at, filter.after, filter.before)
+        };
+        Ok(self.state()?.history.events.page(wanted, page))
+    }
+
+    async fn fanned_out(
+        &self,
+        app_id: AppId,
+        event: EventId,
+    ) -> Result<Option<FannedOut>, StoreError> {
+        let fanouts = &self.state()?.history.fanouts;
+        let parts = fanouts.get(&event).filter(|parts| parts.app_id == app_id);
+        Ok(parts.map(|parts| FannedOut {
+            endpoints: parts.endpoints.iter().copied().collect(),
+            complete: parts.complete,
+        }))
+    }
+
+    async fn attempts(
+        &self,
+        app_id: AppId,
+        filter: &AttemptFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let archive = &self.state()?.history;
+        let wanted = |_: HistoryKey, attempt: &Attempt| {
+            attempt.app_id == app_id && archive.attempt_matches(filter, attempt)
+        };
+        Ok(archive.attempts.page(wanted, page))
+    }
+
+    async fn attempt(
+        &self,
+        app_id: AppId,
+        event: EventId,
+        id: AttemptId,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let attempts = &self.state()?.history.attempts;
+        let found = attempts.get(id.as_bytes());
+        Ok(found
+            .filter(|attempt| attempt.app_id == app_id && attempt.event_id == event)
+            .cloned())
+    }
+
+    async fn latest_attempts(
+        &self,
+        app_id: AppId,
+        event: EventId,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let attempts = &self.state()?.history.attempts;
+        let age = |attempt: &Attempt| (attempt.started_at, attempt.generation, attempt.number);
+        let mut newest: BTreeMap<EndpointId, &Attempt> = BTreeMap::new();
+        for attempt in attempts.values() {
+            if attempt.app_id == app_id && attempt.event_id == event {
+                let known = newest.entry(attempt.endpoint_id).or_insert(attempt);
+                if age(attempt) > age(known) {
+                    *known = attempt;
+                }
+            }
+        }
+        Ok(newest.into_values().cloned().collect())
+    }
+
+    async fn delete_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let archive = &mut self.state()?.history;
+        let removed = archive.events.remove_before(before, limit);
+        for id in &removed {
+            archive.fanouts.remove(&EventId::from_bytes(*id));
+        }
+        Ok(removed.len())
+    }
+
+    async fn delete_attempts(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let attempts = &mut self.state()?.history.attempts;
+        Ok(attempts.remove_before(before, limit).len())
+    }
+}

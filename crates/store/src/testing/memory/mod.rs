@@ -1,0 +1,128 @@
+//! A store in memory, with switches for what goes wrong with real ones.
+
+mod config;
+mod dead_letters;
+mod history;
+mod idempotency;
+mod paging;
+mod replays;
+mod timeline;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use postrider_model::{Attempt, DeadLetter, Event, EventId, Fanout};
+
+use crate::{StoreError, StoreId};
+
+/// A store in memory. Its clones are the same store; dropping them all is the end of it.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: StoreId,
+    available: AtomicBool,
+    refuses: Mutex<Option<Predicate>>,
+    state: Mutex<State>,
+}
+
+type Predicate = Box<dyn Fn(Row<'_>) -> bool + Send>;
+
+/// A row that is about to be written, for [`MemoryStore::refuse`].
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// An archived event.
+    Event(&'a Event),
+    /// Whom an event went to.
+    Fanout(&'a Fanout),
+    /// An attempt.
+    Attempt(&'a Attempt),
+    /// A dead letter.
+    DeadLetter(&'a DeadLetter),
+}
+
+#[derive(Default)]
+struct State {
+    config: config::Config,
+    history: history::Archive,
+    dead_letters: dead_letters::Letters,
+    replays: replays::Queue,
+    claims: idempotency::Held,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store, with an id of its own.
+    pub fn new() -> Self {
+        let shared = Shared {
+            id: StoreId(*EventId::new().as_bytes()),
+            available: AtomicBool::new(true),
+            refuses: Mutex::new(None),
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// While not available, every call returns `Unavailable` and does nothing.
+    pub fn set_available(&self, available: bool) {
+        self.shared.available.store(available, Ordering::SeqCst);
+    }
+
+    /// From now on a batch with a row for which `predicate` is true is `Refused`, as a real store does with content that
+    /// it can never hold.
+    pub fn refuse(&self, predicate: impl Fn(Row<'_>) -> bool + Send + 'static) {
+        *lock(&self.shared.refuses) = Some(Box::new(predicate));
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        if self.shared.available.load(Ordering::SeqCst) {
+            Ok(lock(&self.shared.state))
+        } else {
+            Err(StoreError::Unavailable(
+                "the test has switched it off".into(),
+            ))
+        }
+    }
+
+    fn check<'a>(&self, mut rows: impl Iterator<Item = Row<'a>>) -> Result<(), StoreError> {
+        let refuses = lock(&self.shared.refuses);
+        let refused = rows.any(|row| {
+            refuses.as_ref().is_some_and(|refuses| refuses(row)) || number_too_large(row)
+        });
+        if refused {
+            return Err(StoreError::Refused("a row that cannot be kept".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Real stores have no unsigned numbers of 64 bits.
+fn number_too_large(row: Row<'_>) -> bool {
+    let number = match row {
+        Row::Attempt(attempt) => attempt.generation,
+        Row::DeadLetter(letter) => letter.delivery.generation,
+        Row::Event(_) | Row::Fanout(_) => 0,
+    };
+    i64::try_from(number).is_err()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("id", &self.shared.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! Replays in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use postrider_model::{AppId, ReplayId, Timestamp};
+
+use super::MemoryStore;
+use super::paging::page;
+use crate::{Page, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
+
+#[derive(Default)]
+pub(super) struct Queue(BTreeMap<ReplayId, Entry>);
+
+struct Entry {
+    replay: Replay,
+    lease: Option<(String, Timestamp)>,
+}
+
+impl Entry {
+    fn advance(&mut self, owner: &str, step: &ReplayStep, now: Timestamp, until: Timestamp) {
+        let replay = &mut self.replay;
+        // The same cursor again: this step was carried out, and its caller did not hear of it.
+        if replay.cursor != Some(step.cursor) {
+            replay.done += step.published.len() as u64;
+            replay.failed += step.failed;
+            replay.cursor = Some(step.cursor);
+        }
+        if step.finished && replay.status != ReplayStatus::Cancelled {
+            replay.status = ReplayStatus::Done;
+        }
+        replay.updated_at = now;
+        let goes_on = replay.status == ReplayStatus::Running;
+        self.lease = goes_on.then(|| (owner.to_owned(), until));
+    }
+}
+
+#[async_trait]
+impl Replays for MemoryStore {
+    async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        let replays = &mut self.state()?.replays.0;
+        if replays.contains_key(&replay.id) {
+            return Err(StoreError::Conflict(
+                "another replay has that id already".into(),
+            ));
+        }
+        let entry = Entry {
+            replay: replay.clone(),
+            lease: None,
+        };
+        replays.insert(replay.id, entry);
+        Ok(())
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        let replays = &self.state()?.replays.0;
+        Ok(replays.get(&id).map(|entry| entry.replay.clone()))
+    }
+
+    async fn replays(
+        &self,
+        app_id: Option<AppId>,
+        of: &Page<ReplayId>,
+    ) -> Result<Vec<Replay>, StoreError> {
+        let replays = &self.state()?.replays.0;
+        let items = replays.iter().map(|(id, entry)| (*id, &entry.replay));
+        let items = items.filter(|(_, replay)| app_id.is_none() || replay.app_id == app_id);
+        Ok(page(items, of).into_iter().cloned().collect())
+    }
+
+    async fn claim_replay(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Replay>, StoreError> {
+        let replays = &mut self.state()?.replays.0;
+        let free = replays.values_mut().find(|entry| {
+            entry.replay.status == ReplayStatus::Running
+                && entry.lease.as_ref().is_none_or(|(_, end)| *end <= now)
+        });
+        Ok(free.map(|entry| {
+            entry.lease = Some((owner.to_owned(), until));
+            entry.replay.clone()
+        }))
+    }
+
+    async fn advance_replay(
+        &self,
+        id: ReplayId,
+        owner: &str,
+        step: &ReplayStep,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        let state = &mut *self.state()?;
+        let entry = state.replays.0.get_mut(&id);
+        let entry = entry.ok_or(StoreError::NotFound("replay"))?;
+        if entry
+            .lease
+            .as_ref()
+            .is_none_or(|(holder, _)| holder != owner)
+        {
+            return Err(StoreError::Conflict(
+                "the lease of the replay is another's".into(),
+            ));
+        }
+        entry.advance(owner, step, now, until);
+        for letter in &step.published {
+            state.dead_letters.mark(*letter, id, now);
+        }
+        Ok(entry.replay.clone())
+    }
+
+    async fn set_replay_status(
+        &self,
+        id: ReplayId,
+        from: &[ReplayStatus],
+        to: ReplayStatus,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        let replays = &mut self.state()?.replays.0;
+        let entry = replays.get_mut(&id).ok_or(StoreError::NotFound("replay"))?;
+        let replay = &mut entry.replay;
+        if !from.contains(&replay.status) {
+            return Err(StoreError::Conflict(format!(
+                "the replay is {} already",
+                replay.status.label()
+            )));
+        }
+        replay.status = to;
+        replay.updated_at = now;
+        Ok(replay.clone())
+    }
+}
