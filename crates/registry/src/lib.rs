@@ -11,9 +11,13 @@
 //! **Failure.** With the store down the last snapshot goes on and grows old, and [`Registry::age`] says how old. What is not
 //! in it is then [`Found::Unknown`], which is no verdict: not 401, not 404.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod metrics;
 mod registry;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use metrics::RegistryMetrics;
 pub use registry::{AuthError, Found, Registry};

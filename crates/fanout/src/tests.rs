@@ -1,0 +1,456 @@
+//! Fan-out on the in-memory log and store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_log::testing::MemoryLog;
+use postrider_log::{Durability, Log, LogError, NewRecord, Purpose};
+use postrider_metrics::Registry as Metrics;
+use postrider_model::topics::{
+    self, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED, FANOUT, FANOUTS,
+};
+use postrider_model::{
+    AppId, Clock, Delivery, Disabled, Endpoint, EndpointId, EndpointPolicy, Event, EventId,
+    EventOrigin, Fanout, SystemClock, Timestamp, Topic,
+};
+use postrider_registry::{Registry, RegistryMetrics};
+use postrider_store::testing::MemoryStore;
+use postrider_store::{Application, Applications, Endpoints};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{FanoutError, FanoutMetrics, Options, run};
+
+/// A running fan-out and what it stands on.
+struct House {
+    log: Arc<MemoryLog>,
+    store: Arc<MemoryStore>,
+    app_id: AppId,
+    stop: CancellationToken,
+    service: JoinHandle<Result<(), FanoutError>>,
+}
+
+impl House {
+    async fn new(options: Options) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let app_id = AppId::new();
+        store
+            .insert_application(&application(app_id))
+            .await
+            .unwrap();
+        Self::on(
+            Arc::new(MemoryLog::new(topics::all())),
+            store,
+            app_id,
+            options,
+        )
+        .await
+    }
+
+    async fn on(
+        log: Arc<MemoryLog>,
+        store: Arc<MemoryStore>,
+        app_id: AppId,
+        options: Options,
+    ) -> Self {
+        let metrics = Metrics::new();
+        let registry = Registry::load(store.clone(), RegistryMetrics::register(&metrics).unwrap())
+            .await
+            .unwrap();
+        let stop = CancellationToken::new();
+        let metrics = FanoutMetrics::register(&metrics).unwrap();
+        let service = tokio::spawn(run(log.clone(), registry, options, metrics, stop.clone()));
+        Self {
+            log,
+            store,
+            app_id,
+            stop,
+            service,
+        }
+    }
+
+    async fn endpoint(&self, change: impl FnOnce(&mut Endpoint)) -> EndpointId {
+        let mut endpoint = endpoint(self.app_id);
+        change(&mut endpoint);
+        self.store.insert_endpoint(&endpoint).await.unwrap().id
+    }
+
+    async fn publish(&self, change: impl FnOnce(&mut Event)) -> EventId {
+        let mut event = event(self.app_id);
+        change(&mut event);
+        self.append(event.to_record()).await;
+        event.id
+    }
+
+    async fn append(&self, record: NewRecord) {
+        self.log
+            .append(vec![record], Durability::Synced, Purpose::Intake)
+            .await
+            .unwrap();
+    }
+
+    async fn deliveries(&self, topic: Topic, at_least: usize) -> Vec<Delivery> {
+        let records = self.log.wait_for_records(topic, at_least).await;
+        records
+            .iter()
+            .map(|record| Delivery::decode(&record.value).unwrap())
+            .collect()
+    }
+
+    async fn fanouts(&self, at_least: usize) -> Vec<Fanout> {
+        let records = self.log.wait_for_records(FANOUTS, at_least).await;
+        records
+            .iter()
+            .map(|record| Fanout::decode(&record.value).unwrap())
+            .collect()
+    }
+
+    /// Waits until everything in `events` is fanned out.
+    async fn settle(&self) {
+        loop {
+            let ends = self.log.ends(EVENTS).await.unwrap();
+            let finished = self
+                .log
+                .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(60));
+            assert!(finished.await.unwrap(), "fan-out did not finish");
+            if self.log.ends(EVENTS).await.unwrap() == ends {
+                return;
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.service.await.unwrap().unwrap();
+    }
+}
+
+fn application(id: AppId) -> Application {
+    let now = SystemClock.now();
+    Application {
+        id,
+        uid: None,
+        name: "shop".to_owned(),
+        metadata: Default::default(),
+        rate_limit: None,
+        version: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn endpoint(app_id: AppId) -> Endpoint {
+    let now = SystemClock.now();
+    Endpoint {
+        id: EndpointId::new(),
+        app_id,
+        uid: None,
+        url: "https://example.com/hook".parse().unwrap(),
+        description: String::new(),
+        metadata: Default::default(),
+        event_types: None,
+        channels: None,
+        disabled: None,
+        policy: EndpointPolicy::default(),
+        secrets: vec![],
+        version: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn event(app_id: AppId) -> Event {
+    Event {
+        id: EventId::new(),
+        app_id,
+        event_type: "order.created".parse().unwrap(),
+        channels: vec![],
+        uid: None,
+        content_type: Event::JSON.to_owned(),
+        payload: Bytes::from_static(br#"{"order": 1}"#),
+        accepted_at: SystemClock.now(),
+        traceparent: None,
+        origin: EventOrigin::Accepted,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_goes_to_each_endpoint_that_wants_it_and_to_no_other() {
+    let house = House::new(Options::default()).await;
+    let every = house.endpoint(|_| {}).await;
+    let typed = house
+        .endpoint(|e| e.event_types = Some(vec!["order.created".parse().unwrap()]))
+        .await;
+    let on_channel = house
+        .endpoint(|e| e.channels = Some(vec!["eu".parse().unwrap()]))
+        .await;
+    house
+        .endpoint(|e| e.event_types = Some(vec!["order.deleted".parse().unwrap()]))
+        .await;
+    house
+        .endpoint(|e| e.channels = Some(vec!["us".parse().unwrap()]))
+        .await;
+    house
+        .endpoint(|e| e.disabled = Some(Disabled::ByOwner))
+        .await;
+    let id = house
+        .publish(|e| e.channels = vec!["eu".parse().unwrap()])
+        .await;
+
+    let deliveries = house.deliveries(DELIVERIES_NORMAL, 3).await;
+    let to: Vec<_> = deliveries.iter().map(|d| d.endpoint_id).collect();
+    assert_eq!(to, [every, typed, on_channel]);
+    assert!(
+        deliveries
+            .iter()
+            .all(|d| d.id == Delivery::id_of(id, d.endpoint_id) && d.event_id == id)
+    );
+    let fanouts = house.fanouts(1).await;
+    assert_eq!(
+        (&fanouts[0].endpoints, fanouts[0].complete, fanouts[0].stale),
+        (&to, true, false)
+    );
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_nobody_wants_leaves_its_record_too() {
+    let house = House::new(Options::default()).await;
+    let id = house.publish(|_| {}).await;
+    let fanouts = house.fanouts(1).await;
+    assert_eq!((fanouts[0].event_id, fanouts[0].endpoints.len()), (id, 0));
+    house.settle().await;
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_made_before_an_event_was_accepted_gets_it() {
+    let house = Arc::new(House::new(Options::default()).await);
+    let makers = (0..8).map(|_| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                let endpoint = house.endpoint(|_| {}).await;
+                let event = house.publish(|_| {}).await;
+                let fanout = loop {
+                    let all = house.fanouts(1).await;
+                    match all.into_iter().find(|fanout| fanout.event_id == event) {
+                        Some(fanout) => break fanout,
+                        None => tokio::task::yield_now().await,
+                    }
+                };
+                assert!(fanout.endpoints.contains(&endpoint));
+            }
+        })
+    });
+    for maker in makers.collect::<Vec<_>>() {
+        maker.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_event_goes_out_in_parts_in_class_bulk_and_each_endpoint_gets_it_once() {
+    let options = Options {
+        part_endpoints: 10,
+        ..Options::default()
+    };
+    let house = House::new(options).await;
+    let mut wanting = BTreeSet::new();
+    for _ in 0..35 {
+        wanting.insert(house.endpoint(|_| {}).await);
+    }
+    house.publish(|_| {}).await;
+    let deliveries = house.deliveries(DELIVERIES_BULK, 35).await;
+    house.settle().await;
+    assert_eq!(deliveries.len(), 35);
+    assert_eq!(
+        deliveries
+            .iter()
+            .map(|d| d.endpoint_id)
+            .collect::<BTreeSet<_>>(),
+        wanting
+    );
+    let fanouts = house.fanouts(4).await;
+    assert_eq!(
+        fanouts.iter().map(|f| f.complete).collect::<Vec<_>>(),
+        [false, false, false, true]
+    );
+    assert!(house.log.records(DELIVERIES_NORMAL).is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn payload_times_matches_has_a_budget() {
+    let options = Options {
+        part_bytes: 3_000,
+        ..Options::default()
+    };
+    let house = House::new(options).await;
+    for _ in 0..7 {
+        house.endpoint(|_| {}).await;
+    }
+    house
+        .publish(|e| e.payload = Bytes::from(vec![b'x'; 1_000]))
+        .await;
+    house.deliveries(DELIVERIES_BULK, 7).await;
+    let parts: Vec<_> = house
+        .fanouts(3)
+        .await
+        .iter()
+        .map(|f| f.endpoints.len())
+        .collect();
+    assert_eq!(parts, [3, 3, 1]);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_or_belongs_to_nobody_is_set_aside_with_its_reason_and_stops_nobody() {
+    let house = House::new(Options::default()).await;
+    house.endpoint(|_| {}).await;
+    house.append(NewRecord::new(EVENTS, "no id", "x")).await;
+    let stranger = event(AppId::new());
+    house.append(stranger.to_record()).await;
+    house.publish(|_| {}).await;
+    house.deliveries(DELIVERIES_NORMAL, 1).await;
+    let rejected = house.log.wait_for_records(EVENTS_REJECTED, 2).await;
+    let reason = |n: usize| {
+        String::from_utf8(
+            rejected[n]
+                .headers
+                .get("postrider-reason")
+                .unwrap()
+                .to_vec(),
+        )
+        .unwrap()
+    };
+    assert!(reason(0).contains("key"), "{}", reason(0));
+    assert_eq!(
+        reason(1),
+        format!("there is no application {}", stranger.app_id)
+    );
+    assert_eq!(rejected[1].value, stranger.payload);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_store_down_fan_out_goes_on_and_what_it_missed_is_added_when_the_store_is_back() {
+    let house = House::new(Options::default()).await;
+    let known = house.endpoint(|_| {}).await;
+    house.publish(|_| {}).await;
+    house.deliveries(DELIVERIES_NORMAL, 1).await;
+    // Made, but fan-out has not seen it when the store goes away.
+    let unseen = house.endpoint(|_| {}).await;
+    house.store.set_available(false);
+    let event = house.publish(|_| {}).await;
+    let stale = house.deliveries(DELIVERIES_NORMAL, 2).await;
+    assert_eq!(stale[1].endpoint_id, known);
+    assert!(house.fanouts(2).await[1].stale);
+
+    house.store.set_available(true);
+    let late = house
+        .endpoint(|e| e.created_at = SystemClock.now().plus(Duration::from_secs(3600)))
+        .await;
+    let added = house.deliveries(DELIVERIES_NORMAL, 3).await;
+    house.settle().await;
+    assert_eq!((added[2].endpoint_id, added[2].event_id), (unseen, event));
+    let all = house.deliveries(DELIVERIES_NORMAL, 3).await;
+    assert_eq!(
+        all.len(),
+        3,
+        "nobody twice, and not {late}, which was made after the event"
+    );
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_an_unknown_application_waits_for_a_fresh_snapshot_before_it_is_rejected() {
+    let house = House::new(Options::default()).await;
+    let newcomer = AppId::new();
+    house
+        .store
+        .insert_application(&application(newcomer))
+        .await
+        .unwrap();
+    house.store.set_available(false);
+    house.append(event(newcomer).to_record()).await;
+    let ends = house.log.ends(EVENTS).await.unwrap();
+    assert!(
+        !house
+            .log
+            .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(30))
+            .await
+            .unwrap()
+    );
+    house.store.set_available(true);
+    house.fanouts(1).await;
+    assert!(house.log.records(EVENTS_REJECTED).is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fan_out_waits_while_the_log_is_full_and_then_goes_on() {
+    let house = House::new(Options::default()).await;
+    house.endpoint(|_| {}).await;
+    let ends = {
+        house.publish(|_| {}).await;
+        house.log.ends(EVENTS).await.unwrap()
+    };
+    house
+        .log
+        .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let record = event(house.app_id).to_record();
+    house.append(record).await;
+    house
+        .log
+        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    house.log.recover();
+    house.deliveries(DELIVERIES_NORMAL, 2).await;
+    house.settle().await;
+    assert_eq!(house.log.records(DELIVERIES_NORMAL).len(), 2);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_repeats_nothing_that_was_finished() {
+    let house = House::new(Options::default()).await;
+    house.endpoint(|_| {}).await;
+    house.publish(|_| {}).await;
+    house.settle().await;
+    let (log, store, app_id) = (
+        Arc::new(house.log.restarted()),
+        house.store.clone(),
+        house.app_id,
+    );
+    house.service.abort();
+    let house = House::on(log, store, app_id, Options::default()).await;
+    house.publish(|_| {}).await;
+    house.settle().await;
+    assert_eq!(house.log.records(FANOUTS).len(), 2);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_ends_with_its_schedule_and_slack() {
+    let house = House::new(Options {
+        slack: Duration::from_secs(100),
+        ..Options::default()
+    })
+    .await;
+    house
+        .endpoint(|e| e.policy.schedule = Some("0s,100s".parse().unwrap()))
+        .await;
+    house
+        .publish(|e| e.accepted_at = Timestamp::from_millis(1_700_000_000_000))
+        .await;
+    let deliveries = house.deliveries(DELIVERIES_NORMAL, 1).await;
+    assert_eq!(
+        deliveries[0].deadline,
+        Timestamp::from_millis(1_700_000_210_000)
+    );
+    house.stop().await;
+}
