@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use postrider_model::topics::EVENTS_REJECTED;
 use postrider_model::{
-    Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, Headers, NewRecord, Record,
-    Rematch, Timestamp,
+    Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, NewRecord, Record, Rematch,
+    Timestamp,
 };
 use postrider_registry::Snapshot;
 use postrider_store::ApplicationRef;
@@ -195,20 +194,4 @@ fn with_origin(event: &Event, origin: EventOrigin) -> NewRecord {
         ..event.clone()
     }
     .to_record()
-}
-
-/// `record` for `events.rejected`: as it came, with the reason.
-pub(crate) fn rejected(record: &Record, reason: &str) -> NewRecord {
-    let mut headers = Headers::new();
-    record
-        .headers
-        .iter()
-        .for_each(|(name, value)| headers.push(name.to_owned(), value.clone()));
-    headers.push("postrider-reason", reason.to_owned());
-    NewRecord {
-        topic: EVENTS_REJECTED,
-        key: record.key.clone(),
-        headers,
-        value: record.value.clone(),
-    }
 }

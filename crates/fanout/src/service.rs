@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{
-    BatchLimit, Committed, Committer, Completion, Durability, Log, LogError, NewRecord, Polled,
-    Progress, Purpose, Reader, Record, Subscription,
+    BatchLimit, Committed, Committer, Completion, Durability, Limits, Log, LogError, NewRecord,
+    Polled, Progress, Purpose, Reader, Record, Subscription, complete_patiently, rejected,
 };
 use postrider_model::topics::{EVENTS, FANOUT};
 use postrider_registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::matching::{Matched, Matcher, rejected};
+use crate::matching::{Matched, Matcher};
 use crate::{FanoutMetrics, Options, Rejected};
 
 /// Records written in one completion, at most, but for those of one event.
 const COMPLETE_RECORDS: usize = 4_000;
 /// Their bytes.
 const COMPLETE_BYTES: usize = 8 << 20;
-/// How long to wait before asking a store or a log again that could not answer.
+/// How long to wait before asking a store again that could not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why fan-out stopped.
@@ -42,6 +42,7 @@ pub async fn run(
     let service = Service {
         registry,
         committer,
+        limits: log.limits(),
         options,
         metrics,
         shutdown,
@@ -55,6 +56,7 @@ pub async fn run(
 struct Service {
     registry: Arc<Registry>,
     committer: Arc<dyn Committer>,
+    limits: Limits,
     options: Options,
     metrics: FanoutMetrics,
     shutdown: CancellationToken,
@@ -185,7 +187,7 @@ impl Service {
     fn reject(&self, record: &Record, reason: Rejected, why: &str) -> NewRecord {
         self.metrics.rejected.of(reason).inc();
         tracing::warn!(at = %record.at, position = record.position, why, "a record of events was set aside");
-        rejected(record, why)
+        rejected(record, why, self.limits)
     }
 
     /// Writes what is pending, waiting while the log is busy or full.
@@ -202,27 +204,15 @@ impl Service {
             durability: Durability::Ordered,
             purpose: Purpose::Intake,
         };
-        loop {
-            match self.committer.complete(completion.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error @ (LogError::Busy(_) | LogError::Full(_))) => {
-                    tracing::warn!(%error, "fan-out waits for the log");
-                    if self
-                        .shutdown
-                        .run_until_cancelled(tokio::time::sleep(PAUSE))
-                        .await
-                        .is_none()
-                    {
-                        // Nothing of it was written, so the next start does it.
-                        return Ok(());
-                    }
-                }
-                Err(LogError::Lost(at)) => {
-                    tracing::info!(%at, "a partition went to another owner with a batch in hand");
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
+        let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
+        match complete_patiently(&*self.committer, &completion, &self.shutdown, refused).await {
+            // Refused to the end: nothing of it was written, so the next start does it.
+            Ok(()) | Err(LogError::Busy(_) | LogError::Full(_)) => Ok(()),
+            Err(LogError::Lost(at)) => {
+                tracing::info!(%at, "a partition went to another owner with a batch in hand");
+                Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 }
