@@ -1,0 +1,251 @@
+//! Which endpoints' breakers are open, and when one of their deliveries may pass.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postrider_model::topics::Tier;
+use postrider_model::{BreakerState, EndpointId, EndpointState, Timestamp, tier_for};
+
+/// What becomes of a parked delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The breaker is closed: go by `not_before` alone.
+    Closed,
+    /// The breaker is open, but this one may go on to probe.
+    LetThrough,
+    /// The breaker is open: wait in this tier.
+    Wait(&'static Tier),
+}
+
+/// One open endpoint.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// From when on the next one is let through.
+    let_through_at: Timestamp,
+    /// When the delivery comes back that was sent ahead of the others so that one is there at `let_through_at`.
+    scout_back_at: Timestamp,
+    /// Until when returns are spoken for, one each 1/rate seconds: thereby the many stay long in one tier.
+    returns_until_micros: i64,
+}
+
+/// The open endpoints; closed ones take no place.
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    tiers: &'static [Tier],
+    interval: Duration,
+    /// Between two returns of deliveries of one endpoint, in microseconds.
+    spacing_micros: i64,
+    open: HashMap<EndpointId, Open>,
+}
+
+impl Breakers {
+    /// All closed.
+    pub(crate) fn new(
+        tiers: &'static [Tier],
+        interval: Duration,
+        rewrites_per_second: u32,
+    ) -> Self {
+        Self {
+            tiers,
+            interval,
+            spacing_micros: (1_000_000 / i64::from(rewrites_per_second.max(1))).max(1),
+            open: HashMap::new(),
+        }
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The owner says how its endpoint is.
+    pub(crate) fn heard(&mut self, state: &EndpointState) {
+        if state.breaker == BreakerState::Closed {
+            self.open.remove(&state.endpoint_id);
+            return;
+        }
+        // Without a time for the probe one is out already: the next is due an interval later.
+        let probe_at = state
+            .probe_at
+            .unwrap_or_else(|| state.updated_at.plus(self.interval));
+        let open = self.open.entry(state.endpoint_id).or_insert(Open {
+            let_through_at: probe_at,
+            scout_back_at: Timestamp::default(),
+            returns_until_micros: 0,
+        });
+        // The same state may be heard again: what was let through since counts.
+        open.let_through_at = open.let_through_at.max(probe_at);
+    }
+
+    /// Nothing is known of the endpoint any more.
+    pub(crate) fn forget(&mut self, endpoint: EndpointId) {
+        self.open.remove(&endpoint);
+    }
+
+    /// What becomes of one parked delivery of `endpoint` that has come to the head of its tier.
+    ///
+    /// Whatever the state says, one passes when the probe is due and then one in each interval, so an owner that died
+    /// with its breaker open parks nobody for ever. One delivery, the scout, comes back in time for that; the others stay
+    /// the longer the more there are.
+    pub(crate) fn judge(&mut self, endpoint: EndpointId, now: Timestamp) -> Verdict {
+        let Some(open) = self.open.get_mut(&endpoint) else {
+            return Verdict::Closed;
+        };
+        if now >= open.let_through_at {
+            open.let_through_at = now.plus(self.interval);
+            return Verdict::LetThrough;
+        }
+        let until_next = open.let_through_at.since(now);
+        let Some(shortest) = self.tiers.first() else {
+            return Verdict::LetThrough;
+        };
+        let in_time = tier_for(self.tiers, until_next, until_next).unwrap_or(shortest);
+        if now >= open.scout_back_at {
+            open.scout_back_at = now.plus(in_time.delay);
+            return Verdict::Wait(in_time);
+        }
+        let now_micros = now.as_millis().saturating_mul(1000);
+        open.returns_until_micros = open.returns_until_micros.max(now_micros) + self.spacing_micros;
+        let spread_micros = open.returns_until_micros - now_micros;
+        let spread = Duration::from_micros(spread_micros.unsigned_abs());
+        let spreading = self.tiers.iter().find(|tier| tier.delay >= spread);
+        let spreading = spreading.or(self.tiers.last()).unwrap_or(shortest);
+        Verdict::Wait(if spreading.delay > in_time.delay {
+            spreading
+        } else {
+            in_time
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_model::topics::PARK;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+    }
+
+    fn state(
+        endpoint_id: EndpointId,
+        breaker: BreakerState,
+        probe_at: Option<Timestamp>,
+    ) -> EndpointState {
+        EndpointState {
+            endpoint_id,
+            breaker,
+            probe_at,
+            openings: 1,
+            consecutive_failures: 5,
+            next_slot: None,
+            parked: 0,
+            parked_bytes: 0,
+            epoch: 1,
+            updated_at: at(0),
+            failing_since: None,
+        }
+    }
+
+    fn open_until(probe_at: Timestamp) -> (Breakers, EndpointId) {
+        let endpoint = EndpointId::new();
+        let mut breakers = Breakers::new(&PARK, INTERVAL, 5000);
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(probe_at)));
+        (breakers, endpoint)
+    }
+
+    fn delay(verdict: Verdict) -> u64 {
+        match verdict {
+            Verdict::Wait(tier) => tier.delay.as_secs(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_is_let_through_when_the_probe_is_due_and_then_one_in_each_interval() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        let passed: Vec<i64> = (0..60)
+            .filter(|s| breakers.judge(endpoint, at(*s)) == Verdict::LetThrough)
+            .collect();
+        assert_eq!(passed, [30, 35, 40, 45, 50, 55]);
+    }
+
+    #[test]
+    fn the_same_state_heard_again_lets_none_through_earlier_and_a_later_probe_puts_it_off() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        assert_eq!(breakers.judge(endpoint, at(30)), Verdict::LetThrough);
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(30))));
+        assert_ne!(breakers.judge(endpoint, at(31)), Verdict::LetThrough);
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(90))));
+        assert_ne!(breakers.judge(endpoint, at(89)), Verdict::LetThrough);
+        assert_eq!(breakers.judge(endpoint, at(90)), Verdict::LetThrough);
+    }
+
+    #[test]
+    fn a_half_open_breaker_whose_owner_died_lets_the_next_one_through_after_an_interval() {
+        let (mut breakers, endpoint) = (Breakers::new(&PARK, INTERVAL, 5000), EndpointId::new());
+        breakers.heard(&state(endpoint, BreakerState::HalfOpen, None));
+        assert_ne!(breakers.judge(endpoint, at(4)), Verdict::LetThrough);
+        assert_eq!(breakers.judge(endpoint, at(5)), Verdict::LetThrough);
+    }
+
+    #[test]
+    fn a_closed_or_forgotten_endpoint_takes_no_place() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        breakers.heard(&state(endpoint, BreakerState::Closed, None));
+        assert_eq!(
+            (breakers.len(), breakers.judge(endpoint, at(1))),
+            (0, Verdict::Closed)
+        );
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(30))));
+        breakers.forget(endpoint);
+        assert_eq!(
+            (breakers.len(), breakers.judge(endpoint, at(1))),
+            (0, Verdict::Closed)
+        );
+    }
+
+    #[test]
+    fn few_wait_for_the_probe_and_many_stay_longer_the_more_there_are() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        assert_eq!(delay(breakers.judge(endpoint, at(0))), 20);
+        assert_eq!(delay(breakers.judge(endpoint, at(0))), 20);
+        let longest = (0..299_000)
+            .map(|_| delay(breakers.judge(endpoint, at(0))))
+            .max();
+        assert_eq!(longest, Some(60), "299,000 at 5,000 a second");
+        let longest = (0..701_000)
+            .map(|_| delay(breakers.judge(endpoint, at(0))))
+            .max();
+        assert_eq!(longest, Some(300), "1,000,000 at 5,000 a second");
+    }
+
+    #[test]
+    fn a_million_parked_are_rewritten_no_more_often_than_the_rate_and_one_is_there_for_each_probe()
+    {
+        let (mut breakers, endpoint) = open_until(at(30));
+        breakers.spacing_micros = 1_000_000 / 50;
+        let mut back: std::collections::BTreeMap<i64, u32> = [(0, 10_000)].into();
+        let (mut writes, mut passed) = (0, Vec::new());
+        while let Some((now, count)) = back.pop_first().filter(|(now, _)| *now < 3600) {
+            for _ in 0..count {
+                match breakers.judge(endpoint, at(now)) {
+                    Verdict::Wait(tier) => {
+                        writes += 1;
+                        *back.entry(now + tier.delay.as_secs() as i64).or_default() += 1;
+                    }
+                    Verdict::LetThrough => {
+                        passed.push(now);
+                        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(now + 60))));
+                        *back.entry(now + 20).or_default() += 1;
+                    }
+                    Verdict::Closed => panic!("closed"),
+                }
+            }
+        }
+        assert!(writes < 3600 * 50 * 2, "{writes} writes in an hour");
+        assert!(passed.len() >= 50, "{passed:?}");
+    }
+}

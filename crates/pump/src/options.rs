@@ -1,0 +1,94 @@
+//! What can be set.
+
+use std::time::Duration;
+
+/// How the pump works. Checked by [`Options::check`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Records read or moved at once, at most; 1 to 10,000.
+    pub batch_records: usize,
+    /// Bytes held of waiting records, of retries and of parked ones each; at least 1 MiB. Spread over the partitions that
+    /// are read.
+    pub hand_bytes: usize,
+    /// The share of its time that moving parked deliveries may take; above 0, at most 1.
+    pub park_share: f64,
+    /// How often one delivery of an open endpoint is let through once its probe is due; at least 1 s.
+    pub let_through_interval: Duration,
+    /// Parked deliveries of one open endpoint that are written again in a second, at most; at least 1. The more are
+    /// parked, the longer they stay in one tier.
+    pub rewrites_per_second: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch_records: 1000,
+            hand_bytes: 8 << 20,
+            park_share: 0.5,
+            let_through_interval: Duration::from_secs(5),
+            rewrites_per_second: 5000,
+        }
+    }
+}
+
+/// An option that is out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{option} is out of range: expected {expected}")]
+pub struct OptionsError {
+    /// Which.
+    pub option: &'static str,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+impl Options {
+    /// Every option that is out of its range.
+    pub fn check(&self) -> Vec<OptionsError> {
+        let in_range = [
+            (
+                "batch_records",
+                "1 to 10000",
+                (1..=10_000).contains(&self.batch_records),
+            ),
+            ("hand_bytes", "at least 1 MiB", self.hand_bytes >= (1 << 20)),
+            (
+                "park_share",
+                "above 0 and at most 1",
+                self.park_share > 0.0 && self.park_share <= 1.0,
+            ),
+            (
+                "let_through_interval",
+                "at least 1 s",
+                self.let_through_interval >= Duration::from_secs(1),
+            ),
+            (
+                "rewrites_per_second",
+                "at least 1",
+                self.rewrites_per_second >= 1,
+            ),
+        ];
+        in_range
+            .into_iter()
+            .filter(|(_, _, fits)| !fits)
+            .map(|(option, expected, _)| OptionsError { option, expected })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_everything_out_of_range_is_told_at_once() {
+        assert_eq!(Options::default().check(), []);
+        let wrong = Options {
+            batch_records: 0,
+            hand_bytes: 0,
+            park_share: 0.0,
+            let_through_interval: Duration::ZERO,
+            rewrites_per_second: 0,
+        };
+        assert_eq!(wrong.check().len(), 5);
+    }
+}

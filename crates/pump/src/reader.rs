@@ -1,0 +1,302 @@
+//! One reader of all tiers of a kind: holds heads until they are due, and moves what is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_log::{
+    BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
+    Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently,
+};
+use postrider_model::{Clock, EndpointId, EndpointState, NewRecord, Record, topics};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::breakers::Breakers;
+use crate::hand::{Due, Hand};
+use crate::route::route;
+use crate::{Kind, Options, PumpError, PumpMetrics, Route};
+
+/// The longest sleep: the wall clock may be set while we sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Bytes read at once from one partition, at least.
+const LEAST_BYTES: usize = 64 << 10;
+
+/// What changed while waiting.
+enum Woken {
+    Shutdown,
+    Due,
+    Polled(Result<Polled, LogError>),
+    Followed(Followed),
+}
+
+struct Pump {
+    kind: Kind,
+    limits: postrider_log::Limits,
+    reader: Box<dyn Reader>,
+    committer: Arc<dyn Committer>,
+    hand: Hand,
+    /// Only the parked are judged by their endpoint's breaker.
+    breakers: Option<(Box<dyn Follower>, Breakers)>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    metrics: PumpMetrics,
+    stop: CancellationToken,
+}
+
+/// Moves the records of all tiers of `kind` on until `stop`.
+pub(crate) async fn run(
+    kind: Kind,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    metrics: PumpMetrics,
+    stop: CancellationToken,
+) -> Result<(), PumpError> {
+    let breakers = match kind {
+        Kind::Retry => None,
+        Kind::Park => match follow(log.as_ref(), &options, &stop).await? {
+            Some(caught_up) => Some(caught_up),
+            None => return Ok(()),
+        },
+    };
+    let weighted = |tier: &topics::Tier| Weighted {
+        topic: tier.topic,
+        weight: 1,
+    };
+    let (reader, committer) = log
+        .subscribe(Subscription {
+            group: topics::PUMP,
+            topics: kind.tiers().iter().map(weighted).collect(),
+        })
+        .await?;
+    let pump = Pump {
+        kind,
+        limits: log.limits(),
+        reader,
+        committer,
+        hand: Hand::new(kind.tiers()),
+        breakers,
+        clock,
+        options,
+        metrics,
+        stop,
+    };
+    pump.run().await
+}
+
+/// Reads who is open at present, before the first parked delivery is judged; `None` if stopped meanwhile.
+async fn follow(
+    log: &dyn Log,
+    options: &Options,
+    stop: &CancellationToken,
+) -> Result<Option<(Box<dyn Follower>, Breakers)>, LogError> {
+    let mut follower = log.follow(topics::ENDPOINT_STATE).await?;
+    let mut breakers = Breakers::new(
+        Kind::Park.tiers(),
+        options.let_through_interval,
+        options.rewrites_per_second,
+    );
+    loop {
+        let followed = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            followed = follower.next() => followed?,
+        };
+        match followed {
+            Followed::Records(records) => hear(&mut breakers, &records),
+            Followed::CaughtUp => return Ok(Some((follower, breakers))),
+        }
+    }
+}
+
+fn hear(breakers: &mut Breakers, records: &[Record]) {
+    for record in records {
+        match EndpointState::decode(&record.value) {
+            Ok(state) if !record.value.is_empty() => breakers.heard(&state),
+            _ => {
+                // Removed, or of a kind that we cannot read: then the delivery's own time decides.
+                if let Some(endpoint) = EndpointId::from_slice(&record.key) {
+                    breakers.forget(endpoint);
+                }
+            }
+        }
+    }
+}
+
+impl Pump {
+    async fn run(mut self) -> Result<(), PumpError> {
+        loop {
+            self.move_due().await?;
+            let pauses = self.hand.pauses();
+            self.reader.pause(&pauses.pause);
+            self.reader.resume(&pauses.resume);
+            gauge(self.metrics.held.of(self.kind), self.hand.len());
+            match self.wait().await? {
+                Woken::Shutdown => return Ok(()),
+                Woken::Due => {}
+                Woken::Polled(polled) => self.polled(polled).await?,
+                Woken::Followed(followed) => self.followed(&followed),
+            }
+        }
+    }
+
+    /// Waits for the first head's time, for records or for news of an endpoint; for nothing else.
+    async fn wait(&mut self) -> Result<Woken, LogError> {
+        let limit = BatchLimit {
+            records: self.options.batch_records,
+            bytes: (self.options.hand_bytes / self.hand.partitions().max(1)).max(LEAST_BYTES),
+        };
+        let due_in = self.hand.wait(self.clock.now());
+        let sleep = tokio::time::sleep(due_in.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP));
+        let news = async {
+            match &mut self.breakers {
+                Some((follower, _)) => follower.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            () = self.stop.cancelled() => Woken::Shutdown,
+            () = sleep => Woken::Due,
+            polled = self.reader.next(limit) => Woken::Polled(polled),
+            followed = news => Woken::Followed(followed?),
+        })
+    }
+
+    async fn polled(&mut self, polled: Result<Polled, LogError>) -> Result<(), LogError> {
+        match polled {
+            Ok(Polled::Assigned(assignments)) => {
+                self.hand.assign(assignments.into_iter().map(|a| a.at));
+            }
+            Ok(Polled::Records(records)) => self.hand.take(records),
+            // Nothing is being moved while we wait, so they can be given up at once.
+            Ok(Polled::Revoking(at)) => {
+                self.hand.drop_partitions(&at);
+                self.committer.release(&at).await?;
+            }
+            Ok(Polled::Lost(at)) => self.hand.drop_partitions(&at),
+            Err(LogError::Trimmed { at, asked, first }) => {
+                tracing::error!(%at, asked, first, "waiting deliveries were gone before they were read");
+                self.metrics.trimmed.inc();
+            }
+            Err(LogError::Busy(_) | LogError::Full(_)) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn followed(&mut self, followed: &Followed) {
+        if let (Followed::Records(records), Some((_, breakers))) = (followed, &mut self.breakers) {
+            hear(breakers, records);
+            gauge(&self.metrics.open_endpoints, breakers.len());
+        }
+    }
+
+    /// Moves everything that is due, batch by batch.
+    async fn move_due(&mut self) -> Result<(), LogError> {
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let due = self.hand.due(self.clock.now(), self.options.batch_records);
+            if due.is_empty() {
+                break;
+            }
+            self.finish(due).await?;
+            self.rest_after(began.elapsed()).await;
+        }
+        Ok(())
+    }
+
+    /// Parked deliveries have a capped share: after each batch of them the pump rests in proportion to its work.
+    async fn rest_after(&mut self, worked: Duration) {
+        if self.kind == Kind::Park && !worked.is_zero() {
+            let share = self.options.park_share;
+            tokio::time::sleep(worked.mul_f64((1.0 - share) / share)).await;
+        }
+    }
+
+    /// Where each of these goes and that it is finished, in one completion. If a partition has another owner by now,
+    /// that of the others is written without it.
+    async fn finish(&mut self, due: Vec<Due>) -> Result<(), LogError> {
+        let mut parts: Vec<Part> = due.into_iter().map(|due| self.part(due)).collect();
+        while !parts.is_empty() {
+            let completion = completion(&parts);
+            let refused = |error: &LogError| {
+                tracing::warn!(%error, "the log does not take waiting deliveries at present");
+                self.metrics.log_refusals.inc();
+            };
+            let done =
+                complete_patiently(self.committer.as_ref(), &completion, &self.stop, refused).await;
+            match done {
+                Ok(()) => {
+                    self.count(&parts);
+                    return Ok(());
+                }
+                Err(LogError::Lost(at)) => {
+                    self.hand.drop_partitions(&[at]);
+                    parts.retain(|part| part.progress.at != at);
+                }
+                Err(LogError::TooLarge { limit, .. }) => self.drop_larger(&mut parts, limit),
+                // Stopped while the log took nothing: it is all still there for the next start.
+                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, due: Due) -> Part {
+        self.metrics.late.of(self.kind).observe_duration(due.late);
+        let now = self.clock.now();
+        let outputs = due.records.iter().map(|record| {
+            let breakers = self.breakers.as_mut().map(|(_, breakers)| breakers);
+            route(self.kind, record, breakers, self.limits, now)
+        });
+        Part {
+            outputs: outputs.collect(),
+            progress: Progress {
+                at: due.at,
+                committed: Committed {
+                    next: due.next,
+                    metadata: String::new(),
+                },
+            },
+        }
+    }
+
+    /// Only a limit that was lowered with deliveries inside comes to this.
+    fn drop_larger(&self, parts: &mut [Part], limit: usize) {
+        for part in parts {
+            let before = part.outputs.len();
+            part.outputs.retain(|(_, record)| record.size() <= limit);
+            let dropped = before - part.outputs.len();
+            tracing::error!(at = %part.progress.at, dropped, limit, "deliveries are larger than the log takes now");
+            self.metrics.dropped.inc_by(dropped as u64);
+        }
+    }
+
+    fn count(&self, parts: &[Part]) {
+        for (route, _) in parts.iter().flat_map(|part| &part.outputs) {
+            self.metrics.moved.of((self.kind, *route)).inc();
+        }
+    }
+}
+
+/// What one partition adds to a completion.
+struct Part {
+    progress: Progress,
+    outputs: Vec<(Route, NewRecord)>,
+}
+
+fn completion(parts: &[Part]) -> Completion {
+    let outputs = parts.iter().flat_map(|part| &part.outputs);
+    Completion {
+        finished: parts.iter().map(|part| part.progress.clone()).collect(),
+        outputs: outputs.map(|(_, record)| record.clone()).collect(),
+        durability: Durability::Ordered,
+        purpose: Purpose::Pipeline,
+    }
+}
+
+fn gauge(gauge: &postrider_metrics::Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}

@@ -1,0 +1,89 @@
+//! Where a record that has come to the head of its tier goes next. Pure.
+
+use postrider_log::{Limits, rejected};
+use postrider_model::topics::{PARK, RETRY, Tier};
+use postrider_model::{
+    DeadLetter, DeathReason, Delivery, NewRecord, Record, Timestamp, Topic, tier_for,
+};
+
+use crate::breakers::{Breakers, Verdict};
+use crate::{Kind, Route};
+
+impl Kind {
+    /// Its tiers, shortest first.
+    pub(crate) fn tiers(self) -> &'static [Tier] {
+        match self {
+            Self::Retry => &RETRY,
+            Self::Park => &PARK,
+        }
+    }
+}
+
+/// What follows from `record`. Parked ones are judged by `breakers`; retries have none.
+pub(crate) fn route(
+    kind: Kind,
+    record: &Record,
+    breakers: Option<&mut Breakers>,
+    limits: Limits,
+    now: Timestamp,
+) -> (Route, NewRecord) {
+    let delivery = match Delivery::decode(&record.value) {
+        Ok(delivery) => delivery,
+        Err(error) => {
+            tracing::error!(at = %record.at, position = record.position, %error, "a waiting record cannot be read");
+            return (
+                Route::Rejected,
+                rejected(record, &error.to_string(), limits),
+            );
+        }
+    };
+    if now >= delivery.deadline {
+        let letter = DeadLetter::of(delivery, DeathReason::Expired, now);
+        return (Route::Expired, letter.to_record());
+    }
+    if let Some(tier) = waits(kind, &delivery, now) {
+        return (Route::Hop, moved(record, tier.topic));
+    }
+    match breakers.map(|breakers| breakers.judge(delivery.endpoint_id, now)) {
+        None | Some(Verdict::Closed) => (Route::Due, moved(record, delivery.class.topic())),
+        Some(Verdict::LetThrough) => (Route::LetThrough, moved(record, delivery.class.topic())),
+        Some(Verdict::Wait(tier)) => {
+            let tier = before_deadline(kind, tier, &delivery, now);
+            (Route::Hop, moved(record, tier.topic))
+        }
+    }
+}
+
+/// The tier in which `delivery` waits further for its own time, or its deadline if that comes first.
+fn waits(kind: Kind, delivery: &Delivery, now: Timestamp) -> Option<&'static Tier> {
+    let target = delivery.not_before.min(delivery.deadline);
+    let whole = target.since(delivery.waiting_since);
+    let tier = tier_for(kind.tiers(), target.since(now), whole);
+    // What ends here without a tier and before its time is about to pass its deadline: it waits for that.
+    let ends_here = tier.is_none() && delivery.not_before > delivery.deadline;
+    tier.or_else(|| kind.tiers().first().filter(|_| ends_here))
+}
+
+/// `tier`, or a shorter one that ends no later than the deadline.
+fn before_deadline(
+    kind: Kind,
+    tier: &'static Tier,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> &'static Tier {
+    let left = delivery.deadline.since(now);
+    if tier.delay <= left {
+        return tier;
+    }
+    tier_for(kind.tiers(), left, left).unwrap_or_else(|| kind.tiers().first().unwrap_or(tier))
+}
+
+/// The record as it is, in another topic: nothing is encoded again.
+fn moved(record: &Record, topic: Topic) -> NewRecord {
+    NewRecord {
+        topic,
+        key: record.key.clone(),
+        headers: record.headers.clone(),
+        value: record.value.clone(),
+    }
+}

@@ -1,0 +1,13 @@
+//! The pump on the log in memory, under paused time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod crashes;
+mod open_endpoints;
+mod support;
+mod waiting;

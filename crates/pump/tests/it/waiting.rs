@@ -1,0 +1,147 @@
+//! Everything comes when it is due, and nothing makes a retry late.
+
+use std::time::Duration;
+
+use postrider_model::topics::{
+    DEAD_LETTERS, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS_REJECTED, PARK, RETRY,
+};
+use postrider_model::{
+    Class, DeadLetter, DeathReason, Delivery, EndpointId, NewRecord, Schedule, Topic,
+};
+use postrider_pump::{Kind, Route};
+
+use crate::support::{delivery, start};
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_five_seconds_goes_to_the_worker_on_time_as_the_bytes_that_it_was() {
+    let pump = start();
+    let now = pump.now();
+    let at = now.plus(Duration::from_secs(5));
+    let retry = delivery(EndpointId::new(), now).retry_at(now, at);
+    pump.wait_in(&RETRY, &retry).await;
+    let came = pump.out(DELIVERIES_NORMAL, 1).await;
+    assert_eq!(came[0].value, retry.to_record().value);
+    assert_eq!(came[0].key, retry.to_record().key);
+    let late = pump.now().since(at);
+    assert!(
+        pump.now() >= at && late < Duration::from_millis(50),
+        "{late:?}"
+    );
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_wait_of_the_default_schedule_ends_on_time_with_jitter_and_in_few_hops() {
+    for (draw, wait) in Schedule::default().waits().iter().skip(1).enumerate() {
+        let pump = start();
+        let now = pump.now();
+        let wait = Schedule::with_jitter(*wait, draw as f64 / 10.0 + 0.05);
+        let at = now.plus(wait);
+        let retry = delivery(EndpointId::new(), now).retry_at(now, at);
+        pump.wait_in(&RETRY, &retry).await;
+        let within = wait + Duration::from_secs(3600);
+        pump.out_within(DELIVERIES_NORMAL, 1, within).await;
+        let came = pump.now();
+        // Less than the shortest tier is left to the lane.
+        let early = Duration::from_secs(1);
+        let late = Duration::from_secs(1).max(wait / 50);
+        assert!(
+            came.plus(early) > at && came <= at.plus(late),
+            "{wait:?}: {at} came at {came}"
+        );
+        let hops = pump.metrics.moved.of((Kind::Retry, Route::Hop)).get() + 1;
+        assert!(hops <= 12, "{wait:?} took {hops} hops");
+        pump.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_thousand_parked_do_not_delay_a_retry() {
+    let pump = start();
+    let now = pump.now();
+    let endpoint = EndpointId::new();
+    let parked = delivery(endpoint, now).parked_until(now, now.plus(Duration::from_secs(5)));
+    for _ in 0..50 {
+        let record = parked.to_record_in(PARK[1].topic);
+        pump.put(vec![record; 1000]).await;
+    }
+    let at = now.plus(Duration::from_secs(5));
+    let mut retry = delivery(EndpointId::new(), now).retry_at(now, at);
+    retry.class = Class::High;
+    pump.wait_in(&RETRY, &retry).await;
+    pump.out(retry.class.topic(), 1).await;
+    let late = pump.now().since(at);
+    assert!(late < Duration::from_millis(50), "{late:?}");
+    pump.out(DELIVERIES_NORMAL, 50_000).await;
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_bounded_part_of_a_tier_is_read_before_its_head_is_due() {
+    let pump = start();
+    let now = pump.now();
+    let parked =
+        delivery(EndpointId::new(), now).parked_until(now, now.plus(Duration::from_secs(60)));
+    for _ in 0..20 {
+        pump.put(vec![parked.to_record_in(PARK[3].topic); 1000])
+            .await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(pump.metrics.held.of(Kind::Park).get(), 1000);
+    pump.out(DELIVERIES_NORMAL, 20_000).await;
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_delivery_past_its_deadline_becomes_a_dead_letter_when_the_deadline_comes() {
+    for (tiers, deadline) in [(&RETRY, 90), (&PARK, 90), (&RETRY, 3), (&PARK, 2)] {
+        let pump = start();
+        let now = pump.now();
+        let mut waiting = delivery(EndpointId::new(), now)
+            .parked_until(now, now.plus(Duration::from_secs(3 * 3600)));
+        waiting.deadline = now.plus(Duration::from_secs(deadline));
+        pump.put(vec![waiting.to_record_in(tiers[0].topic)]).await;
+        let came = pump.out(DEAD_LETTERS, 1).await;
+        let letter = DeadLetter::decode(&came[0].value).unwrap();
+        assert_eq!(
+            (letter.reason, letter.id),
+            (DeathReason::Expired, waiting.dead_letter_id())
+        );
+        let (died, late) = (letter.died_at, letter.died_at.since(waiting.deadline));
+        assert!(
+            died >= waiting.deadline && late <= Duration::from_secs(1),
+            "{late:?}"
+        );
+        assert!(pump.log.records(DELIVERIES_NORMAL).is_empty());
+        pump.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_goes_back_to_the_topic_of_its_class() {
+    let pump = start();
+    let now = pump.now();
+    let again = delivery(EndpointId::new(), now).again(7, now, now.plus(Duration::from_secs(600)));
+    let retry = again.retry_at(now, now.plus(Duration::from_secs(5)));
+    pump.wait_in(&RETRY, &retry).await;
+    let came = pump.out(DELIVERIES_BULK, 1).await;
+    assert_eq!(Delivery::decode(&came[0].value).unwrap(), retry);
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_kept_with_the_reason_and_stops_nobody() {
+    let pump = start();
+    let now = pump.now();
+    let at = now.plus(Duration::from_secs(5));
+    let retry = delivery(EndpointId::new(), now).retry_at(now, at);
+    let tier: Topic = RETRY[1].topic;
+    pump.put(vec![NewRecord::new(tier, "key", "\u{0}not a delivery")])
+        .await;
+    pump.put(vec![retry.to_record_in(tier)]).await;
+    pump.out(DELIVERIES_NORMAL, 1).await;
+    let rejected = pump.log.records(EVENTS_REJECTED);
+    assert_eq!(rejected[0].value, "\u{0}not a delivery");
+    assert!(rejected[0].headers.get("postrider-reason").is_some());
+    pump.stop().await.unwrap();
+}
