@@ -1,0 +1,68 @@
+//! The rows of the table, each with its method.
+
+mod backlog;
+mod isolation;
+mod latency;
+mod scale;
+mod throughput;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::Bench;
+use crate::report::{Report, progress};
+
+/// A row's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// One endpoint, as fast as it goes: CPU and memory.
+    Single,
+    /// Ten endpoints for each event: CPU.
+    Fanout,
+    /// A steady rate: latency against an fsync.
+    OpenLoop,
+    /// Ten endpoints, one hanging: the others' latency.
+    TenEndpoints,
+    /// A hundred endpoints, twenty hanging: the others' latency.
+    HundredEndpoints,
+    /// A dead endpoint's backlog: memory, and the others' latency.
+    Backlog,
+    /// Idle and hanging endpoints in great number: memory and CPU.
+    Scale,
+}
+
+/// The rows asked for; all, if none was.
+pub(crate) fn chosen(only: &[Name]) -> Vec<Name> {
+    let all = Name::value_variants().iter().copied();
+    all.filter(|row| only.is_empty() || only.contains(row))
+        .collect()
+}
+
+/// Measures a row.
+pub(crate) async fn run(row: Name, bench: &Bench, report: &mut Report) -> Result<()> {
+    progress(&format!("{row:?}"));
+    match row {
+        Name::Single => throughput::single(bench, report).await,
+        Name::Fanout => throughput::fanout(bench, report).await,
+        Name::OpenLoop => latency::open_loop(bench, report).await,
+        Name::TenEndpoints => isolation::ten(bench, report).await,
+        Name::HundredEndpoints => isolation::hundred(bench, report).await,
+        Name::Backlog => backlog::backlog(bench, report).await,
+        Name::Scale => scale::scale(bench, report).await,
+    }
+}
+
+/// Mebibytes.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "memory stays far below 2^52 bytes"
+)]
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// A count as a number to divide by.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
+}

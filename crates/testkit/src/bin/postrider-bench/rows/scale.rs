@@ -1,0 +1,139 @@
+//! What endpoints cost that do nothing, and what those cost that hang, in great number.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::number;
+use crate::Bench;
+use crate::platform::{Platform, spec};
+use crate::report::{Figure, Report, median, progress};
+
+/// How long a server may work off what it has taken in.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Endpoints of one application.
+const IN_AN_APP: u64 = 1_000;
+/// One attempt each, so that what hung is over when its time is; and time enough to measure beside it.
+const SETTINGS: [(&str, &str); 2] = [("DELIVERY__SCHEDULE", "0s"), ("DELIVERY__TIMEOUT", "40s")];
+/// The one healthy endpoint.
+const PASSING: &str = "/ok/passing";
+
+/// Idle endpoints, then hanging ones.
+pub(super) async fn scale(bench: &Bench, report: &mut Report) -> Result<()> {
+    let platform = Platform::start(bench, &SETTINGS).await?;
+    platform
+        .endpoint(&bench.receiver.url(PASSING), None)
+        .await?;
+    let platform = platform.restart().await?;
+    let empty = warm_rss(bench, &platform).await?;
+
+    let began = Instant::now();
+    for app in 0..bench.scale.idle.div_ceil(IN_AN_APP) {
+        let id = platform.api.create_app(&format!("idle {app}")).await?;
+        let urls = (0..IN_AN_APP).map(|n| bench.receiver.url(&format!("/ok/idle/{app}-{n}")));
+        let specs = urls.map(|url| spec(&url, None)).collect();
+        platform.endpoints(&id, specs).await?;
+    }
+    let made = began.elapsed().as_secs_f64();
+    progress(&format!(
+        "  {} endpoints made in {made:.0} s",
+        bench.scale.idle
+    ));
+    // Started anew, so that only what it holds counts, not what making them left in the allocator.
+    let platform = platform.restart().await?;
+    let full = warm_rss(bench, &platform).await?;
+    report.add(Figure {
+        what: format!("{} idle endpoints: RSS of each", bench.scale.idle),
+        value: number(full.saturating_sub(empty)) / number(bench.scale.idle) / 1024.0,
+        unit: "KiB",
+        to_reach: Some(1.0),
+        from: json!({ "without_bytes": empty, "with_bytes": full, "seconds_to_make": made }),
+    });
+    hanging(bench, report, &platform).await
+}
+
+/// Memory after the same little work on a server that has just started.
+async fn warm_rss(bench: &Bench, platform: &Platform) -> Result<u64> {
+    const WARM_UP: u64 = 2_000;
+    platform
+        .load_until(bench, (1, 0.0, WARM_UP), (PASSING, WARM_UP))
+        .await?;
+    platform.settle(SETTLE).await?;
+    platform.rss()
+}
+
+/// CPU of a delivery that passes many that hang, over CPU of one that passes none: what the reader spends on
+/// a record is part of it, so if that grew, this would.
+async fn hanging(bench: &Bench, report: &mut Report, platform: &Platform) -> Result<()> {
+    let storm = platform.api.create_app("storm").await?;
+    let urls = (0..bench.scale.hanging).map(|n| bench.receiver.url(&format!("/hang/storm/{n}")));
+    let specs = urls.map(|url| spec(&url, None)).collect();
+    platform.endpoints(&storm, specs).await?;
+    let (mut ratios, mut from) = (Vec::new(), Vec::new());
+    for _ in 0..bench.scale.cpu_pairs {
+        platform.settle(SETTLE).await?;
+        let calm = passing_us(bench, platform).await?;
+        platform.load_to(&storm, 1, 0.0, 1).await?;
+        let open = until_hanging(bench).await?;
+        platform.settle(Duration::from_secs(3)).await?;
+        let stormy = passing_us(bench, platform).await?;
+        let still = bench.receiver.stats("/hang/storm").await?.open;
+        progress(&format!(
+            "  {calm:.1} µs a delivery with none hanging, {stormy:.1} µs with {open} ({still} at the end)"
+        ));
+        ratios.push(stormy / calm);
+        from.push(
+            json!({ "calm_us": calm, "stormy_us": stormy, "open": open, "open_at_end": still }),
+        );
+        until_calm(bench).await?;
+    }
+    report.add(Figure {
+        what: format!(
+            "{} hanging: CPU of a passing delivery ÷ with none",
+            bench.scale.hanging
+        ),
+        value: median(&ratios),
+        unit: "",
+        to_reach: Some(1.2),
+        from: json!(from),
+    });
+    Ok(())
+}
+
+async fn passing_us(bench: &Bench, platform: &Platform) -> Result<f64> {
+    let before = platform.cpu()?;
+    let events = bench.scale.passing_events;
+    platform
+        .load_until(bench, (1, 0.0, events), (PASSING, events))
+        .await?;
+    Ok((platform.cpu()? - before) * 1e6 / number(events))
+}
+
+/// Waits until no more requests come to the hanging endpoints. Returns how many hang.
+async fn until_hanging(bench: &Bench) -> Result<u64> {
+    let mut last = 0;
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let open = bench.receiver.stats("/hang/storm").await?.open;
+        if open > 0 && open == last {
+            return Ok(open);
+        }
+        last = open;
+    }
+    ensure!(last > 0, "no request came to the hanging endpoints");
+    Ok(last)
+}
+
+/// Waits until none hangs any more.
+async fn until_calm(bench: &Bench) -> Result<()> {
+    let began = Instant::now();
+    while bench.receiver.stats("/hang/storm").await?.open > 0 {
+        ensure!(
+            began.elapsed() < Duration::from_secs(600),
+            "they still hang"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! CPU of a delivery, in units of a bare request; and the memory that takes.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{mib, number};
+use crate::Bench;
+use crate::bare::Bare;
+use crate::platform::Platform;
+use crate::report::{Figure, Report, median, progress};
+
+/// What one pair came to.
+struct Pair {
+    platform_us: f64,
+    bare_us: f64,
+    seconds: f64,
+    peak_rss: u64,
+    load_cpu: f64,
+    receiver_cpu: f64,
+}
+
+/// One endpoint.
+pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
+    let pairs = pairs(bench, 1, bench.scale.single_events).await?;
+    add_ratio(
+        report,
+        "one endpoint: CPU of a delivery ÷ of a bare request",
+        6.0,
+        &pairs,
+    );
+    let peak = pairs.iter().map(|pair| pair.peak_rss).max();
+    report.add(Figure {
+        what: "one endpoint: peak RSS".to_owned(),
+        value: mib(peak.unwrap_or_default()),
+        unit: "MiB",
+        to_reach: Some(100.0),
+        from: json!(
+            pairs
+                .iter()
+                .map(|pair| mib(pair.peak_rss))
+                .collect::<Vec<_>>()
+        ),
+    });
+    Ok(())
+}
+
+/// Ten endpoints for each event.
+pub(super) async fn fanout(bench: &Bench, report: &mut Report) -> Result<()> {
+    let pairs = pairs(bench, 10, bench.scale.fanout_events).await?;
+    add_ratio(
+        report,
+        "fan-out of ten: CPU of a delivery ÷ of a bare request",
+        2.5,
+        &pairs,
+    );
+    Ok(())
+}
+
+async fn pairs(bench: &Bench, endpoints: u64, events: u64) -> Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    for run in 0..bench.scale.cpu_pairs {
+        let pair = pair(bench, endpoints, events, run).await?;
+        progress(&format!(
+            "  {:.1} µs a delivery, {:.1} µs a bare request; {:.0} deliveries/s, peak {:.0} MiB",
+            pair.platform_us,
+            pair.bare_us,
+            number(events * endpoints) / pair.seconds,
+            mib(pair.peak_rss)
+        ));
+        pairs.push(pair);
+    }
+    Ok(pairs)
+}
+
+async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<Pair> {
+    const SETTLE: Duration = Duration::from_secs(60);
+    const WARM_UP: u64 = 500;
+    let prefix = format!("/ok/{endpoints}-{run}/");
+    let platform = Platform::start(bench, &[]).await?;
+    for endpoint in 0..endpoints {
+        let url = bench.receiver.url(&format!("{prefix}{endpoint}"));
+        platform.endpoint(&url, None).await?;
+    }
+    let warm_up = (&*prefix, WARM_UP * endpoints);
+    platform
+        .load_until(bench, (1, 0.0, WARM_UP), warm_up)
+        .await?;
+    platform.settle(SETTLE).await?;
+
+    let (server, receiver) = (platform.cpu()?, bench.receiver.cpu()?);
+    let began = std::time::Instant::now();
+    let deliveries = events * endpoints;
+    let loaded = platform
+        .load_until(bench, (1, 0.0, events), (&prefix, deliveries))
+        .await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let receiver_cpu = bench.receiver.cpu()? - receiver;
+    // The recorder and the trimmer work on after the last arrival: their CPU counts.
+    platform.settle(SETTLE).await?;
+    let platform_us = (platform.cpu()? - server) * 1e6 / number(deliveries);
+    let peak_rss = platform.peak_rss()?;
+    drop(platform);
+
+    let bare = Bare::measure(&bench.receiver.url("/bare"), deliveries.min(100_000)).await?;
+    Ok(Pair {
+        platform_us,
+        bare_us: bare.us_each(),
+        seconds,
+        peak_rss,
+        load_cpu: loaded.cpu_seconds,
+        receiver_cpu,
+    })
+}
+
+fn add_ratio(report: &mut Report, what: &str, to_reach: f64, pairs: &[Pair]) {
+    let ratios: Vec<_> = pairs
+        .iter()
+        .map(|one| one.platform_us / one.bare_us)
+        .collect();
+    let from = pairs.iter().map(|one| {
+        json!({
+            "platform_us": one.platform_us, "bare_us": one.bare_us, "seconds": one.seconds,
+            "load_cpu_seconds": one.load_cpu, "receiver_cpu_seconds": one.receiver_cpu,
+        })
+    });
+    report.add(Figure {
+        what: what.to_owned(),
+        value: median(&ratios),
+        unit: "",
+        to_reach: Some(to_reach),
+        from: from.collect(),
+    });
+}

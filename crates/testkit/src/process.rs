@@ -1,0 +1,91 @@
+//! What the system says of a process, and what may be asked of it.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+/// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, which Linux fixes at 100 for all programs.
+const TICKS: f64 = 100.0;
+
+/// CPU that process `pid` has used since it began, user and system, in seconds.
+///
+/// # Errors
+/// If there is no such process.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The command's name stands in brackets and may hold blanks; fields are counted behind it.
+    let behind_name = stat.rsplit_once(')').context("a strange /proc/PID/stat")?.1;
+    let ticks: f64 = behind_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    Ok(ticks / TICKS)
+}
+
+/// Memory that process `pid` holds, in bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most memory that process `pid` ever held, in bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .with_context(|| format!("no {field} in /proc/{pid}/status"))?
+        .trim()
+        .parse()?;
+    Ok(kib * 1024)
+}
+
+/// Stops process `pid` where it stands.
+///
+/// # Errors
+/// If there is no such process.
+pub fn pause(pid: u32) -> Result<()> {
+    signal(pid, Signal::STOP)
+}
+
+/// Lets a paused process go on.
+///
+/// # Errors
+/// If there is no such process.
+pub fn proceed(pid: u32) -> Result<()> {
+    signal(pid, Signal::CONT)
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(pid.context("no process id")?, signal).context("sending a signal")
+}
+
+/// Raises this process's limit on open files as far as the system lets it; its children have it too.
+///
+/// # Errors
+/// If the system refuses.
+pub fn allow_many_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .context("raising the limit on open files")
+}
