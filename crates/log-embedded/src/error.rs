@@ -1,0 +1,98 @@
+//! Why the log could not be opened. Whoever gets one of these is starting up and must stop; the files are as they were.
+
+use std::path::{Path, PathBuf};
+
+/// Why the log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another log in this one, has the directory.
+    #[error(
+        "the data directory {} belongs to a running process{owner}: stop that one first, or choose another directory",
+        dir.display()
+    )]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// ` (process 4711)`, or empty if it is not known.
+        owner: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "{} has format {found}, but this version of postrider reads formats up to {known}: \
+         run the version that wrote it, or a later one", file.display()
+    )]
+    Newer {
+        /// The log's file.
+        file: PathBuf,
+        /// The format found in it.
+        found: i32,
+        /// The format that this version writes.
+        known: i32,
+    },
+    /// The file is a database of some other program.
+    #[error("{} is not a postrider log: move it away, or choose another data directory", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file is damaged.
+    #[error(
+        "{} is damaged ({detail}): nothing was changed in it. Restore it, with its -wal file, from a backup; or move \
+         both away to start with an empty log, which loses what was not delivered yet", file.display()
+    )]
+    Corrupt {
+        /// The log's file.
+        file: PathBuf,
+        /// What SQLite found.
+        detail: String,
+    },
+    /// A file or folder could not be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite refused for another reason.
+    #[error("cannot open {}: {source}", file.display())]
+    Database {
+        /// The log's file.
+        file: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The options contradict each other.
+    #[error("the log's options: {0}")]
+    Options(String),
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn database(file: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
+        let file = file.to_owned();
+        move |source| {
+            let file = file.clone();
+            match source.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                    let detail = source.to_string();
+                    Self::Corrupt { file, detail }
+                }
+                _ => Self::Database { file, source },
+            }
+        }
+    }
+}
+
+/// True if a write failed for want of space, which passes: nothing was written, and nothing is broken.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    /// SQLite could not enlarge the WAL's index, a file beside the database.
+    const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        || extended == Some(IOERR_SHMSIZE)
+}

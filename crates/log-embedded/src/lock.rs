@@ -1,0 +1,42 @@
+//! One process at a time: a lock on a file beside the log, which the system gives back when its owner dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::OpenError;
+
+/// Takes the data directory for as long as the file is open.
+pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
+    let path = dir.join("log.lock");
+    let failed = |source| OpenError::io(&path)(source);
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Only for the error's text.
+            let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
+            let owner = match known {
+                true => format!(" (process {})", owner.trim()),
+                false => String::new(),
+            };
+            let dir = dir.to_owned();
+            return Err(OpenError::InUse { dir, owner });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let written = file.set_len(0).and_then(|()| file.rewind());
+    written
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
+    Ok(Arc::new(file))
+}

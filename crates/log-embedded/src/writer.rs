@@ -1,0 +1,277 @@
+//! The one thread that writes: it takes everything that waits and commits it in one transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postrider_log::{Durability, LogError, Position, Purpose, Record};
+use postrider_model::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::Notify;
+
+use crate::Options;
+use crate::error::is_full;
+use crate::queue::{Batch, Places, Request, Taken};
+use crate::shared::Shared;
+use crate::space::Space;
+use crate::state::State;
+use crate::syncer::Waiter;
+use crate::transaction::{Tables, Written};
+use crate::trim::Trimmer;
+use crate::wal::Wal;
+
+/// How often an idle writer looks after what is to be trimmed.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// The writer's side of the log.
+pub(crate) struct Writer<'c> {
+    shared: Arc<Shared>,
+    tables: Tables<'c>,
+    space: Space<'c>,
+    trimmer: Trimmer,
+    wal: Wal,
+    /// Commits so far in this process.
+    commit: u64,
+    wake: Vec<Arc<Notify>>,
+    /// Topics that the request in hand writes to.
+    touched: Vec<bool>,
+    /// Topics in which the commit in hand shows readers something.
+    revealed: Vec<bool>,
+}
+
+/// The log cannot go on.
+pub(crate) struct Broken(pub(crate) &'static str, pub(crate) rusqlite::Error);
+
+/// The thread.
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    options: &Options,
+    tables: Tables<'_>,
+) {
+    let space = Space::new(
+        connection,
+        &options.dir,
+        options.reserve_bytes,
+        options.max_bytes,
+    );
+    let outcome = space
+        .map_err(|error| Broken("preparing to write", error))
+        .and_then(|space| {
+            let topics = shared.catalog.specs().len();
+            let mut writer = Writer {
+                shared: Arc::clone(shared),
+                tables,
+                space,
+                trimmer: Trimmer::new(&shared.catalog),
+                wal: Wal::new(connection, options.wal_bytes),
+                commit: 0,
+                wake: Vec::new(),
+                touched: vec![false; topics],
+                revealed: vec![false; topics],
+            };
+            writer.work()
+        });
+    if let Err(Broken(doing, error)) = outcome {
+        shared.fail(doing, &error);
+    }
+}
+
+impl Writer<'_> {
+    fn work(&mut self) -> Result<(), Broken> {
+        self.trimmer
+            .raise(&self.shared.catalog, &self.shared.state());
+        loop {
+            let idle = match self.shared.queue.take(IDLE) {
+                Taken::Batch(batch) => self.write(batch).map(|()| false)?,
+                Taken::Idle => true,
+                Taken::Closed => return Ok(()),
+            };
+            self.trim(idle)?;
+            self.wal.bound(&self.shared);
+            if idle {
+                self.wal.idle(&self.shared);
+                self.shared
+                    .metrics
+                    .disk
+                    .set(self.shared.disk_bytes() as i64);
+            }
+        }
+    }
+
+    /// Commits a batch, or what of it there is room for, and tells everybody.
+    fn write(&mut self, mut batch: Batch) -> Result<(), Broken> {
+        let bytes = batch.bytes as u64;
+        let low = self
+            .space
+            .is_low(bytes)
+            .map_err(|e| Broken("asking for the space left in", e))?;
+        if low {
+            let why = format!(
+                "{} bytes are left, and new work is taken only above the reserve",
+                self.space.left()
+            );
+            self.refuse_intake(&mut batch.requests, &why);
+        }
+        let requests = std::mem::take(&mut batch.requests);
+        let Some(requests) = self.commit_or_refuse(requests)? else {
+            return Ok(());
+        };
+        // The disk was full. What finishes records may still fit once new work is put aside.
+        let mut rest = requests;
+        self.refuse_intake(&mut rest, "the disk is full");
+        if let Some(rest) = self.commit_or_refuse(rest)? {
+            rest.into_iter()
+                .for_each(|request| self.refuse(request, "the disk is full"));
+        }
+        Ok(())
+    }
+
+    /// Commits these and tells everybody; returns them if there was no room, with nothing written.
+    fn commit_or_refuse(&mut self, requests: Vec<Request>) -> Result<Option<Vec<Request>>, Broken> {
+        if requests.is_empty() {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let now = self.shared.clock.now();
+        match self.tables.write(&self.shared.catalog, &requests, now) {
+            Ok(written) => {
+                let metrics = &self.shared.metrics;
+                metrics.commits.inc();
+                metrics.commit_seconds.observe_duration(began.elapsed());
+                metrics.commit_records.observe(written.records as f64);
+                metrics.records.inc_by(written.records as u64);
+                self.publish(requests, written);
+                Ok(None)
+            }
+            Err(error) if is_full(&error) => {
+                self.tables.roll_back();
+                self.shared.checkpoints.begin();
+                Ok(Some(requests))
+            }
+            Err(error) => {
+                let reason = format!("writing {} failed: {error}", self.shared.file.display());
+                for request in requests {
+                    let _ = request.reply.send(Err(LogError::Stopped(reason.clone())));
+                }
+                Err(Broken("writing", error))
+            }
+        }
+    }
+
+    fn refuse_intake(&self, requests: &mut Vec<Request>, why: &str) {
+        let is_intake = |request: &mut Request| {
+            request.purpose == Purpose::Intake && !request.records.is_empty()
+        };
+        requests
+            .extract_if(.., is_intake)
+            .for_each(|request| self.refuse(request, why));
+    }
+
+    fn refuse(&self, request: Request, why: &str) {
+        self.shared.metrics.full.inc();
+        // Whoever asked may have gone.
+        let _ = request.reply.send(Err(LogError::Full(why.to_owned())));
+    }
+
+    /// Shows readers what was committed, and tells those who asked for it: at once, or after the fsync.
+    fn publish(&mut self, requests: Vec<Request>, written: Written) {
+        self.commit += 1;
+        let mut next = written.from;
+        let mut at_once = Vec::with_capacity(requests.len());
+        let mut after_sync = Vec::new();
+        let mut finished = false;
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
+        for mut request in requests {
+            let places = self.show(&mut state, &mut request, &mut next, &written.appended_at);
+            for done in request.finished {
+                finished = true;
+                self.trimmer.touched(done.topic);
+                state.finish(done.topic, done.group, done.committed);
+            }
+            match request.durability {
+                Durability::Synced => after_sync.push(Waiter::Append(request.reply, places)),
+                Durability::Ordered => at_once.push((request.reply, places)),
+            }
+        }
+        self.trimmer.raise(&shared.catalog, &state);
+        shared.metrics.tail.set(state.bound_tails() as i64);
+        self.collect_readers(&state);
+        drop(state);
+        shared.syncs.committed(self.commit, after_sync);
+        self.wake.drain(..).for_each(|reader| reader.notify_one());
+        for (reply, places) in at_once {
+            // Whoever asked may have gone.
+            let _ = reply.send(Ok(places));
+        }
+        if finished {
+            shared.progress.send_replace(());
+        }
+    }
+
+    /// Adds one request's records to their topics' ends.
+    fn show(
+        &mut self,
+        state: &mut State,
+        request: &mut Request,
+        next: &mut [Position],
+        appended_at: &[Timestamp],
+    ) -> Places {
+        let catalog = &self.shared.catalog;
+        let mut places = Vec::with_capacity(request.records.len());
+        self.touched.fill(false);
+        for record in std::mem::take(&mut request.records) {
+            // It was written, so its topic is there.
+            let Some(topic) = catalog.index_of(record.topic.0) else {
+                continue;
+            };
+            let (at, position) = (catalog.at(topic), next[topic]);
+            next[topic] += 1;
+            self.touched[topic] = true;
+            places.push((at, position));
+            let appended_at = appended_at[topic];
+            let (key, headers, value) = (record.key, record.headers, record.value);
+            state.push(
+                topic,
+                Record {
+                    at,
+                    position,
+                    appended_at,
+                    key,
+                    headers,
+                    value,
+                },
+            );
+        }
+        let barrier = (request.durability == Durability::Synced).then_some(self.commit);
+        for topic in (0..self.touched.len()).filter(|topic| self.touched[*topic]) {
+            self.revealed[topic] |= state.topics[topic].tail.show(barrier);
+        }
+        places
+    }
+
+    /// Those who have something new to see, each topic's once however many requests wrote to it.
+    fn collect_readers(&mut self, state: &State) {
+        for (topic, revealed) in self.revealed.iter_mut().enumerate() {
+            if std::mem::take(revealed) {
+                state.topics[topic].tail.listeners(&mut self.wake);
+            }
+        }
+    }
+
+    fn trim(&mut self, idle: bool) -> Result<(), Broken> {
+        let now = self.shared.clock.now();
+        while let Some(removed) = self
+            .trimmer
+            .step(&self.shared, &mut self.tables, now, idle)?
+        {
+            self.commit += 1;
+            self.shared.metrics.trimmed.inc_by(removed);
+            self.shared.syncs.committed(self.commit, None);
+            if !self.shared.queue.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

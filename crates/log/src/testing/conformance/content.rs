@@ -1,0 +1,117 @@
+//! What a record may hold, and what is refused.
+
+use postrider_model::{Headers, NewRecord, Record, Topic};
+
+use super::member::values;
+use super::{A, DEADLINE, FIRST, Harness, Member, append, numbered, topics};
+use crate::{BatchLimit, Durability, LogError, Purpose};
+
+pub async fn large_records_are_taken_and_larger_ones_refused_with_all_that_came_along(
+    harness: &impl Harness,
+) {
+    let log = harness.open(topics()).await;
+    let limit = log.limits().record_bytes;
+    let sized = |bytes: usize| NewRecord::new(A, "k", vec![7; bytes - 1]);
+    let refused = log
+        .append(
+            vec![numbered(A, 1, 0, 1).remove(0), sized(limit + 1)],
+            Durability::Synced,
+            Purpose::Intake,
+        )
+        .await;
+    match refused {
+        Err(LogError::TooLarge {
+            topic,
+            size,
+            limit: told,
+        }) => {
+            assert_eq!((topic, size, told), (A.0, limit + 1, limit));
+        }
+        other => panic!("a record beyond the limit is refused, not {other:?}"),
+    }
+    append(&*log, vec![sized(limit)]).await;
+    let mut member = Member::join(&*log, FIRST, A).await;
+    let records = member.read(1).await;
+    assert_eq!(records[0].value.len(), limit - 1);
+}
+
+pub async fn empty_and_binary_values_come_back_as_they_went(harness: &impl Harness) {
+    let log = harness.open(topics()).await;
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let records = vec![
+        NewRecord::new(A, "k", Vec::new()),
+        NewRecord::new(A, "k", every_byte.clone()),
+        NewRecord::new(A, every_byte, "\0"),
+        NewRecord::new(A, Vec::new(), "no key"),
+    ];
+    append(&*log, records.clone()).await;
+    let mut member = Member::join(&*log, FIRST, A).await;
+    let mut read: Vec<_> = member
+        .read(4)
+        .await
+        .into_iter()
+        .map(|r| (r.key, r.value))
+        .collect();
+    let mut written: Vec<_> = records.into_iter().map(|r| (r.key, r.value)).collect();
+    read.sort();
+    written.sort();
+    assert_eq!(read, written);
+}
+
+pub async fn headers_keep_their_order_and_repeated_names(harness: &impl Harness) {
+    let log = harness.open(topics()).await;
+    let mut headers = Headers::new();
+    headers.push("ce_type", &b"invoice.paid"[..]);
+    headers.push("again", &b"1"[..]);
+    headers.push("again", &b"\xff\0"[..]);
+    headers.push("empty", &b""[..]);
+    let mut record = NewRecord::new(A, "k", "v");
+    record.headers = headers.clone();
+    append(&*log, vec![record]).await;
+    let mut live = Member::join(&*log, FIRST, A).await;
+    assert_eq!(live.read(1).await[0].headers, headers);
+    drop(live);
+    let log = harness.reopen(log).await;
+    let mut stored = Member::join(&*log, FIRST, A).await;
+    assert_eq!(stored.read(1).await[0].headers, headers);
+}
+
+pub async fn an_unknown_topic_is_refused(harness: &impl Harness) {
+    let log = harness.open(topics()).await;
+    let unknown = Topic("unknown");
+    let records = vec![
+        numbered(A, 1, 0, 1).remove(0),
+        NewRecord::new(unknown, "k", "v"),
+    ];
+    let refused = log
+        .append(records, Durability::Ordered, Purpose::Pipeline)
+        .await;
+    assert!(matches!(refused, Err(LogError::NoSuchTopic("unknown"))));
+    append(&*log, numbered(A, 1, 1, 1)).await;
+    // Nothing of the refused append was written.
+    let mut member = Member::join(&*log, FIRST, A).await;
+    assert_eq!(values(&member.read(1).await), ["1"]);
+}
+
+pub async fn a_closed_log_says_so(harness: &impl Harness) {
+    let log = harness.open(topics()).await;
+    let mut member = Member::join(&*log, FIRST, A).await;
+    append(&*log, numbered(A, 1, 0, 1)).await;
+    let records: Vec<Record> = member.read(1).await;
+    assert_eq!(records.len(), 1);
+    log.close().await.expect("it closes");
+    let appended = log
+        .append(numbered(A, 1, 1, 1), Durability::Ordered, Purpose::Pipeline)
+        .await;
+    assert!(matches!(appended, Err(LogError::Stopped(_))));
+    let limit = BatchLimit {
+        records: 1,
+        bytes: 1,
+    };
+    let next = tokio::time::timeout(DEADLINE, member.reader.next(limit)).await;
+    assert!(matches!(next, Ok(Err(LogError::Stopped(_)))));
+    assert!(matches!(
+        member.finish(Vec::new()).await,
+        Err(LogError::Stopped(_))
+    ));
+}
