@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Committer, Completion, LogError};
+use crate::{Committer, Completion, Log, LogError};
 
 /// Waits that double up to a limit, for what is refused only for now.
 #[derive(Debug, Clone)]
@@ -55,6 +55,24 @@ pub async fn complete_patiently(
             done => return done,
         };
         refused(&error);
+        tokio::select! {
+            () = stop.cancelled() => return Err(error),
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+}
+
+/// Syncs, and asks again for as long as the log is busy.
+///
+/// # Errors
+/// As [`complete_patiently`].
+pub async fn sync_patiently(log: &dyn Log, stop: &CancellationToken) -> Result<(), LogError> {
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match log.sync().await {
+            Err(error @ (LogError::Busy(_) | LogError::Full(_))) => error,
+            done => return done,
+        };
         tokio::select! {
             () = stop.cancelled() => return Err(error),
             () = tokio::time::sleep(backoff.next_wait()) => {}

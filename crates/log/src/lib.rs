@@ -31,7 +31,7 @@ mod rejected;
 pub mod testing;
 mod turns;
 
-pub use backoff::{Backoff, complete_patiently};
+pub use backoff::{Backoff, complete_patiently, sync_patiently};
 pub use error::LogError;
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,

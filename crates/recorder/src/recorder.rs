@@ -1,0 +1,216 @@
+//! The loop: gather, sync the log, write the store, disable, finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_log::{
+    Backoff, Committer, Completion, Durability, Log, LogError, Purpose, complete_patiently,
+    rejected, sync_patiently,
+};
+use postrider_model::{Clock, NewRecord, Record, topics};
+use postrider_store::{Endpoints, Halving, History, HistoryBatch, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batch;
+use crate::disabling::Disabling;
+use crate::gather::Gatherer;
+use crate::rows::Rows;
+use crate::{Options, Reason, RecorderError, RecorderMetrics, RowKind};
+
+struct Recorder<S: ?Sized> {
+    log: Arc<dyn Log>,
+    committer: Arc<dyn Committer>,
+    store: Arc<S>,
+    clock: Arc<dyn Clock>,
+    disabling: Disabling,
+    metrics: RecorderMetrics,
+    stop: CancellationToken,
+}
+
+/// We are to stop before the batch could be recorded: it stays in the log.
+struct Stopped;
+
+/// Records until `stop`.
+pub(crate) async fn run<S: History + Endpoints + ?Sized>(
+    log: Arc<dyn Log>,
+    store: Arc<S>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    metrics: RecorderMetrics,
+    stop: CancellationToken,
+) -> Result<(), RecorderError> {
+    let disabling = Disabling::new(options.disable_failing_after);
+    let mut gatherer = Gatherer::new(log.as_ref(), options, metrics.clone(), stop.clone()).await?;
+    let mut recorder = Recorder {
+        log,
+        committer: gatherer.committer(),
+        store,
+        clock,
+        disabling,
+        metrics,
+        stop,
+    };
+    while let Some(batch) = gatherer.gather().await? {
+        let began = Instant::now();
+        let records = batch.records.len();
+        if recorder.record(batch).await?.is_err() {
+            break;
+        }
+        recorder.metrics.batch_records.observe(records as f64);
+        recorder
+            .metrics
+            .batch_seconds
+            .observe_duration(began.elapsed());
+    }
+    Ok(())
+}
+
+impl<S: History + Endpoints + ?Sized> Recorder<S> {
+    /// Records one batch: the log's sync first, then the store, then the positions.
+    async fn record(&mut self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
+        let rows = Rows::of(&batch.records);
+        let mut aside = self.malformed(&rows, &batch.records);
+        if !rows.history.is_empty() {
+            match sync_patiently(self.log.as_ref(), &self.stop).await {
+                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
+                synced => synced?,
+            }
+            match self.write(&rows).await {
+                Ok(refused) => aside.extend(self.refused(&rows, &batch.records, refused)),
+                Err(stopped) => return Ok(Err(stopped)),
+            }
+            if let Err(stopped) = self.disable(&rows.history).await {
+                return Ok(Err(stopped));
+            }
+        }
+        self.finish(batch, aside).await
+    }
+
+    /// Writes all rows but those that the store will never take, and returns these.
+    async fn write(&self, rows: &Rows) -> Result<Vec<(usize, String)>, Stopped> {
+        let len = rows.history.len();
+        let (mut halving, mut backoff, mut refused) =
+            (Halving::over(len), store_backoff(), Vec::new());
+        while let Some(part) = halving.part() {
+            let written = if part.len() == len {
+                self.write_part(&rows.history).await
+            } else {
+                self.write_part(&rows.part(&part)).await
+            };
+            match written {
+                Ok(()) => {
+                    halving.written();
+                    backoff = store_backoff();
+                }
+                Err(StoreError::Unavailable(why)) => self.wait(&why, &mut backoff).await?,
+                Err(error) => {
+                    if let Some(row) = halving.refused() {
+                        refused.push((row, error.to_string()));
+                    }
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn write_part(&self, part: &HistoryBatch) -> Result<(), StoreError> {
+        self.store.record(part).await?;
+        let recorded = |kind, rows: usize| self.metrics.recorded.of(kind).inc_by(rows as u64);
+        recorded(RowKind::Event, part.events.len());
+        recorded(RowKind::Fanout, part.fanouts.len());
+        recorded(RowKind::Attempt, part.attempts.len());
+        Ok(())
+    }
+
+    async fn disable(&mut self, history: &HistoryBatch) -> Result<(), Stopped> {
+        let mut backoff = store_backoff();
+        while let Err(why) = self
+            .disabling
+            .judge(
+                self.store.as_ref(),
+                &history.attempts,
+                self.clock.now(),
+                &self.metrics,
+            )
+            .await
+        {
+            self.wait(&why.to_string(), &mut backoff).await?;
+        }
+        Ok(())
+    }
+
+    /// The store is down: nothing waits for it but history.
+    async fn wait(&self, why: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
+        self.metrics.store_failures.inc();
+        let wait = backoff.next_wait();
+        tracing::warn!(
+            why,
+            ?wait,
+            "the store cannot be told what happened; trying again"
+        );
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    fn malformed(&self, rows: &Rows, records: &[Record]) -> Vec<NewRecord> {
+        let aside = rows.malformed.iter().filter_map(|(index, why)| {
+            self.set_aside(Reason::Malformed, records.get(*index)?, &why.to_string())
+        });
+        aside.collect()
+    }
+
+    fn refused(
+        &self,
+        rows: &Rows,
+        records: &[Record],
+        refused: Vec<(usize, String)>,
+    ) -> Vec<NewRecord> {
+        let aside = refused.into_iter().filter_map(|(row, why)| {
+            self.set_aside(Reason::Refused, records.get(rows.source(row))?, &why)
+        });
+        aside.collect()
+    }
+
+    fn set_aside(&self, reason: Reason, record: &Record, why: &str) -> Option<NewRecord> {
+        let (at, position) = (record.at, record.position);
+        tracing::error!(%at, position, ?reason, why, "set aside: a record that cannot be recorded");
+        self.metrics.set_aside.of(reason).inc();
+        // What came as an event and cannot be read is rejected by fan-out, which reads it too.
+        let by_fanout = reason == Reason::Malformed && at.topic == topics::EVENTS;
+        (!by_fanout).then(|| rejected(record, why, self.log.limits()))
+    }
+
+    async fn finish(
+        &self,
+        mut batch: Batch,
+        aside: Vec<NewRecord>,
+    ) -> Result<Result<(), Stopped>, LogError> {
+        let refused = |error: &LogError| {
+            tracing::warn!(%error, "the log does not take the recorder's progress at present");
+            self.metrics.log_refusals.inc();
+        };
+        loop {
+            let completion = Completion {
+                finished: batch.progress(),
+                outputs: aside.clone(),
+                durability: Durability::Ordered,
+                purpose: Purpose::Pipeline,
+            };
+            let committer = self.committer.as_ref();
+            match complete_patiently(committer, &completion, &self.stop, refused).await {
+                Ok(()) => return Ok(Ok(())),
+                // Another records it again, which is harmless.
+                Err(LogError::Lost(at)) => batch.forget(&[at]),
+                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn store_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(5))
+}

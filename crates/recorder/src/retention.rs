@@ -1,0 +1,71 @@
+//! Deleting history by age, in small batches with pauses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_model::{Clock, Timestamp};
+use postrider_store::{Claims, History, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Deleted, RecorderError, RecorderMetrics, Retention};
+
+/// Deletes what is old, round by round, until `stop`.
+pub(crate) async fn run<S: History + Claims + ?Sized>(
+    store: Arc<S>,
+    clock: Arc<dyn Clock>,
+    options: Retention,
+    metrics: RecorderMetrics,
+    stop: CancellationToken,
+) -> Result<(), RecorderError> {
+    let rounds = async {
+        loop {
+            tokio::time::sleep(options.every).await;
+            if let Err(error) = round(store.as_ref(), clock.now(), &options, &metrics).await {
+                tracing::warn!(%error, "old history could not be deleted; trying again later");
+                metrics.store_failures.inc();
+            }
+        }
+    };
+    // A batch that is cut off is deleted whole or not at all.
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = rounds => Ok(()),
+    }
+}
+
+async fn round<S: History + Claims + ?Sized>(
+    store: &S,
+    now: Timestamp,
+    options: &Retention,
+    metrics: &RecorderMetrics,
+) -> Result<(), StoreError> {
+    let kinds = [
+        (Deleted::Attempt, options.attempts),
+        (Deleted::Event, options.events),
+        (Deleted::Claim, Some(options.claims)),
+    ];
+    for (kind, keep) in kinds {
+        let Some(keep) = keep else { continue };
+        while delete(store, kind, now.minus(keep), options.batch, metrics).await? {
+            tokio::time::sleep(options.pause.max(Duration::from_millis(1))).await;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes one batch. True if there may be more.
+async fn delete<S: History + Claims + ?Sized>(
+    store: &S,
+    kind: Deleted,
+    before: Timestamp,
+    limit: usize,
+    metrics: &RecorderMetrics,
+) -> Result<bool, StoreError> {
+    let deleted = match kind {
+        Deleted::Event => store.delete_events(before, limit).await?,
+        Deleted::Attempt => store.delete_attempts(before, limit).await?,
+        Deleted::Claim => store.delete_claims(before, limit).await?,
+    };
+    metrics.deleted.of(kind).inc_by(deleted as u64);
+    Ok(deleted >= limit)
+}

@@ -1,0 +1,54 @@
+//! One bad row stops nobody, and is kept.
+
+use postrider_model::topics::{ATTEMPTS, EVENTS_REJECTED, FANOUTS};
+use postrider_model::{Attempt, NewRecord, Outcome};
+use postrider_recorder::Reason;
+use postrider_store::testing::Row;
+
+use crate::support::start;
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_the_store_refuses_are_set_aside_and_all_others_recorded() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    let attempts: Vec<Attempt> = (0..200)
+        .map(|_| recorder.attempt(&endpoint, Outcome::Succeeded))
+        .collect();
+    let bad = [attempts[0].id, attempts[77].id, attempts[199].id];
+    recorder
+        .store
+        .refuse(move |row| matches!(row, Row::Attempt(attempt) if bad.contains(&attempt.id)));
+    recorder
+        .put(attempts.iter().map(Attempt::to_record).collect())
+        .await;
+    recorder.finished(ATTEMPTS).await;
+    assert_eq!(recorder.attempts(endpoint.id).await.len(), 197);
+    assert_eq!(recorder.metrics.set_aside.of(Reason::Refused).get(), 3);
+    let aside = recorder.log.records(EVENTS_REJECTED);
+    let ids = aside
+        .iter()
+        .map(|record| Attempt::decode(&record.value).unwrap().id);
+    assert_eq!(ids.collect::<Vec<_>>(), bad);
+    assert!(aside[0].headers.get("postrider-reason").is_some());
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_set_aside_and_the_rest_recorded() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    let good = recorder.attempt(&endpoint, Outcome::Succeeded);
+    recorder
+        .put(vec![
+            NewRecord::new(ATTEMPTS, "key", "\u{0}no attempt"),
+            good.to_record(),
+            NewRecord::new(FANOUTS, "key", "\u{0}no fanout"),
+        ])
+        .await;
+    recorder.finished(ATTEMPTS).await;
+    recorder.finished(FANOUTS).await;
+    assert_eq!(recorder.attempts(endpoint.id).await, [good]);
+    assert_eq!(recorder.metrics.set_aside.of(Reason::Malformed).get(), 2);
+    assert_eq!(recorder.log.records(EVENTS_REJECTED).len(), 2);
+    recorder.stop().await.unwrap();
+}

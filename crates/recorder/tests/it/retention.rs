@@ -1,0 +1,71 @@
+//! Old history goes, young history stays.
+
+use std::time::Duration;
+
+use postrider_model::topics::{ATTEMPTS, EVENTS};
+use postrider_model::{Attempt, Event, Outcome};
+use postrider_recorder::{Deleted, Options, Retention};
+
+use crate::support::start_with;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_deleted_in_batches_and_what_is_young_stays() {
+    let recorder = start_with(Options {
+        disable_failing_after: None,
+        retention: Retention {
+            events: Some(HOUR * 10),
+            attempts: Some(HOUR * 5),
+            batch: 10,
+            ..Retention::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let endpoint = recorder.endpoint().await;
+    let events: Vec<Event> = (0..55).map(|_| recorder.event()).collect();
+    let attempts: Vec<Attempt> = (0..55)
+        .map(|_| recorder.attempt(&endpoint, Outcome::Succeeded))
+        .collect();
+    recorder
+        .put(events.iter().map(Event::to_record).collect())
+        .await;
+    recorder
+        .put(attempts.iter().map(Attempt::to_record).collect())
+        .await;
+    recorder.finished(EVENTS).await;
+    recorder.finished(ATTEMPTS).await;
+
+    tokio::time::sleep(HOUR * 6).await;
+    let young = recorder.event();
+    recorder.put(vec![young.to_record()]).await;
+    assert_eq!(recorder.attempts(endpoint.id).await.len(), 0);
+    assert!(recorder.is_archived(&events[0]).await);
+
+    tokio::time::sleep(HOUR * 5).await;
+    assert_eq!(recorder.metrics.deleted.of(Deleted::Event).get(), 55);
+    assert!(recorder.is_archived(&young).await);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleting_goes_on_after_the_store_was_down() {
+    let recorder = start_with(Options {
+        retention: Retention {
+            events: Some(HOUR),
+            ..Retention::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let event = recorder.event();
+    recorder.put(vec![event.to_record()]).await;
+    recorder.finished(EVENTS).await;
+    recorder.store.set_available(false);
+    tokio::time::sleep(HOUR * 2).await;
+    recorder.store.set_available(true);
+    tokio::time::sleep(HOUR).await;
+    assert!(!recorder.is_archived(&event).await);
+    recorder.stop().await.unwrap();
+}
