@@ -49,13 +49,15 @@ enum Role {
     Port,
     Adapter,
     Registry,
+    /// What the services with routes share.
+    Edge,
     Service,
     Binary,
     Testkit,
 }
 
 /// The layer table: every crate of the workspace has its line here.
-const TABLE: [(&str, Role); 20] = [
+const TABLE: [(&str, Role); 21] = [
     ("postrider-model", Role::Base),
     ("postrider-metrics", Role::Base),
     ("postrider-signing", Role::Policy),
@@ -67,6 +69,7 @@ const TABLE: [(&str, Role); 20] = [
     ("postrider-log-kafka", Role::Adapter),
     ("postrider-store-sql", Role::Adapter),
     ("postrider-registry", Role::Registry),
+    ("postrider-http", Role::Edge),
     ("postrider-ingest", Role::Service),
     ("postrider-fanout", Role::Service),
     ("postrider-delivery", Role::Service),
@@ -154,7 +157,7 @@ fn fault(from: Role, to: &Dependency) -> Option<&'static str> {
 
 /// Why a crate in `from` may not depend on one in `to`, if it may not.
 fn normal_fault(from: Role, to: Role, dependency: &Dependency) -> Option<&'static str> {
-    use Role::{Adapter, Base, Binary, Policy, Port, Registry, Service, Testkit};
+    use Role::{Adapter, Base, Binary, Edge, Policy, Port, Registry, Service, Testkit};
     match (from, to) {
         (_, Testkit) => Some("testkit is for tests only, so it belongs in [dev-dependencies]"),
         (Testkit, _) if dependency.name == "postrider-metrics" => Some(OUTSIDE),
@@ -164,15 +167,16 @@ fn normal_fault(from: Role, to: Role, dependency: &Dependency) -> Option<&'stati
         _ if dependency.features.iter().any(|f| f == TESTING) => {
             Some("the feature `testing` belongs in [dev-dependencies]")
         }
-        (Policy | Port | Adapter | Registry | Service | Binary, Base)
-        | (Adapter | Registry | Service | Binary, Port)
-        | (Registry | Service | Binary, Policy)
-        | (Service | Binary, Registry)
+        (Policy | Port | Adapter | Registry | Edge | Service | Binary, Base)
+        | (Adapter | Registry | Edge | Service | Binary, Port)
+        | (Registry | Edge | Service | Binary, Policy)
+        | (Edge | Service | Binary, Registry)
+        | (Service | Binary, Edge)
         | (Binary, Adapter | Service) => None,
         (Service, Service) => Some("services never depend on each other: the binary joins them"),
         (_, Adapter) => Some("only the binary chooses an adapter: depend on its port"),
         (Adapter, _) => Some("an adapter depends on ports, model and metrics only"),
-        (Base | Policy | Port | Registry | Service | Binary, _) => {
+        (Base | Policy | Port | Registry | Edge | Service | Binary, _) => {
             Some("a crate depends on lower layers only")
         }
     }
@@ -182,14 +186,14 @@ const OUTSIDE: &str = "testkit looks at Postrider from outside: it may use model
 
 /// Why tests of a crate in `from` may not use one in `to`, if they may not.
 fn test_fault(from: Role, to: Role) -> Option<&'static str> {
-    use Role::{Adapter, Base, Binary, Policy, Port, Registry, Service, Testkit};
+    use Role::{Adapter, Base, Binary, Edge, Policy, Port, Registry, Service, Testkit};
     match (from, to) {
         (Binary, _) | (_, Testkit | Base) => None,
         (_, Adapter) => Some("only the binary's tests use adapters: take the port's `testing`"),
-        (Testkit, Policy) | (Adapter | Registry | Service, Port) => None,
-        (Registry | Service, Policy) | (Service, Registry) => None,
+        (Testkit, Policy) | (Adapter | Registry | Edge | Service, Port) => None,
+        (Registry | Edge | Service, Policy) | (Edge | Service, Registry) | (Service, Edge) => None,
         (Service, Service) => Some("tests that need two services stand with the binary"),
-        (Base | Policy | Port | Adapter | Registry | Service | Testkit, _) => {
+        (Base | Policy | Port | Adapter | Registry | Edge | Service | Testkit, _) => {
             Some("tests use testkit and lower layers only")
         }
     }

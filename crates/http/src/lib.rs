@@ -1,0 +1,34 @@
+//! What every HTTP service of Postrider says and asks in the same way.
+//!
+//! **In → out.** A request's token, path, query and body in; an identity, typed ids and values out, or an [`HttpError`] in
+//! the dialect's shape. Ingest and the API build their routes on this and never see each other.
+//!
+//! **Invariants.** Every error is `{code, detail}`, or `{detail: [{loc, msg, type}]}` with 422. A foreign application is
+//! answered exactly as a missing one. A body is bounded before it is read. One idempotency key is carried out once.
+//!
+//! **Authority.** Nothing is kept here: identities are the registry's, claims are the store's.
+//!
+//! **Failure.** [`HttpError`] is divided by what the client does next: correct the request, ask again later, or give up.
+//! What the registry does not know while the store is down is 503, never 401 or 404.
+
+mod application;
+mod body;
+mod error;
+mod gate;
+mod given;
+mod idempotency;
+mod message;
+mod path;
+mod query;
+mod routes;
+
+pub use application::{ApplicationIn, check_rate, either};
+pub use body::{BodyLimit, parse_json, read_body};
+pub use error::{Fault, HttpError, unavailable};
+pub use gate::{Caller, Gate, HasGate, InApp, Operator};
+pub use given::Given;
+pub use idempotency::{Idempotency, KeyClaim, key_header};
+pub use message::MessageOut;
+pub use path::{InPath, application_ref, endpoint_ref, event_ref};
+pub use query::Query;
+pub use routes::{Slashed, finish};

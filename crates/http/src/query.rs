@@ -1,0 +1,117 @@
+//! Parameters of the query.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use postrider_model::Timestamp;
+
+use crate::HttpError;
+
+/// The parameters of a request's query, decoded. An empty value counts as absent.
+#[derive(Debug, Clone, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Those of this text, the part of a URL behind `?`.
+    pub fn parse(text: &str) -> Self {
+        let pairs = url::form_urlencoded::parse(text.as_bytes());
+        Self(
+            pairs
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// The first value of `name`.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(given, _)| given == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of `name`, read as a `T`.
+    pub fn get<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, HttpError> {
+        self.text(name)
+            .map(|text| text.parse().map_err(|error| HttpError::query(name, error)))
+            .transpose()
+    }
+
+    /// Every value of `name`, given repeatedly or separated by commas. Clients differ in that.
+    pub fn list<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Vec<T>, HttpError> {
+        let given = self.0.iter().filter(|(given, _)| given == name);
+        given
+            .flat_map(|(_, value)| value.split(','))
+            .map(|text| text.parse().map_err(|error| HttpError::query(name, error)))
+            .collect()
+    }
+
+    /// `true` or `false`; `default` if `name` is absent.
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, HttpError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some("true" | "True" | "1") => Ok(true),
+            Some("false" | "False" | "0") => Ok(false),
+            Some(_) => Err(HttpError::query(name, "expected true or false")),
+        }
+    }
+
+    /// A time in RFC 3339.
+    pub fn time(&self, name: &'static str) -> Result<Option<Timestamp>, HttpError> {
+        self.text(name)
+            .map(|text| {
+                // A "+" of the offset that was not encoded arrives as a space.
+                Timestamp::parse(&text.replace(' ', "+")).ok_or_else(|| {
+                    HttpError::query(
+                        name,
+                        "expected a time in RFC 3339, such as 2026-01-31T12:00:00Z",
+                    )
+                })
+            })
+            .transpose()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.uri.query().map(Self::parse).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_may_be_repeated_or_separated_by_commas() {
+        let query = Query::parse("event_types=a,b&limit=5&event_types=c");
+        let names: Vec<String> = query.list("event_types").unwrap();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(query.get::<u32>("limit").unwrap(), Some(5));
+    }
+
+    #[test]
+    fn a_time_is_read_with_its_plus_encoded_or_not() {
+        for text in ["2021-02-25T16:02:10%2B01:00", "2021-02-25T16:02:10+01:00"] {
+            let query = Query::parse(&format!("before={text}"));
+            let at = query.time("before").unwrap().unwrap();
+            assert_eq!(at.to_string(), "2021-02-25T15:02:10.000Z");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_by_its_parameter() {
+        let error = Query::parse("limit=many").get::<u32>("limit").unwrap_err();
+        let HttpError::Invalid(faults) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(faults[0].loc, ["query", "limit"]);
+    }
+}

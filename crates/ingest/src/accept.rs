@@ -1,0 +1,220 @@
+//! What both routes have in common: who may publish where, and what is kept of a request until it is an event.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use postrider_access::Access;
+use postrider_http::{
+    ApplicationIn, BodyLimit, Caller, Gate, HttpError, Idempotency, MessageOut, read_body,
+    unavailable,
+};
+use postrider_log::Log;
+use postrider_model::{Clock, Event, EventType, Uid};
+use postrider_registry::Registry;
+use postrider_store::{Application, Applications, Claims, StoreError};
+use tokio::time::Instant;
+
+use crate::metrics::Reason;
+use crate::{IngestMetrics, Options, OptionsError};
+
+/// What a request's envelope (names, channels, an application) may take beside the payload, in bytes.
+const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// What ingest works with.
+#[derive(Clone)]
+pub struct Ports {
+    /// Takes the events.
+    pub log: Arc<dyn Log>,
+    /// Who may publish where.
+    pub registry: Arc<Registry>,
+    /// Makes applications on the way.
+    pub applications: Arc<dyn Applications>,
+    /// Holds idempotency keys.
+    pub claims: Arc<dyn Claims>,
+    /// Tells when an event was accepted.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The state behind the routes.
+pub struct Ingest {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) gate: Gate,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    applications: Arc<dyn Applications>,
+    metrics: IngestMetrics,
+}
+
+/// Who publishes, and in which application, as far as the head of the request says.
+pub(crate) struct Admitted {
+    caller: Caller,
+    application: Option<Arc<Application>>,
+    given: String,
+}
+
+impl Ingest {
+    /// Ingest over these ports. Fails if the payload limit does not fit the log (rule 2 of the protocol).
+    pub fn new(
+        ports: Ports,
+        options: Options,
+        metrics: IngestMetrics,
+    ) -> Result<Arc<Self>, OptionsError> {
+        options.check(ports.log.limits())?;
+        Ok(Arc::new(Self {
+            gate: Gate::new(ports.registry, Arc::clone(&ports.clock)),
+            idempotency: Idempotency::new(ports.claims, Arc::clone(&ports.clock)),
+            log: ports.log,
+            clock: ports.clock,
+            applications: ports.applications,
+            options,
+            metrics,
+        }))
+    }
+
+    /// Runs one request, counts it, and answers.
+    pub(crate) async fn answer(
+        &self,
+        work: impl Future<Output = Result<(Event, bool), HttpError>>,
+    ) -> Response {
+        let began = Instant::now();
+        match work.await {
+            Ok((event, with_content)) => {
+                self.metrics.accepted.inc();
+                let bytes = u64::try_from(event.payload.len()).unwrap_or(u64::MAX);
+                self.metrics.payload.inc_by(bytes);
+                self.metrics.accept.observe_duration(began.elapsed());
+                accepted(&event, with_content)
+            }
+            Err(error) => {
+                self.metrics.rejected.of(Reason::of(&error)).inc();
+                error.into_response()
+            }
+        }
+    }
+
+    /// Settles who asks, before anything of the body is read.
+    pub(crate) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        given: String,
+    ) -> Result<Admitted, HttpError> {
+        let caller = self.gate.identify(headers).await?;
+        let application = self.gate.find(&caller, &given).await?;
+        Ok(Admitted {
+            caller,
+            application,
+            given,
+        })
+    }
+
+    /// The application of an admitted request; made now if there is none and the request brings one.
+    pub(crate) async fn application(
+        &self,
+        admitted: Admitted,
+        brought: Option<ApplicationIn>,
+    ) -> Result<Arc<Application>, HttpError> {
+        if let Some(application) = admitted.application {
+            return Ok(application);
+        }
+        let brought = brought.ok_or(HttpError::NotFound)?;
+        admitted.caller.may(Access::Operate)?;
+        if brought.uid().map(Uid::as_str) != Some(admitted.given.as_str()) {
+            return Err(HttpError::body(
+                "application",
+                "there is no such application, and one can be made on the way only if its uid is the one in the path",
+            ));
+        }
+        let made = brought.create(self.clock.now())?;
+        match self.applications.insert_application(&made).await {
+            // Somebody else made it in between.
+            Ok(_) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(unavailable(error)),
+        }
+        let registry = self.gate.registry();
+        registry.refresh().await.map_err(unavailable)?;
+        let found = self.gate.find(&admitted.caller, &admitted.given).await?;
+        found.ok_or(HttpError::NotFound)
+    }
+
+    /// Refuses a type that nobody registered, if the configuration is strict.
+    pub(crate) async fn check_type(
+        &self,
+        event_type: &EventType,
+        at: fn(String) -> HttpError,
+    ) -> Result<(), HttpError> {
+        let registry = self.gate.registry();
+        let known = || registry.snapshot().event_type(event_type).is_some();
+        if !self.options.strict_event_types || known() {
+            return Ok(());
+        }
+        registry.refresh().await.map_err(unavailable)?;
+        if known() {
+            return Ok(());
+        }
+        Err(at(format!(
+            "the event type {event_type} is not registered, and this installation accepts registered types only: create it at /api/v1/event-type first"
+        )))
+    }
+
+    /// The body, which may be as large as a payload and its envelope.
+    pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, HttpError> {
+        let limit = BodyLimit {
+            bytes: self.options.payload_bytes.saturating_add(ENVELOPE_BYTES),
+            within: self.options.body_within,
+        };
+        read_body(headers, body, limit).await
+    }
+
+    /// Refuses a payload above the limit.
+    pub(crate) fn check_size(&self, payload: &[u8]) -> Result<(), HttpError> {
+        let (size, limit) = (payload.len(), self.options.payload_bytes);
+        if size > limit {
+            return Err(HttpError::TooLarge(format!(
+                "the payload has {size} bytes; at most {limit} are accepted"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses JSON that is nested too deep.
+    pub(crate) fn check_depth(&self, json: &[u8], at: &'static str) -> Result<(), HttpError> {
+        let limit = self.options.json_depth;
+        if crate::depth::within(json, limit) {
+            return Ok(());
+        }
+        Err(HttpError::body(
+            at,
+            format!("the JSON is nested deeper than the {limit} levels that are accepted"),
+        ))
+    }
+}
+
+/// W3C trace context, if it has its form: 55 characters of version 00, or a later one's beginning like it.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let formed = (55..=128).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    formed.then(|| text.to_owned())
+}
+
+fn accepted(event: &Event, with_content: bool) -> Response {
+    match serde_json::to_vec(&MessageOut::of(event, with_content)) {
+        Ok(body) => (
+            StatusCode::ACCEPTED,
+            [(header::CONTENT_TYPE, Event::JSON)],
+            body,
+        )
+            .into_response(),
+        // It is accepted, whatever becomes of the answer's body.
+        Err(error) => {
+            tracing::error!(%error, "an accepted event could not be written as an answer");
+            StatusCode::ACCEPTED.into_response()
+        }
+    }
+}

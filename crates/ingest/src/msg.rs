@@ -1,0 +1,140 @@
+//! The dialect's way to publish: an envelope in JSON with the payload inside.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use postrider_http::{ApplicationIn, HttpError, InPath, Query, key_header, parse_json};
+use postrider_model::{Channel, Event, EventId, EventOrigin, EventType, Uid};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Ingest;
+use crate::accept::traceparent;
+use crate::publish::Keys;
+
+/// The most channels that an event may have.
+const MAX_CHANNELS: usize = 5;
+
+/// The envelope.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageIn<'a> {
+    event_type: EventType,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(default)]
+    channels: Option<Vec<Channel>>,
+    #[serde(default)]
+    event_id: Option<Uid>,
+    #[serde(default)]
+    application: Option<ApplicationIn>,
+    #[serde(default, borrow)]
+    deliver_at: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    tags: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    payload_retention_period: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    payload_retention_hours: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    transformations_params: Option<&'a RawValue>,
+}
+
+pub(crate) async fn create(
+    State(ingest): State<Arc<Ingest>>,
+    InPath(app_id): InPath<String>,
+    query: Query,
+    request: Request,
+) -> Response {
+    ingest
+        .answer(publish(&ingest, app_id, query, request))
+        .await
+}
+
+async fn publish(
+    ingest: &Ingest,
+    app_id: String,
+    query: Query,
+    request: Request,
+) -> Result<(Event, bool), HttpError> {
+    let (parts, body) = request.into_parts();
+    let admitted = ingest.admit(&parts.headers, app_id).await?;
+    let with_content = query.flag("with_content", true)?;
+    let key = key_header(&parts.headers)?;
+    let body = ingest.body(&parts.headers, body).await?;
+    let mut message: MessageIn<'_> = parse_json(&body)?;
+    message.check()?;
+    let payload = payload(ingest, &body, message.payload)?;
+    let application = ingest
+        .application(admitted, message.application.take())
+        .await?;
+    ingest
+        .check_type(&message.event_type, |why| HttpError::body("eventType", why))
+        .await?;
+    let now = ingest.clock.now();
+    let event = Event {
+        id: EventId::new_at(now),
+        app_id: application.id,
+        event_type: message.event_type,
+        channels: message.channels.unwrap_or_default(),
+        uid: message.event_id,
+        content_type: Event::JSON.to_owned(),
+        payload,
+        accepted_at: now,
+        traceparent: traceparent(&parts.headers),
+        origin: EventOrigin::Accepted,
+    };
+    let keys = Keys::of(&event, key);
+    Ok((ingest.publish_once(event, keys).await?, with_content))
+}
+
+/// The payload as a slice of the body, not a copy.
+fn payload(ingest: &Ingest, body: &Bytes, raw: &RawValue) -> Result<Bytes, HttpError> {
+    let text = raw.get();
+    if !text.starts_with('{') {
+        return Err(HttpError::body(
+            "payload",
+            "expected a JSON object; other content is taken at /api/v1/app/{app_id}/event",
+        ));
+    }
+    ingest.check_size(text.as_bytes())?;
+    ingest.check_depth(text.as_bytes(), "payload")?;
+    Ok(body.slice_ref(text.as_bytes()))
+}
+
+impl MessageIn<'_> {
+    fn check(&self) -> Result<(), HttpError> {
+        if let Some(channels) = &self.channels {
+            if channels.is_empty() || channels.len() > MAX_CHANNELS {
+                return Err(HttpError::body(
+                    "channels",
+                    format!("expected 1 to {MAX_CHANNELS} channels, or none at all"),
+                ));
+            }
+            if (1..channels.len()).any(|i| channels[..i].contains(&channels[i])) {
+                return Err(HttpError::body("channels", "a channel stands there twice"));
+            }
+        }
+        // What would have no effect is refused: an event that was to be late, or to be forgotten early, must not be
+        // delivered at once and kept.
+        let unsupported = [
+            ("deliverAt", self.deliver_at),
+            ("tags", self.tags),
+            ("payloadRetentionPeriod", self.payload_retention_period),
+            ("payloadRetentionHours", self.payload_retention_hours),
+            ("transformationsParams", self.transformations_params),
+        ];
+        let given = unsupported
+            .into_iter()
+            .find(|(_, value)| value.is_some_and(|raw| !matches!(raw.get(), "null" | "[]" | "{}")));
+        match given {
+            Some((name, _)) => Err(HttpError::body(
+                name,
+                format!("{name} is not supported yet: leave it out"),
+            )),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Writing an event to the log, once for each key.
+
+use bytes::Bytes;
+use postrider_http::{HttpError, KeyClaim};
+use postrider_log::{Durability, LogError, Purpose};
+use postrider_model::{Event, EventId, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::Ingest;
+
+const KEY_TAKEN: &str = "this idempotency key was used for another request";
+const EVENT_ID_TAKEN: &str = "an event with this eventId exists already in this application, with other content or under another key";
+
+/// The keys under which an event is published once.
+pub(crate) struct Keys(Vec<KeyClaim>);
+
+impl Keys {
+    /// Those of `event`, which came with this idempotency key.
+    pub(crate) fn of(event: &Event, header: Option<&str>) -> Self {
+        if header.is_none() && event.uid.is_none() {
+            return Self(Vec::new());
+        }
+        let uid = event.uid.as_ref().map_or("", |uid| uid.as_str());
+        // An id that the producer chose is part of what was asked; one that was made for this request is not.
+        let own_id = event.id.is_derived().then(|| *event.id.as_bytes());
+        let own_id = own_id.as_ref().map_or(&[][..], |id| id);
+        let asked = hash(&[&event.fingerprint(), uid.as_bytes(), own_id]);
+        let mut claims = Vec::with_capacity(2);
+        if let Some(key) = header {
+            claims.push(KeyClaim {
+                key: format!("event/{}/key/{key}", event.app_id),
+                fingerprint: asked,
+                taken: KEY_TAKEN,
+            });
+        }
+        if !uid.is_empty() {
+            claims.push(KeyClaim {
+                key: format!("event/{}/id/{uid}", event.app_id),
+                // The same eventId under another key is another request.
+                fingerprint: hash(&[&asked, header.unwrap_or_default().as_bytes()]),
+                taken: EVENT_ID_TAKEN,
+            });
+        }
+        Self(claims)
+    }
+
+    /// The id of an event under keys. It follows from them, so that a repeat after a lost confirmation, when a claim's lease
+    /// has ended, has the `webhook-id` of the first.
+    fn event_id(&self) -> Option<EventId> {
+        let first = self.0.first()?;
+        Some(EventId::derive(&[first.key.as_bytes(), &first.fingerprint]))
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+impl Ingest {
+    /// Publishes `event`, unless it was published under the same keys before. Returns it as it was published first.
+    pub(crate) async fn publish_once(
+        &self,
+        mut event: Event,
+        keys: Keys,
+    ) -> Result<Event, HttpError> {
+        let Some(id) = keys.event_id() else {
+            self.publish(&event).await?;
+            return Ok(event);
+        };
+        // Derived ids of producers' own (CloudEvents) stay: they hold across keys.
+        if !event.id.is_derived() {
+            event.id = id;
+        }
+        let publish = async {
+            self.publish(&event).await?;
+            Ok(written(&event))
+        };
+        let answer = self.idempotency.once(&keys.0, publish).await?;
+        let (id, accepted_at) = read(&answer).ok_or_else(|| {
+            HttpError::Conflict("this key holds something that is not an event".to_owned())
+        })?;
+        (event.id, event.accepted_at) = (id, accepted_at);
+        Ok(event)
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), HttpError> {
+        let append = self
+            .log
+            .append(vec![event.to_record()], Durability::Synced, Purpose::Intake);
+        match tokio::time::timeout(self.options.append_within, append).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(refusal(error)),
+            Err(_) => Err(HttpError::Uncertain(
+                "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
+            )),
+        }
+    }
+}
+
+/// What the producer is told when the log does not take an event.
+fn refusal(error: LogError) -> HttpError {
+    match error {
+        LogError::Busy(_) => HttpError::Unavailable(
+            "more events wait to be written than fit: send it again in a moment".to_owned(),
+        ),
+        LogError::Full(_) => HttpError::Full(
+            "there is no space left for new events; what was accepted is being delivered: send it again later"
+                .to_owned(),
+        ),
+        LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
+            "the event makes a record of {size} bytes; at most {limit} are taken"
+        )),
+        error @ (LogError::NoSuchTopic(_)
+        | LogError::Trimmed { .. }
+        | LogError::Lost(_)
+        | LogError::Stopped(_)) => {
+            tracing::error!(%error, "the log takes no events");
+            HttpError::Uncertain(
+                "the log has stopped and takes no events at present: send it again later".to_owned(),
+            )
+        }
+    }
+}
+
+/// What is kept as the answer: id and time of acceptance. All else is in the request, which a repeat sends again.
+fn written(event: &Event) -> Bytes {
+    let mut answer = Vec::with_capacity(24);
+    answer.extend_from_slice(event.id.as_bytes());
+    answer.extend_from_slice(&event.accepted_at.as_millis().to_be_bytes());
+    answer.into()
+}
+
+fn read(answer: &[u8]) -> Option<(EventId, Timestamp)> {
+    let (id, at) = answer.split_at_checked(16)?;
+    let at = i64::from_be_bytes(at.try_into().ok()?);
+    Some((EventId::from_slice(id)?, Timestamp::from_millis(at)))
+}

@@ -1,0 +1,136 @@
+//! One request under one key is carried out once.
+
+use axum::http::StatusCode;
+use postrider_log::{LogError, Purpose};
+use postrider_model::{Clock, SystemClock};
+use postrider_store::{Claim, Claims};
+
+use crate::house::House;
+
+const BODY: &str = r#"{"eventType":"a.b","payload":{"n":1}}"#;
+const OTHER: &str = r#"{"eventType":"a.b","payload":{"n":2}}"#;
+
+fn with_event_id(id: &str, n: u32) -> String {
+    format!(r#"{{"eventType":"a.b","payload":{{"n":{n}}},"eventId":"{id}"}}"#)
+}
+
+#[tokio::test]
+async fn a_repeat_under_one_key_gets_the_first_answer() {
+    let house = House::new().await;
+    let key = [("idempotency-key", "k1")];
+    let first = house.publish(&key, BODY).await;
+    let again = house.publish(&key, BODY).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    assert_eq!(house.events().len(), 1);
+    let other = house.publish(&key, OTHER).await;
+    assert_eq!(other.status, StatusCode::CONFLICT);
+    assert_eq!(other.json()["code"], "conflict");
+    assert_eq!(house.events().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_id_is_taken_once_in_an_application() {
+    let house = House::new().await;
+    let first = house.publish(&[], &with_event_id("e1", 1)).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!(first.json()["eventId"], "e1");
+    let again = house.publish(&[], &with_event_id("e1", 1)).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    for (key, n) in [("", 2), ("another", 1)] {
+        let headers = [("idempotency-key", key)];
+        let headers = if key.is_empty() {
+            &[][..]
+        } else {
+            &headers[..]
+        };
+        let taken = house.publish(headers, &with_event_id("e1", n)).await;
+        assert_eq!(taken.status, StatusCode::CONFLICT, "{}", taken.text());
+        assert!(taken.text().contains("eventId"));
+    }
+    assert_eq!(house.events().len(), 1);
+    // The key that met the conflict is free again.
+    let headers = [("idempotency-key", "another")];
+    let fresh = house.publish(&headers, &with_event_id("e2", 1)).await;
+    assert_eq!(fresh.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn what_was_certainly_not_written_leaves_the_key_free() {
+    let house = House::new().await;
+    let key = [("idempotency-key", "k1")];
+    house
+        .log
+        .fail_appends(Purpose::Intake, LogError::Busy("test".into()));
+    assert_eq!(
+        house.publish(&key, BODY).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    house.log.recover();
+    assert_eq!(house.publish(&key, BODY).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn with_the_store_down_a_key_is_refused_with_503() {
+    let house = House::new().await;
+    house.store.set_available(false);
+    let key = [("idempotency-key", "k1")];
+    let answer = house.publish(&key, BODY).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers.contains_key("retry-after") && house.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_waits_for_the_first_and_is_then_told_to_come_back() {
+    let house = House::new().await;
+    let key = [("idempotency-key", "k1")];
+    // What the first request left: its claim, as if it were still writing.
+    let first = house.publish(&key, BODY).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    let name = format!("event/{}/key/k2", house.app.id);
+    let now = SystemClock.now();
+    let until = now.plus(std::time::Duration::from_secs(3600));
+    let done = format!("event/{}/key/k1", house.app.id);
+    let done = house.store.claim(&done, "me", &[0; 32], now, until).await;
+    let Claim::Done { fingerprint, .. } = done.unwrap() else {
+        panic!("k1 was not kept")
+    };
+    let held = house
+        .store
+        .claim(&name, "first", &fingerprint, now, until)
+        .await;
+    assert_eq!(held.unwrap(), Claim::Ours);
+    let key = [("idempotency-key", "k2")];
+    let answer = house.publish(&key, BODY).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(answer.json()["code"], "in_progress");
+    assert_eq!(answer.headers["retry-after"], "1");
+    house.store.release(&name, "first").await.unwrap();
+    assert_eq!(house.publish(&key, BODY).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_key_is_refused() {
+    let house = House::new().await;
+    let long = "k".repeat(257);
+    for bad in ["", &long] {
+        let answer = house.publish(&[("idempotency-key", bad)], BODY).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(answer.json()["detail"][0]["loc"][0], "header");
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_confirmation_was_lost_has_the_same_id_when_it_is_sent_again() {
+    let (one, other) = (House::new().await, House::new().await);
+    let key = [("idempotency-key", "k1")];
+    let first = one.publish(&key, BODY).await.json();
+    assert!(first["id"].as_str().unwrap().starts_with("msg_h"));
+    // Another application's key of the same text is another key.
+    assert_ne!(first["id"], other.publish(&key, BODY).await.json()["id"]);
+    let name = format!("event/{}/key/k1", one.app.id);
+    let later = SystemClock.now().plus(std::time::Duration::from_secs(3600));
+    one.store.delete_claims(later, 10).await.unwrap();
+    let again = one.publish(&key, BODY).await.json();
+    assert_eq!(first["id"], again["id"], "{name}");
+}

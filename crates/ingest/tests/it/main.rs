@@ -1,0 +1,14 @@
+//! Ingest over the in-memory log and store, through its routes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod accepting;
+mod cloudevents;
+mod house;
+mod idempotency;
+mod refusing;
