@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+pub mod conformance;
 mod memory;
 
 pub use memory::{MemoryStore, Row};

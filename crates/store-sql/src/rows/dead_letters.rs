@@ -1,0 +1,60 @@
+//! Rows of dead letters and replays.
+
+use bytes::Bytes;
+use postrider_model::DeadLetter;
+use postrider_store::{
+    DeadLetterFilter, HistoryKey, Replay, ReplayStatus, Selection, StoreError, StoredDeadLetter,
+};
+
+use crate::columns::Columns;
+use crate::error::unreadable;
+
+pub(crate) fn stored_dead_letter(row: &impl Columns) -> Result<StoredDeadLetter, StoreError> {
+    let letter = Bytes::copy_from_slice(row.some_blob("letter")?);
+    Ok(StoredDeadLetter {
+        letter: DeadLetter::decode(&letter).map_err(|error| unreadable("letter", error))?,
+        replayed: row.id("replay_id")?.zip(row.time("replayed_at")?),
+    })
+}
+
+pub(crate) fn replay(row: &impl Columns) -> Result<Replay, StoreError> {
+    let status = row.some_text("status")?;
+    Ok(Replay {
+        id: row.some_id("id")?,
+        app_id: row.id("app_id")?,
+        selection: selection(row)?,
+        rate: row.some_number("rate")?,
+        status: ReplayStatus::from_label(status).ok_or_else(|| unreadable("status", status))?,
+        total: row.some_number("total")?,
+        done: row.some_number("done")?,
+        failed: row.some_number("failed")?,
+        cursor: cursor(row)?,
+        requested_by: row.some_text("requested_by")?.to_owned(),
+        created_at: row.some_time("created_at")?,
+        updated_at: row.some_time("updated_at")?,
+    })
+}
+
+fn selection(row: &impl Columns) -> Result<Selection, StoreError> {
+    if let Some(ids) = row.ids("ids")? {
+        return Ok(Selection::Ids(ids));
+    }
+    Ok(Selection::Filter(DeadLetterFilter {
+        app_id: row.id("filter_app_id")?,
+        endpoint_id: row.id("filter_endpoint_id")?,
+        event_type: row.parsed("filter_event_type")?,
+        after: row.time("filter_after")?,
+        before: row.time("filter_before")?,
+        only_unreplayed: row.flag("filter_only_unreplayed")?,
+    }))
+}
+
+fn cursor(row: &impl Columns) -> Result<Option<HistoryKey>, StoreError> {
+    match row.time("cursor_at")? {
+        None => Ok(None),
+        Some(at) => Ok(Some(HistoryKey {
+            at,
+            id: row.bytes("cursor_id")?,
+        })),
+    }
+}

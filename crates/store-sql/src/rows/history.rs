@@ -1,0 +1,78 @@
+//! Rows of history.
+
+use bytes::Bytes;
+use postrider_model::{Attempt, Channel, Event, EventOrigin};
+use postrider_store::{StatusFilter, StoreError};
+
+use crate::columns::Columns;
+use crate::error::unreadable;
+
+pub(crate) fn event(row: &impl Columns) -> Result<Event, StoreError> {
+    let channels = row.some_text("channels")?.split(',');
+    let channels = channels.filter(|channel| !channel.is_empty());
+    let channels = channels.map(|channel| {
+        channel
+            .parse()
+            .map_err(|error| unreadable("channels", error))
+    });
+    Ok(Event {
+        id: row.some_id("id")?,
+        app_id: row.some_id("app_id")?,
+        event_type: row.some_parsed("event_type")?,
+        channels: channels.collect::<Result<_, _>>()?,
+        uid: row.parsed("uid")?,
+        content_type: row.some_text("content_type")?.to_owned(),
+        payload: Bytes::copy_from_slice(row.some_blob("payload")?),
+        accepted_at: row.some_time("accepted_at")?,
+        traceparent: row.text("traceparent")?.map(str::to_owned),
+        origin: EventOrigin::Accepted,
+    })
+}
+
+/// Channels as a column in which `,name,` finds one: names have no commas.
+pub(crate) fn channels_column(channels: &[Channel]) -> String {
+    let mut column = String::new();
+    for channel in channels {
+        column.push(',');
+        column.push_str(channel.as_str());
+    }
+    if !channels.is_empty() {
+        column.push(',');
+    }
+    column
+}
+
+pub(crate) fn attempt(row: &impl Columns) -> Result<Attempt, StoreError> {
+    let detail = Bytes::copy_from_slice(row.some_blob("detail")?);
+    Attempt::decode(&detail).map_err(|error| unreadable("detail", error))
+}
+
+/// How an attempt ended, as a column that a filter compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttemptStatus {
+    Succeeded = 0,
+    Failed = 1,
+    Pending = 2,
+}
+
+impl AttemptStatus {
+    pub(crate) fn of(attempt: &Attempt) -> Self {
+        if attempt.outcome.is_success() {
+            Self::Succeeded
+        } else if attempt.next_attempt_at.is_some() {
+            Self::Pending
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// The value of that column for a filter.
+pub(crate) fn status_column(filter: StatusFilter) -> i64 {
+    let status = match filter {
+        StatusFilter::Succeeded => AttemptStatus::Succeeded,
+        StatusFilter::Failed => AttemptStatus::Failed,
+        StatusFilter::Pending => AttemptStatus::Pending,
+    };
+    status as i64
+}

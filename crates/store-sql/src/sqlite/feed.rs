@@ -1,0 +1,99 @@
+//! The feed of changes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use postrider_model::AppId;
+use postrider_store::{Change, Changes, ConfigFeed, StoreError};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
+
+use super::SqliteStore;
+use crate::columns::{Columns, blob};
+use crate::error::{signed, store_error};
+use crate::metrics::Operation;
+use crate::rows::{self, RemovedKind};
+
+type Reader = fn(&SqliteRow) -> Result<Change, StoreError>;
+
+/// Where changes are found. Each has a unique index on its version.
+pub(super) const SOURCES: [(&str, Reader); 5] = [
+    ("SELECT * FROM applications WHERE version > ?", |row| {
+        rows::application(row).map(|found| Change::Application(Arc::new(found)))
+    }),
+    ("SELECT * FROM endpoints WHERE version > ?", |row| {
+        rows::endpoint(row).map(|found| Change::Endpoint(Arc::new(found)))
+    }),
+    ("SELECT * FROM event_types WHERE version > ?", |row| {
+        rows::event_type(row).map(|found| Change::EventType(Arc::new(found)))
+    }),
+    ("SELECT * FROM tokens WHERE version > ?", |row| {
+        rows::token(row).map(|found| Change::Token(Arc::new(found)))
+    }),
+    ("SELECT * FROM removed WHERE version > ?", |row| {
+        rows::removal(row)
+    }),
+];
+
+#[async_trait]
+impl ConfigFeed for SqliteStore {
+    async fn changes(&self, since: u64) -> Result<Changes, StoreError> {
+        if since > 0 && since >= self.announced.load(Ordering::SeqCst) {
+            return Ok(Changes {
+                store: self.id,
+                version: since,
+                next: since,
+                items: Vec::new(),
+            });
+        }
+        self.timed(Operation::Feed, self.read_changes(since)).await
+    }
+}
+
+impl SqliteStore {
+    /// All in one transaction, so that the version and the things are of one moment.
+    async fn read_changes(&self, since: u64) -> Result<Changes, StoreError> {
+        let mut tx = self.readers.begin().await.map_err(store_error)?;
+        let version: i64 = sqlx::query_scalar("SELECT version FROM meta")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        // To somebody who has read nothing, nothing was removed.
+        let sources = if since == 0 { &SOURCES[..4] } else { &SOURCES };
+        let mut items = Vec::new();
+        for (statement, read) in sources {
+            let found = sqlx::query(*statement).bind(signed("version", since)?);
+            let found = found.fetch_all(&mut *tx).await.map_err(store_error)?;
+            for row in &found {
+                items.push((row.some_int("version")?, read(row)?));
+            }
+        }
+        items.sort_by_key(|(version, _)| *version);
+        Ok(Changes {
+            store: self.id,
+            version: version.unsigned_abs(),
+            next: version.unsigned_abs(),
+            items: items.into_iter().map(|(_, change)| change).collect(),
+        })
+    }
+}
+
+/// Leaves word of what is gone.
+pub(super) async fn bury(
+    tx: &mut Transaction<'_, Sqlite>,
+    version: i64,
+    kind: RemovedKind,
+    app_id: Option<AppId>,
+    id: Vec<u8>,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO removed (version, kind, app_id, id) VALUES (?, ?, ?, ?)")
+        .bind(version)
+        .bind(kind.label())
+        .bind(app_id.map(blob))
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map_err(store_error)?;
+    Ok(())
+}

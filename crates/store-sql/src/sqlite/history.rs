@@ -1,0 +1,259 @@
+//! Reading history.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use postrider_model::{
+    AppId, Attempt, AttemptId, Channel, EndpointId, Event, EventId, EventType, Timestamp,
+};
+use postrider_store::{
+    AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
+    StoreError,
+};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{SqliteStore, push_window, read_all};
+use crate::columns::{Columns, blob};
+use crate::error::{store_error, unreadable};
+use crate::metrics::Operation;
+use crate::rows::{self, status_column};
+use crate::window::Window;
+
+// A `+` before a column keeps the planner from choosing an index by it: the one that gives the order is the right one.
+
+pub(super) fn events_listing(
+    app_id: AppId,
+    filter: &EventFilter,
+    window: &Window<HistoryKey>,
+) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT * FROM events WHERE app_id = ");
+    query.push_bind(blob(app_id));
+    push_event_types(&mut query, &filter.event_types);
+    if let Some(channel) = &filter.channel {
+        query.push(" AND instr(channels, ");
+        query.push_bind(marked(channel));
+        query.push(") > 0");
+    }
+    push_window(&mut query, "accepted_at", window);
+    query
+}
+
+pub(super) fn attempts_listing(
+    app_id: AppId,
+    filter: &AttemptFilter,
+    window: &Window<HistoryKey>,
+) -> Result<QueryBuilder<Sqlite>, StoreError> {
+    let mut query = QueryBuilder::new("SELECT detail FROM attempts WHERE ");
+    match (filter.event, filter.endpoint) {
+        (Some(event), endpoint) => {
+            query.push("event_id = ").push_bind(blob(event));
+            if let Some(endpoint) = endpoint {
+                query.push(" AND +endpoint_id = ").push_bind(blob(endpoint));
+            }
+        }
+        (None, Some(endpoint)) => {
+            query.push("endpoint_id = ").push_bind(blob(endpoint));
+        }
+        (None, None) => {
+            return Err(StoreError::Refused(
+                "attempts are listed by event or by endpoint".into(),
+            ));
+        }
+    }
+    query.push(" AND +app_id = ").push_bind(blob(app_id));
+    push_attempt_filter(&mut query, filter);
+    push_window(&mut query, "started_at", window);
+    Ok(query)
+}
+
+fn push_attempt_filter(query: &mut QueryBuilder<Sqlite>, filter: &AttemptFilter) {
+    if let Some(status) = filter.status {
+        query
+            .push(" AND status = ")
+            .push_bind(status_column(status));
+    }
+    if let Some(class) = filter.status_class {
+        let class = i64::from(class);
+        query.push(" AND status_code >= ").push_bind(class * 100);
+        query
+            .push(" AND status_code < ")
+            .push_bind(class * 100 + 100);
+    }
+    push_event_types(query, &filter.event_types);
+    if let Some(channel) = &filter.channel {
+        query.push(
+            " AND EXISTS (SELECT 1 FROM events WHERE events.id = attempts.event_id AND instr(channels, ",
+        );
+        query.push_bind(marked(channel));
+        query.push(") > 0)");
+    }
+}
+
+fn push_event_types(query: &mut QueryBuilder<Sqlite>, event_types: &[EventType]) {
+    if event_types.is_empty() {
+        return;
+    }
+    query.push(" AND +event_type IN (");
+    let mut list = query.separated(", ");
+    for event_type in event_types {
+        list.push_bind(event_type.as_str().to_owned());
+    }
+    query.push(")");
+}
+
+/// A channel as `channels_column` writes it.
+fn marked(channel: &Channel) -> String {
+    format!(",{channel},")
+}
+
+#[async_trait]
+impl History for SqliteStore {
+    async fn record(&self, batch: &HistoryBatch) -> Result<(), StoreError> {
+        self.timed(Operation::HistoryWrite, self.write_history(batch))
+            .await
+    }
+
+    async fn event(&self, app_id: AppId, by: &EventRef) -> Result<Option<Event>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let query = match by {
+                EventRef::Id(id) => {
+                    sqlx::query("SELECT * FROM events WHERE id = ? AND +app_id = ?")
+                        .bind(blob(*id))
+                        .bind(blob(app_id))
+                }
+                EventRef::Uid(uid) => sqlx::query(
+                    "SELECT * FROM events WHERE app_id = ? AND uid = ? ORDER BY accepted_at DESC LIMIT 1",
+                )
+                .bind(blob(app_id))
+                .bind(uid.as_str().to_owned()),
+            };
+            let row = query.fetch_optional(&self.readers).await;
+            let row = row.map_err(store_error)?;
+            row.as_ref().map(rows::event).transpose()
+        })
+        .await
+    }
+
+    async fn events(
+        &self,
+        app_id: AppId,
+        filter: &EventFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let window = Window::of(page).between(filter.after, filter.before);
+            let mut query = events_listing(app_id, filter, &window);
+            let found = query.build().persistent(false).fetch_all(&self.readers);
+            let found = read_all(&found.await.map_err(store_error)?, rows::event)?;
+            Ok(window.arrange(found))
+        })
+        .await
+    }
+
+    async fn fanned_out(
+        &self,
+        app_id: AppId,
+        event: EventId,
+    ) -> Result<Option<FannedOut>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let parts = sqlx::query("SELECT * FROM fanouts WHERE event_id = ? AND app_id = ?")
+                .bind(blob(event))
+                .bind(blob(app_id))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(store_error)?;
+            let (mut endpoints, mut complete) = (Vec::new(), false);
+            for part in &parts {
+                let of_part = part.ids("endpoints")?;
+                endpoints.extend(of_part.ok_or_else(|| unreadable("endpoints", "NULL"))?);
+                complete |= part.flag("complete")?;
+            }
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            Ok((!parts.is_empty()).then_some(FannedOut {
+                endpoints,
+                complete,
+            }))
+        })
+        .await
+    }
+
+    async fn attempts(
+        &self,
+        app_id: AppId,
+        filter: &AttemptFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let window = Window::of(page).between(filter.after, filter.before);
+            let mut query = attempts_listing(app_id, filter, &window)?;
+            let found = query.build().persistent(false).fetch_all(&self.readers);
+            let found = read_all(&found.await.map_err(store_error)?, rows::attempt)?;
+            Ok(window.arrange(found))
+        })
+        .await
+    }
+
+    async fn attempt(
+        &self,
+        app_id: AppId,
+        event: EventId,
+        id: AttemptId,
+    ) -> Result<Option<Attempt>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let row = sqlx::query(
+                "SELECT detail FROM attempts WHERE event_id = ? AND id = ? AND +app_id = ? \
+                 ORDER BY started_at DESC LIMIT 1",
+            )
+            .bind(blob(event))
+            .bind(blob(id))
+            .bind(blob(app_id))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+            row.as_ref().map(rows::attempt).transpose()
+        })
+        .await
+    }
+
+    async fn latest_attempts(
+        &self,
+        app_id: AppId,
+        event: EventId,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let found =
+                sqlx::query("SELECT detail FROM attempts WHERE event_id = ? AND +app_id = ?")
+                    .bind(blob(event))
+                    .bind(blob(app_id))
+                    .fetch_all(&self.readers)
+                    .await
+                    .map_err(store_error)?;
+            Ok(newest_by_endpoint(read_all(&found, rows::attempt)?))
+        })
+        .await
+    }
+
+    async fn delete_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.timed(Operation::Retention, self.expunge_events(before, limit))
+            .await
+    }
+
+    async fn delete_attempts(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.timed(Operation::Retention, self.expunge_attempts(before, limit))
+            .await
+    }
+}
+
+/// The newest attempt to each endpoint, in the order of the endpoints' ids.
+fn newest_by_endpoint(attempts: Vec<Attempt>) -> Vec<Attempt> {
+    let age = |attempt: &Attempt| (attempt.started_at, attempt.generation, attempt.number);
+    let mut newest: BTreeMap<EndpointId, Attempt> = BTreeMap::new();
+    for attempt in attempts {
+        let known = newest.get(&attempt.endpoint_id);
+        if known.is_none_or(|known| age(known) < age(&attempt)) {
+            newest.insert(attempt.endpoint_id, attempt);
+        }
+    }
+    newest.into_values().collect()
+}

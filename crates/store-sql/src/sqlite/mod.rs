@@ -1,0 +1,167 @@
+//! The store in SQLite: one connection that writes, a few that read.
+
+mod applications;
+mod claims;
+mod dead_letters;
+mod endpoints;
+mod event_types;
+mod feed;
+mod history;
+mod insert;
+mod migrations;
+mod open;
+#[cfg(test)]
+mod plans;
+mod recording;
+mod replays;
+mod retention;
+mod tokens;
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use postrider_store::{HistoryKey, StoreError, StoreId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
+
+use crate::StoreMetrics;
+use crate::columns::Columns;
+use crate::error::{store_error, unreadable};
+use crate::metrics::{Failure, Operation};
+use crate::window::Window;
+
+/// The store in a SQLite file that is this process's own.
+pub struct SqliteStore {
+    /// One connection: SQLite has one writer, and a queue in front of it is fairer than its busy handler.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    id: StoreId,
+    /// No change of configuration has a version above this. It is raised before the commit, because the caller of a
+    /// change may be gone when it is carried out.
+    announced: AtomicU64,
+    metrics: StoreMetrics,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Ends the store once what is under way is finished, and leaves one file. Dropping it without loses nothing.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A transaction that writes. It takes the write lock at once: one that reads first and locks later can be refused.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(store_error)
+    }
+
+    /// Gives the next `count` versions to changes that `tx` makes; returns the last.
+    async fn next_version(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        count: i64,
+    ) -> Result<i64, StoreError> {
+        sqlx::query_scalar("UPDATE meta SET version = version + ? RETURNING version")
+            .bind(count)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(store_error)
+    }
+
+    /// Commits changes of configuration, of which `version` is the last.
+    async fn publish(&self, tx: Transaction<'_, Sqlite>, version: i64) -> Result<(), StoreError> {
+        self.announced
+            .fetch_max(version.unsigned_abs(), Ordering::SeqCst);
+        tx.commit().await.map_err(store_error)
+    }
+
+    /// Carries `work` out, and counts how long it took and what it failed with.
+    async fn timed<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let result = work.await;
+        let seconds = self.metrics.operations.of(operation);
+        seconds.observe_duration(began.elapsed());
+        if let Err(error) = &result {
+            self.metrics.failures.of(kind_of(error)).inc();
+        }
+        result
+    }
+}
+
+fn kind_of(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Conflict(_) => Failure::Conflict,
+        StoreError::NotFound(_) => Failure::NotFound,
+        StoreError::Refused(_) => Failure::Refused,
+        StoreError::Unavailable(_) => Failure::Unavailable,
+    }
+}
+
+/// The things in `rows`.
+fn read_all<T>(
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(read).collect()
+}
+
+/// Ends a listing's query with its window over `(at, id)`, the last columns of the index that serves it.
+fn push_window(query: &mut QueryBuilder<Sqlite>, at: &str, window: &Window<HistoryKey>) {
+    for (bound, side) in [(&window.above, ">"), (&window.below, "<")] {
+        if let Some(key) = bound {
+            query.push(format_args!(" AND ({at}, id) {side} ("));
+            query.push_bind(key.at.as_millis());
+            query.push(", ");
+            query.push_bind(key.id.to_vec());
+            query.push(")");
+        }
+    }
+    let direction = window.direction();
+    query.push(format_args!(
+        " ORDER BY {at}{direction}, id{direction} LIMIT "
+    ));
+    query.push_bind(window.limit);
+}
+
+/// Ends a listing's query with its window over a single column, as `bind` gives it.
+fn push_simple_window<K, V>(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &str,
+    window: &Window<K>,
+    bind: impl Fn(&K) -> V,
+) where
+    K: Clone + Ord,
+    V: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>,
+{
+    for (bound, side) in [(&window.above, ">"), (&window.below, "<")] {
+        if let Some(key) = bound {
+            query.push(format_args!(" AND {column} {side} "));
+            query.push_bind(bind(key));
+        }
+    }
+    query.push(format_args!(
+        " ORDER BY {column}{} LIMIT ",
+        window.direction()
+    ));
+    query.push_bind(window.limit);
+}
+
+impl Columns for SqliteRow {
+    fn int(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        self.try_get(name).map_err(|error| unreadable(name, error))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, StoreError> {
+        self.try_get(name).map_err(|error| unreadable(name, error))
+    }
+
+    fn blob(&self, name: &str) -> Result<Option<&[u8]>, StoreError> {
+        self.try_get(name).map_err(|error| unreadable(name, error))
+    }
+}

@@ -1,0 +1,141 @@
+//! Opening: the lock, the file, the connections, the schema.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use postrider_store::StoreId;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::SqliteStore;
+use super::migrations::{migrate, opening};
+use crate::columns::Columns;
+use crate::{OpenError, StoreMetrics};
+
+/// Only the owner may read what holds secrets. The files of the WAL take the mode of the database.
+const MODE: u32 = 0o600;
+
+/// Connections that read. Each costs its page cache.
+const READERS: u32 = 3;
+
+/// How long a call waits for a connection before the store counts as not available.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nothing else writes, so this is for checkpoints and backups of others.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Rows of a kilobyte fill pages of 4 KiB badly.
+const PAGE_BYTES: u32 = 8192;
+
+/// Page caches in KiB, as the pragma wants them: negative.
+const WRITER_CACHE: &str = "-4096";
+const READER_CACHE: &str = "-1024";
+
+/// The WAL is cut back to this after a checkpoint that emptied it.
+const WAL_BYTES: &str = "67108864";
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, which is made if it is not there.
+    pub async fn open(path: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        prepare_file(path)?;
+        let writer = connect(path, writer_options(path), 1).await?;
+        migrate(path, &writer).await?;
+        let readers = connect(path, reader_options(path), READERS).await?;
+        let row = sqlx::query("SELECT store_id, version FROM meta")
+            .fetch_one(&writer)
+            .await
+            .map_err(|error| opening(path, error))?;
+        let unreadable = |error: postrider_store::StoreError| OpenError::Damaged {
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        Ok(Self {
+            id: StoreId(row.bytes("store_id").map_err(unreadable)?),
+            announced: AtomicU64::new(row.some_number("version").map_err(unreadable)?),
+            writer,
+            readers,
+            metrics,
+            _lock: lock,
+        })
+    }
+}
+
+/// Takes the lock file beside `path`, which the system frees when the process ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path: PathBuf = path.with_extension("lock");
+    let failed = |source| OpenError::Io {
+        path: lock_path.clone(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE);
+    let file = options.open(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: path.to_owned(),
+            lock: lock_path,
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Makes the file if it is not there, and sees to its mode.
+fn prepare_file(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE);
+    options
+        .open(path)
+        .and_then(|file| file.set_permissions(Permissions::from_mode(MODE)))
+        .map_err(|source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn writer_options(path: &Path) -> SqliteConnectOptions {
+    common_options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .page_size(PAGE_BYTES)
+        .foreign_keys(true)
+        .pragma("cache_size", WRITER_CACHE)
+        .pragma("journal_size_limit", WAL_BYTES)
+}
+
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    common_options(path)
+        .pragma("cache_size", READER_CACHE)
+        .pragma("query_only", "on")
+}
+
+/// Readers are told to sync, too: whichever connection closes last writes the checkpoint.
+fn common_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+async fn connect(
+    path: &Path,
+    options: SqliteConnectOptions,
+    connections: u32,
+) -> Result<SqlitePool, OpenError> {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(|error| opening(path, error))
+}

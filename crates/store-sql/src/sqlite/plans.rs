@@ -1,0 +1,1 @@
+//! Every listing is served by an index, in its order.

@@ -1,0 +1,81 @@
+//! Writing history: the one path of the store that every delivery pays for.
+
+use postrider_model::{Attempt, Event, Fanout};
+use postrider_store::{HistoryBatch, StoreError};
+
+use super::SqliteStore;
+use super::insert::{Insert, Values};
+use crate::columns::{blob, blob_of_ids};
+use crate::error::{signed, store_error};
+use crate::metrics::RowKind;
+use crate::rows::{AttemptStatus, channels_column};
+
+static EVENTS: Insert = Insert::new(
+    "INSERT INTO events \
+     (id, app_id, accepted_at, event_type, channels, uid, content_type, traceparent, payload)",
+    9,
+    "ON CONFLICT DO NOTHING",
+);
+static FANOUTS: Insert = Insert::new(
+    "INSERT INTO fanouts (event_id, endpoints, app_id, registry_version, stale, complete)",
+    6,
+    "ON CONFLICT DO NOTHING",
+);
+static ATTEMPTS: Insert = Insert::new(
+    "INSERT INTO attempts \
+     (event_id, started_at, id, endpoint_id, app_id, status, status_code, event_type, detail)",
+    9,
+    "ON CONFLICT DO NOTHING",
+);
+
+impl SqliteStore {
+    pub(super) async fn write_history(&self, batch: &HistoryBatch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        EVENTS.run(&mut tx, &batch.events, bind_event).await?;
+        FANOUTS.run(&mut tx, &batch.fanouts, bind_fanout).await?;
+        ATTEMPTS.run(&mut tx, &batch.attempts, bind_attempt).await?;
+        tx.commit().await.map_err(store_error)?;
+        let written = |kind, rows: usize| self.metrics.written.of(kind).inc_by(rows as u64);
+        written(RowKind::Event, batch.events.len());
+        written(RowKind::Fanout, batch.fanouts.len());
+        written(RowKind::Attempt, batch.attempts.len());
+        Ok(())
+    }
+}
+
+fn bind_event(values: &mut Values, event: &Event) -> Result<(), StoreError> {
+    values.push(blob(event.id))?;
+    values.push(blob(event.app_id))?;
+    values.push(event.accepted_at.as_millis())?;
+    values.push(event.event_type.as_str())?;
+    values.push(channels_column(&event.channels))?;
+    values.push(event.uid.as_ref().map(|uid| uid.as_str()))?;
+    values.push(event.content_type.as_str())?;
+    values.push(event.traceparent.as_deref())?;
+    values.push(event.payload.as_ref())
+}
+
+fn bind_fanout(values: &mut Values, part: &Fanout) -> Result<(), StoreError> {
+    values.push(blob(part.event_id))?;
+    values.push(blob_of_ids(&part.endpoints))?;
+    values.push(blob(part.app_id))?;
+    values.push(signed("registry version", part.registry_version)?)?;
+    values.push(part.stale)?;
+    values.push(part.complete)
+}
+
+fn bind_attempt(values: &mut Values, attempt: &Attempt) -> Result<(), StoreError> {
+    signed("generation", attempt.generation)?;
+    values.push(blob(attempt.event_id))?;
+    values.push(attempt.started_at.as_millis())?;
+    values.push(blob(attempt.id))?;
+    values.push(blob(attempt.endpoint_id))?;
+    values.push(blob(attempt.app_id))?;
+    values.push(AttemptStatus::of(attempt) as i64)?;
+    values.push(attempt.status_code)?;
+    values.push(attempt.event_type.as_str())?;
+    values.push(Vec::from(attempt.to_record().value))
+}

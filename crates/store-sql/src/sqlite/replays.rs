@@ -1,0 +1,257 @@
+//! Replays.
+
+use async_trait::async_trait;
+use postrider_model::{AppId, DeadLetterId, ReplayId, Timestamp};
+use postrider_store::{
+    DeadLetterFilter, Page, Replay, ReplayStatus, ReplayStep, Replays, Selection, StoreError,
+};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite, Transaction};
+
+use super::{SqliteStore, push_simple_window, read_all};
+use crate::columns::{Columns, blob, blob_of_ids};
+use crate::error::{or_taken, signed, store_error};
+use crate::metrics::Operation;
+use crate::rows;
+use crate::window::Window;
+
+const INSERT: &str = "INSERT INTO replays \
+    (id, app_id, ids, filter_app_id, filter_endpoint_id, filter_event_type, filter_after, filter_before, \
+     filter_only_unreplayed, rate, status, total, done, failed, cursor_at, cursor_id, requested_by, created_at, \
+     updated_at) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// The step that has the stored cursor was counted already. The comparison comes before the assignment: all right-hand
+/// sides see the old row.
+const ADVANCE: &str = "UPDATE replays SET \
+    done = done + iif((cursor_at, cursor_id) IS (?, ?), 0, ?), \
+    failed = failed + iif((cursor_at, cursor_id) IS (?, ?), 0, ?), \
+    cursor_at = ?, cursor_id = ?, updated_at = ?, status = ?, lease_owner = ?, lease_until = ? \
+    WHERE id = ? RETURNING *";
+
+const CLAIM: &str = "UPDATE replays SET lease_owner = ?, lease_until = ? WHERE id = \
+    (SELECT id FROM replays WHERE status = 'running' AND (lease_until IS NULL OR lease_until <= ?) \
+     ORDER BY id LIMIT 1) RETURNING *";
+
+/// Marks of dead letters, a statement each so many.
+const MARKS: usize = 500;
+
+pub(super) fn listing(app_id: Option<AppId>, window: &Window<ReplayId>) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT * FROM replays WHERE ");
+    match app_id {
+        Some(app_id) => query.push("app_id = ").push_bind(blob(app_id)),
+        None => query.push("1"),
+    };
+    push_simple_window(&mut query, "id", window, |id| blob(*id));
+    query
+}
+
+#[async_trait]
+impl Replays for SqliteStore {
+    async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        self.timed(Operation::Replay, self.put_replay(replay)).await
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        self.timed(Operation::Replay, async {
+            let row = sqlx::query("SELECT * FROM replays WHERE id = ?")
+                .bind(blob(id))
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(store_error)?;
+            row.as_ref().map(rows::replay).transpose()
+        })
+        .await
+    }
+
+    async fn replays(
+        &self,
+        app_id: Option<AppId>,
+        page: &Page<ReplayId>,
+    ) -> Result<Vec<Replay>, StoreError> {
+        self.timed(Operation::Replay, async {
+            let window = Window::of(page);
+            let mut query = listing(app_id, &window);
+            let found = query.build().fetch_all(&self.readers).await;
+            let found = read_all(&found.map_err(store_error)?, rows::replay)?;
+            Ok(window.arrange(found))
+        })
+        .await
+    }
+
+    async fn claim_replay(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Replay>, StoreError> {
+        self.timed(Operation::Replay, async {
+            let row = sqlx::query(CLAIM)
+                .bind(owner)
+                .bind(until.as_millis())
+                .bind(now.as_millis())
+                .fetch_optional(&self.writer)
+                .await
+                .map_err(store_error)?;
+            row.as_ref().map(rows::replay).transpose()
+        })
+        .await
+    }
+
+    async fn advance_replay(
+        &self,
+        id: ReplayId,
+        owner: &str,
+        step: &ReplayStep,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        self.timed(Operation::Replay, async {
+            let mut tx = self.begin().await?;
+            let held = locked(&mut tx, id).await?;
+            if held.text("lease_owner")? != Some(owner) {
+                return Err(StoreError::Conflict(
+                    "the lease of the replay is another's".into(),
+                ));
+            }
+            let status = match rows::replay(&held)?.status {
+                ReplayStatus::Running | ReplayStatus::Paused if step.finished => ReplayStatus::Done,
+                status => status,
+            };
+            let lease = (status == ReplayStatus::Running).then_some((owner, until));
+            let row = write_step(&mut tx, id, step, status, now, lease).await?;
+            mark(&mut tx, id, &step.published, now).await?;
+            tx.commit().await.map_err(store_error)?;
+            rows::replay(&row)
+        })
+        .await
+    }
+
+    async fn set_replay_status(
+        &self,
+        id: ReplayId,
+        from: &[ReplayStatus],
+        to: ReplayStatus,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        self.timed(Operation::Replay, async {
+            let mut tx = self.begin().await?;
+            let status = rows::replay(&locked(&mut tx, id).await?)?.status;
+            if !from.contains(&status) {
+                return Err(StoreError::Conflict(format!(
+                    "the replay is {} already",
+                    status.label()
+                )));
+            }
+            let row = sqlx::query(
+                "UPDATE replays SET status = ?, updated_at = ? WHERE id = ? RETURNING *",
+            )
+            .bind(to.label())
+            .bind(now.as_millis())
+            .bind(blob(id))
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(store_error)?;
+            tx.commit().await.map_err(store_error)?;
+            rows::replay(&row)
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    async fn put_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        let everything = DeadLetterFilter::default();
+        let (ids, filter) = match &replay.selection {
+            Selection::Ids(ids) => (Some(blob_of_ids(ids)), &everything),
+            Selection::Filter(filter) => (None, filter),
+        };
+        let event_type = filter.event_type.as_ref();
+        sqlx::query(INSERT)
+            .bind(blob(replay.id))
+            .bind(replay.app_id.map(blob))
+            .bind(ids)
+            .bind(filter.app_id.map(blob))
+            .bind(filter.endpoint_id.map(blob))
+            .bind(event_type.map(|name| name.as_str().to_owned()))
+            .bind(filter.after.map(Timestamp::as_millis))
+            .bind(filter.before.map(Timestamp::as_millis))
+            .bind(filter.only_unreplayed)
+            .bind(replay.rate)
+            .bind(replay.status.label())
+            .bind(signed("total", replay.total)?)
+            .bind(signed("done", replay.done)?)
+            .bind(signed("failed", replay.failed)?)
+            .bind(replay.cursor.map(|cursor| cursor.at.as_millis()))
+            .bind(replay.cursor.map(|cursor| cursor.id.to_vec()))
+            .bind(replay.requested_by.clone())
+            .bind(replay.created_at.as_millis())
+            .bind(replay.updated_at.as_millis())
+            .execute(&self.writer)
+            .await
+            .map_err(or_taken("another replay has that id already"))?;
+        Ok(())
+    }
+}
+
+/// The row of a replay; `tx` has the write lock, so it stays as it is.
+async fn locked(tx: &mut Transaction<'_, Sqlite>, id: ReplayId) -> Result<SqliteRow, StoreError> {
+    let row = sqlx::query("SELECT * FROM replays WHERE id = ?")
+        .bind(blob(id))
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(store_error)?;
+    row.ok_or(StoreError::NotFound("replay"))
+}
+
+async fn write_step(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ReplayId,
+    step: &ReplayStep,
+    status: ReplayStatus,
+    now: Timestamp,
+    lease: Option<(&str, Timestamp)>,
+) -> Result<SqliteRow, StoreError> {
+    let (at, key) = (step.cursor.at.as_millis(), step.cursor.id.to_vec());
+    let published = i64::try_from(step.published.len()).unwrap_or(i64::MAX);
+    sqlx::query(ADVANCE)
+        .bind(at)
+        .bind(key.clone())
+        .bind(published)
+        .bind(at)
+        .bind(key.clone())
+        .bind(signed("failed", step.failed)?)
+        .bind(at)
+        .bind(key)
+        .bind(now.as_millis())
+        .bind(status.label())
+        .bind(lease.map(|(owner, _)| owner))
+        .bind(lease.map(|(_, until)| until.as_millis()))
+        .bind(blob(id))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(store_error)
+}
+
+/// Marks what a replay has published.
+async fn mark(
+    tx: &mut Transaction<'_, Sqlite>,
+    replay: ReplayId,
+    published: &[DeadLetterId],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for ids in published.chunks(MARKS) {
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE dead_letters SET replay_id = ");
+        query.push_bind(blob(replay));
+        query.push(", replayed_at = ").push_bind(now.as_millis());
+        query.push(" WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(blob(*id));
+        }
+        query.push(")");
+        let marked = query.build().persistent(false).execute(&mut **tx);
+        marked.await.map_err(store_error)?;
+    }
+    Ok(())
+}

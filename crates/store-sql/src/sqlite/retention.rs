@@ -1,0 +1,90 @@
+//! Deleting by age, in batches small enough that no other writer waits for long.
+
+use postrider_model::Timestamp;
+use postrider_store::StoreError;
+use sqlx::{Sqlite, Transaction};
+
+use super::SqliteStore;
+use crate::error::store_error;
+use crate::metrics::RowKind;
+
+pub(super) const OLD_EVENTS: &str =
+    "SELECT rowid FROM events WHERE accepted_at < ? ORDER BY accepted_at LIMIT ?";
+pub(super) const OLD_ATTEMPTS: &str = "DELETE FROM attempts WHERE rowid IN \
+    (SELECT rowid FROM attempts WHERE started_at < ? ORDER BY started_at LIMIT ?)";
+pub(super) const OLD_DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE rowid IN \
+    (SELECT rowid FROM dead_letters WHERE died_at < ? ORDER BY died_at, id LIMIT ?)";
+pub(super) const OLD_CLAIMS: &str = "DELETE FROM claims WHERE key IN \
+    (SELECT key FROM claims WHERE made_at < ? ORDER BY made_at LIMIT ?)";
+
+impl SqliteStore {
+    /// Deletes events, and whom they went to.
+    pub(super) async fn expunge_events(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.begin().await?;
+        let rowids: Vec<i64> = sqlx::query_scalar(OLD_EVENTS)
+            .bind(before.as_millis())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        for rowid in &rowids {
+            let id: Vec<u8> = sqlx::query_scalar("DELETE FROM events WHERE rowid = ? RETURNING id")
+                .bind(rowid)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_error)?;
+            sqlx::query("DELETE FROM fanouts WHERE event_id = ?")
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        }
+        tx.commit().await.map_err(store_error)?;
+        let deleted = self.metrics.deleted.of(RowKind::Event);
+        deleted.inc_by(rowids.len() as u64);
+        Ok(rowids.len())
+    }
+
+    pub(super) async fn expunge_attempts(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let count = self.expunge(OLD_ATTEMPTS, before, limit).await?;
+        let deleted = self.metrics.deleted.of(RowKind::Attempt);
+        deleted.inc_by(count as u64);
+        Ok(count)
+    }
+
+    pub(super) async fn expunge_dead_letters(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let count = self.expunge(OLD_DEAD_LETTERS, before, limit).await?;
+        let deleted = self.metrics.deleted.of(RowKind::DeadLetter);
+        deleted.inc_by(count as u64);
+        Ok(count)
+    }
+
+    pub(super) async fn expunge(
+        &self,
+        statement: &'static str,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut tx: Transaction<'_, Sqlite> = self.begin().await?;
+        let deleted = sqlx::query(statement)
+            .bind(before.as_millis())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        tx.commit().await.map_err(store_error)?;
+        Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))
+    }
+}

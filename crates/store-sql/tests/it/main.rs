@@ -1,0 +1,17 @@
+//! The store in SQL passes the suite that every store passes, and opens or says why not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod opening;
+mod sqlite;
+
+use postrider_metrics::Registry;
+use postrider_store_sql::StoreMetrics;
+
+fn metrics() -> StoreMetrics {
+    StoreMetrics::register(&Registry::new()).unwrap()
+}

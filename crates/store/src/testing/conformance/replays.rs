@@ -1,0 +1,198 @@
+//! Replays and their leases.
+
+use std::sync::Arc;
+
+use postrider_model::{AppId, DeadLetterId, EndpointId, EventType, ReplayId};
+
+use super::Harness;
+use super::samples::{at, replay};
+use crate::{
+    DeadLetterFilter, HistoryKey, Replay, ReplayStatus, ReplayStep, Selection, Store, StoreError,
+};
+
+fn step(seconds: i64, published: usize, failed: u64) -> ReplayStep {
+    let published = (0..published).map(|n| DeadLetterId::derive(&[&n.to_be_bytes()]));
+    ReplayStep {
+        cursor: HistoryKey {
+            at: at(seconds),
+            id: [7; 16],
+        },
+        published: published.collect(),
+        failed,
+        finished: false,
+    }
+}
+
+async fn claimed(store: &dyn Store) -> Replay {
+    let made = replay(None);
+    store.insert_replay(&made).await.unwrap();
+    let claim = store.claim_replay("a", at(0), at(10)).await.unwrap();
+    assert_eq!(claim, Some(made.clone()));
+    made
+}
+
+fn is_conflict(result: Result<Replay, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::Conflict(_))),
+        "{result:?} is no conflict"
+    );
+}
+
+pub async fn a_replay_comes_back_as_it_was(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let event_type: EventType = "order.paid".parse().unwrap();
+    let by_filter = Replay {
+        selection: Selection::Filter(DeadLetterFilter {
+            app_id: Some(AppId::new()),
+            endpoint_id: Some(EndpointId::new()),
+            event_type: Some(event_type),
+            after: Some(at(1)),
+            before: Some(at(2)),
+            only_unreplayed: true,
+        }),
+        status: ReplayStatus::Paused,
+        cursor: Some(step(1, 0, 0).cursor),
+        ..replay(Some(AppId::new()))
+    };
+    let by_ids = Replay {
+        selection: Selection::Ids(step(1, 3, 0).published),
+        ..replay(None)
+    };
+    let of_none = Replay {
+        selection: Selection::Ids(Vec::new()),
+        ..replay(None)
+    };
+    for made in [&by_filter, &by_ids, &of_none] {
+        store.insert_replay(made).await.unwrap();
+    }
+    let store = harness.reopen(store).await;
+    for made in [by_filter, by_ids, of_none] {
+        let found = store.replay(made.id).await.unwrap();
+        assert_eq!(found, Some(made));
+    }
+    assert_eq!(store.replay(ReplayId::new()).await.unwrap(), None);
+}
+
+pub async fn one_of_many_gets_a_replay(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let paused = Replay {
+        status: ReplayStatus::Paused,
+        ..replay(None)
+    };
+    store.insert_replay(&paused).await.unwrap();
+    let made = replay(None);
+    store.insert_replay(&made).await.unwrap();
+    let claim = |n: usize| {
+        let store: Arc<dyn Store> = store.clone();
+        tokio::spawn(async move { store.claim_replay(&n.to_string(), at(0), at(10)).await })
+    };
+    let mut won = Vec::new();
+    for done in (0..20).map(claim).collect::<Vec<_>>() {
+        won.extend(done.await.unwrap().unwrap());
+    }
+    assert_eq!(won, [made]);
+}
+
+pub async fn a_lease_that_ended_is_taken_over(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    assert_eq!(store.claim_replay("b", at(9), at(19)).await.unwrap(), None);
+    let advanced = store
+        .advance_replay(made.id, "a", &step(1, 1, 0), at(9), at(19))
+        .await;
+    advanced.unwrap();
+    assert_eq!(store.claim_replay("b", at(18), at(28)).await.unwrap(), None);
+    let store = harness.reopen(store).await;
+    let taken = store.claim_replay("b", at(19), at(29)).await.unwrap();
+    let taken = taken.expect("the lease has ended");
+    assert_eq!((taken.id, taken.done), (made.id, 1));
+}
+
+pub async fn an_owner_that_lost_its_lease_cannot_advance(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    store.claim_replay("b", at(10), at(20)).await.unwrap();
+    let stale = store
+        .advance_replay(made.id, "a", &step(1, 1, 0), at(11), at(21))
+        .await;
+    is_conflict(stale);
+    let found = store.replay(made.id).await.unwrap().unwrap();
+    assert_eq!((found.done, found.cursor), (0, None));
+    let unknown = store
+        .advance_replay(ReplayId::new(), "a", &step(1, 1, 0), at(1), at(2))
+        .await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))));
+}
+
+pub async fn progress_is_counted_once_and_marks_what_was_published(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    let advance = async |step: &ReplayStep, seconds| {
+        let until = at(seconds + 10);
+        let advanced = store
+            .advance_replay(made.id, "a", step, at(seconds), until)
+            .await;
+        advanced.unwrap()
+    };
+    let first = advance(&step(1, 1200, 2), 1).await;
+    assert_eq!((first.done, first.failed), (1200, 2));
+    assert_eq!(first.cursor, Some(step(1, 0, 0).cursor));
+    assert_eq!(first.updated_at, at(1));
+    // Its answer was lost, and it is reported again.
+    let again = advance(&step(1, 1200, 2), 2).await;
+    assert_eq!((again.done, again.failed), (1200, 2));
+    let mut last = step(2, 3, 1);
+    last.finished = true;
+    let last = advance(&last, 3).await;
+    assert_eq!((last.done, last.failed), (1203, 3));
+    assert_eq!(last.status, ReplayStatus::Done);
+    assert_eq!(store.replay(made.id).await.unwrap(), Some(last));
+    assert_eq!(
+        store.claim_replay("b", at(100), at(110)).await.unwrap(),
+        None
+    );
+}
+
+pub async fn a_pause_is_seen_by_the_owner_and_ends_its_lease(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    let (running, paused) = (ReplayStatus::Running, ReplayStatus::Paused);
+    let set = async |from, to| {
+        let set = store.set_replay_status(made.id, &[from], to, at(5)).await;
+        set.unwrap().status
+    };
+    assert_eq!(set(running, paused).await, paused);
+    let seen = store
+        .advance_replay(made.id, "a", &step(1, 4, 0), at(6), at(16))
+        .await;
+    let seen = seen.unwrap();
+    assert_eq!((seen.status, seen.done), (paused, 4));
+    assert_eq!(store.claim_replay("b", at(50), at(60)).await.unwrap(), None);
+    assert_eq!(set(paused, running).await, running);
+    let claim = store.claim_replay("b", at(7), at(17)).await.unwrap();
+    assert_eq!(claim.map(|claim| claim.done), Some(4));
+}
+
+pub async fn the_end_of_a_replay_is_final(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    let (running, cancelled) = (ReplayStatus::Running, ReplayStatus::Cancelled);
+    let set = store
+        .set_replay_status(made.id, &[running], cancelled, at(5))
+        .await;
+    assert_eq!(set.unwrap().status, cancelled);
+    let again = store
+        .set_replay_status(made.id, &[running], cancelled, at(6))
+        .await;
+    is_conflict(again);
+    let mut last = step(1, 1, 0);
+    last.finished = true;
+    let seen = store
+        .advance_replay(made.id, "a", &last, at(6), at(16))
+        .await;
+    assert_eq!(seen.unwrap().status, cancelled);
+    let unknown = store
+        .set_replay_status(ReplayId::new(), &[running], cancelled, at(5))
+        .await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))));
+}
