@@ -14,6 +14,9 @@ use crate::children::{LoadArguments, Loaded, run_load};
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Event types `bench.0` … that endpoints may choose.
+const TYPES: u64 = 100;
+
 /// A running server with a data directory of its own.
 pub(crate) struct Platform {
     pub(crate) server: Server,
@@ -34,6 +37,11 @@ impl Platform {
         let server = launch.start().await?;
         let api = server.api()?;
         let app = api.create_app("bench").await?;
+        for number in 0..TYPES {
+            let name = format!("bench.{number}");
+            let body = json!({ "name": name, "description": "of the benchmark" });
+            api.post("/api/v1/event-type", &body).await?;
+        }
         Ok(Self {
             server,
             api,

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Kill, LossChecker};
+use crate::{Arrival, Checked};
+
+fn arrival(event: &str, at: Instant, answered: Option<Instant>) -> Arrival {
+    Arrival {
+        path: Arc::from("/ok"),
+        event: event.into(),
+        timestamp: 0,
+        at,
+        answered,
+        status: if answered.is_some() { 200 } else { 0 },
+        number: None,
+        body_hash: 1,
+        signature: Checked::Not,
+        connection: 0,
+    }
+}
+
+fn checker() -> (LossChecker, Instant) {
+    let mut checker = LossChecker::default();
+    checker.expect("msg_1", &["/ok"]);
+    (checker, Instant::now())
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_never_came_is_missing() {
+    let (checker, now) = checker();
+    let came = [arrival("msg_2", now, Some(now))];
+    let verdict = checker.judge(&came);
+    assert_eq!(verdict.missing, [("msg_1".to_owned(), "/ok".to_owned())]);
+    assert!(!verdict.is_good());
+}
+
+#[test]
+fn a_repeat_of_what_was_in_flight_at_a_kill_is_excused() {
+    let (mut checker, now) = checker();
+    let kill = now + seconds(5);
+    checker.killed(Kill {
+        before: kill,
+        after: kill,
+    });
+    let came = [
+        arrival("msg_1", now, None),
+        arrival("msg_1", now + seconds(6), Some(now + seconds(6))),
+    ];
+    let verdict = checker.judge(&came);
+    assert!(verdict.is_good(), "{verdict}");
+    assert_eq!(verdict.excused, 1);
+}
+
+#[test]
+fn a_repeat_without_a_kill_or_long_before_one_is_not_excused() {
+    let (mut checker, now) = checker();
+    let came = [
+        arrival("msg_1", now, Some(now)),
+        arrival("msg_1", now + seconds(6), Some(now + seconds(6))),
+    ];
+    assert_eq!(checker.judge(&came).unexcused.len(), 1);
+    let kill = now + seconds(5);
+    checker.killed(Kill {
+        before: kill,
+        after: kill,
+    });
+    assert_eq!(checker.judge(&came).unexcused.len(), 1);
+}
+
+#[test]
+fn what_was_answered_with_a_failure_may_come_again_but_not_changed() {
+    let (checker, now) = checker();
+    let mut failed = arrival("msg_1", now, Some(now));
+    failed.status = 500;
+    let again = arrival("msg_1", now + seconds(1), Some(now + seconds(1)));
+    assert!(checker.judge(&[failed.clone(), again.clone()]).is_good());
+    let changed = Arrival {
+        body_hash: 2,
+        ..again
+    };
+    assert_eq!(checker.judge(&[failed, changed]).changed.len(), 1);
+}

@@ -1,0 +1,10 @@
+//! The tools of the tests, tested.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod receiving;
