@@ -1,5 +1,7 @@
 //! Removes what nobody needs any more, by ranges, between commits.
 
+use std::time::{Duration, Instant};
+
 use postrider_log::{Keep, Position};
 use postrider_model::Timestamp;
 
@@ -12,6 +14,8 @@ use crate::writer::Broken;
 
 /// Records removed by one commit, at most: a millisecond or so for which appends wait.
 const STEP: u64 = 1024;
+/// How long what may go stays if it is less than a step: it may be few records, but large ones.
+const LINGER: Duration = Duration::from_millis(500);
 /// How often topics that are kept for a time are looked at, in milliseconds.
 const EXPIRY_MS: i64 = 1000;
 
@@ -24,6 +28,8 @@ pub(crate) struct Trimmer {
     /// Topics that are kept for a time, and that time in milliseconds.
     aging: Vec<(usize, i64)>,
     looked_at: Timestamp,
+    /// When there was nothing left to remove.
+    rested: Instant,
     /// The last step found the disk full: wait for something else to change first.
     blocked: bool,
 }
@@ -43,6 +49,7 @@ impl Trimmer {
             floors: vec![0; catalog.specs().len()],
             touched: vec![true; catalog.specs().len()],
             looked_at: Timestamp::from_millis(i64::MIN),
+            rested: Instant::now(),
             blocked: false,
         }
     }
@@ -65,14 +72,14 @@ impl Trimmer {
         self.blocked = false;
     }
 
-    /// Removes some of what may go; how many records went. None if there was nothing worth a commit: while the writer
-    /// is busy, little is left to grow.
+    /// Removes some of what may go; how many records went. None if there was nothing worth a commit: a little is left
+    /// to grow for a while, unless it is wanted `at_once`.
     pub(crate) fn step(
         &mut self,
         shared: &Shared,
         tables: &mut Tables<'_>,
         now: Timestamp,
-        idle: bool,
+        at_once: bool,
     ) -> Result<Option<u64>, Broken> {
         let broken = |error| Broken("trimming", error);
         self.expire(tables, now).map_err(broken)?;
@@ -80,8 +87,12 @@ impl Trimmer {
         let Some(topic) = (0..self.floors.len()).max_by_key(|topic| waiting(*topic)) else {
             return Ok(None);
         };
-        let worth = if idle { 1 } else { STEP };
+        let at_once = at_once || self.rested.elapsed() >= LINGER;
+        let worth = if at_once { 1 } else { STEP };
         if self.blocked || waiting(topic) < worth {
+            if at_once {
+                self.rested = Instant::now();
+            }
             return Ok(None);
         }
         let below = self.floors[topic].min(tables.first(topic) + STEP);

@@ -90,22 +90,30 @@ impl Writer<'_> {
             self.wal.bound(&self.shared);
             if idle {
                 self.wal.idle(&self.shared);
-                self.shared
-                    .metrics
-                    .disk
-                    .set(self.shared.disk_bytes() as i64);
+                self.measure();
             }
         }
     }
 
+    fn measure(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.disk.set(self.shared.disk_bytes() as i64);
+        metrics.tail.set(self.shared.state().bound_tails() as i64);
+    }
+
+    /// True if less than the reserve is left even after everything was trimmed that may go.
+    fn is_low(&mut self, bytes: u64) -> Result<bool, Broken> {
+        let broken = |error| Broken("asking for the space left in", error);
+        if !self.space.is_low(bytes).map_err(broken)? {
+            return Ok(false);
+        }
+        while self.trim_step(true)? {}
+        self.space.is_low(0).map_err(broken)
+    }
+
     /// Commits a batch, or what of it there is room for, and tells everybody.
     fn write(&mut self, mut batch: Batch) -> Result<(), Broken> {
-        let bytes = batch.bytes as u64;
-        let low = self
-            .space
-            .is_low(bytes)
-            .map_err(|e| Broken("asking for the space left in", e))?;
-        if low {
+        if self.is_low(batch.bytes as u64)? {
             let why = format!(
                 "{} bytes are left, and new work is taken only above the reserve",
                 self.space.left()
@@ -259,19 +267,24 @@ impl Writer<'_> {
         }
     }
 
-    fn trim(&mut self, idle: bool) -> Result<(), Broken> {
-        let now = self.shared.clock.now();
-        while let Some(removed) = self
-            .trimmer
-            .step(&self.shared, &mut self.tables, now, idle)?
-        {
-            self.commit += 1;
-            self.shared.metrics.trimmed.inc_by(removed);
-            self.shared.syncs.committed(self.commit, None);
-            if !self.shared.queue.is_empty() {
-                break;
-            }
-        }
+    /// Trims between two commits: a step if others wait, until nothing is left if nobody does.
+    fn trim(&mut self, at_once: bool) -> Result<(), Broken> {
+        while self.trim_step(at_once)? && self.shared.queue.is_empty() {}
         Ok(())
+    }
+
+    /// False if there was nothing worth a commit.
+    fn trim_step(&mut self, at_once: bool) -> Result<bool, Broken> {
+        let now = self.shared.clock.now();
+        let step = self
+            .trimmer
+            .step(&self.shared, &mut self.tables, now, at_once)?;
+        let Some(removed) = step else {
+            return Ok(false);
+        };
+        self.commit += 1;
+        self.shared.metrics.trimmed.inc_by(removed);
+        self.shared.syncs.committed(self.commit, None);
+        Ok(true)
     }
 }

@@ -3,8 +3,15 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests"
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests: a child process prints to talk to its parent, and learns from its environment what to do"
 )]
 
 mod conformance;
+mod crash;
+mod full;
+mod opening;
+mod readers;
+mod steady;
 mod support;

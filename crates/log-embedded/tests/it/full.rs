@@ -1,0 +1,102 @@
+//! A full disk, and its recovery.
+
+use std::path::Path;
+use std::process::Command;
+
+use postrider_log::testing::conformance::{A, FIRST, Member, SECOND, topics};
+use postrider_log::{Log, Purpose};
+use postrider_log_embedded::{EmbeddedLog, Options};
+
+use crate::support::{append_patiently, fill, finish_all, numbers, options};
+
+const MIB: u64 = 1 << 20;
+
+fn small(dir: &Path) -> Options {
+    let mut options = options(dir, topics());
+    options.wal_bytes = MIB;
+    options.reserve_bytes = 2 * MIB;
+    options
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intake_ends_at_the_reserve_and_begins_again_when_records_are_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small(dir.path());
+    options.max_bytes = Some(8 * MIB);
+    let log = EmbeddedLog::open(options).unwrap();
+    let mut taken = Vec::new();
+    fill(&log, Purpose::Intake, 10_000, &mut taken).await;
+    let at_reserve = taken.len();
+    assert!(
+        at_reserve > 400,
+        "about six of eight megabytes were taken: {at_reserve} records"
+    );
+    // What is inside can still be worked off, out of the reserve.
+    append_patiently(&log, Purpose::Pipeline, &mut taken).await;
+    fill(&log, Purpose::Pipeline, 10_000, &mut taken).await;
+    assert!(taken.len() > at_reserve + 100, "the reserve was used");
+    assert!(std::fs::metadata(dir.path().join("log.db")).unwrap().len() <= 8 * MIB);
+    assert_eq!(finish_all(&log, FIRST).await, taken);
+    assert_eq!(finish_all(&log, SECOND).await, taken);
+    append_patiently(&log, Purpose::Intake, &mut taken).await;
+    let mut again = Vec::new();
+    fill(&log, Purpose::Intake, 10_000, &mut again).await;
+    assert!(
+        again.len() > 400,
+        "the room that was freed is used again: {}",
+        again.len()
+    );
+}
+
+/// A file system of its own, unmounted at the end.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// None where this process may not mount one.
+    fn mount(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(dir))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_refuses_and_recovers_without_reopening() {
+    let Some(disk) = Tmpfs::mount("24m") else {
+        // The test above holds the same promise by a bound of the log's own.
+        println!("not run: this process may not mount a tmpfs");
+        return;
+    };
+    let ballast = disk.0.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
+    let log = EmbeddedLog::open(small(&disk.0.path().join("data"))).unwrap();
+    let mut taken = Vec::new();
+    fill(&log, Purpose::Intake, 10_000, &mut taken).await;
+    let at_reserve = taken.len();
+    fill(&log, Purpose::Pipeline, 10_000, &mut taken).await;
+    assert!(taken.len() > at_reserve, "the reserve was used");
+    // Reading goes on while nothing can be written.
+    assert_eq!(numbers(&log, FIRST).await, taken);
+    std::fs::remove_file(ballast).unwrap();
+    append_patiently(&log, Purpose::Intake, &mut taken).await;
+    assert_eq!(finish_all(&log, FIRST).await, taken);
+    log.close().await.unwrap();
+    let log = EmbeddedLog::open(small(&disk.0.path().join("data"))).unwrap();
+    assert_eq!(numbers(&log, SECOND).await, taken);
+    let member = Member::join(&log, FIRST, A).await;
+    assert_eq!(member.assigned[0].committed.next, taken.len() as u64);
+}

@@ -1,0 +1,164 @@
+//! Files that are not ours to open.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use postrider_log::testing::conformance::{A, FIRST, Member, append, numbered, topics};
+use postrider_log::{BatchLimit, Log, LogError};
+use postrider_log_embedded::{EmbeddedLog, OpenError};
+
+use crate::support::{Other, given_dir, options};
+
+fn open_error(dir: &Path) -> OpenError {
+    match EmbeddedLog::open(options(dir, topics())) {
+        Ok(_) => panic!("it must not open"),
+        Err(error) => error,
+    }
+}
+
+/// A closed log with a few records.
+async fn made(dir: &Path) {
+    let log = EmbeddedLog::open(options(dir, topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 100)).await;
+    log.close().await.unwrap();
+}
+
+#[test]
+#[ignore = "runs in a process of its own, for the test below"]
+fn a_process_that_has_the_directory() {
+    let Some(dir) = given_dir() else { return };
+    let _log = EmbeddedLog::open(options(&dir, topics())).unwrap();
+    println!("opened {}", std::process::id());
+    // Until the parent lets go.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn a_directory_that_belongs_to_another_process_is_refused_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = Other::run("opening::a_process_that_has_the_directory", dir.path());
+    let owner = other.told("opened ").unwrap();
+    let error = open_error(dir.path());
+    assert!(matches!(error, OpenError::InUse { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("belongs to a running process") && text.contains(&owner),
+        "{text}"
+    );
+    assert!(text.contains(dir.path().to_str().unwrap()), "{text}");
+    other.kill();
+    // A dead owner holds nothing.
+    EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_open_already_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    assert!(matches!(open_error(dir.path()), OpenError::InUse { .. }));
+    drop(log);
+    EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_with_both_versions_named() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let file = dir.path().join("log.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&file).unwrap();
+    let error = open_error(dir.path());
+    assert!(
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("format 99"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_another_program_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(connection);
+    let before = std::fs::read(&file).unwrap();
+    assert!(matches!(open_error(dir.path()), OpenError::Foreign { .. }));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_with_advice_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let file = dir.path().join("log.db");
+    // The header; then the schema behind it.
+    for at in [0, 100] {
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        damaged[at..at + 60].fill(0xee);
+        std::fs::write(&file, &damaged).unwrap();
+        let error = open_error(dir.path());
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("log.db is damaged") && text.contains("backup"),
+            "{text}"
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), damaged);
+        std::fs::write(&file, &whole).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_only_reading_finds_stops_the_reader_and_does_not_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 20_000)).await;
+    log.close().await.unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("log.db"))
+        .unwrap();
+    let length = file.metadata().unwrap().len();
+    // The middle of the records, so that both ends are as they were.
+    file.seek(SeekFrom::Start(length / 2 / 8192 * 8192))
+        .unwrap();
+    file.write_all(&[0xee; 3 * 8192]).unwrap();
+    drop(file);
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    let mut member = Member::join(&log, FIRST, A).await;
+    let limit = BatchLimit {
+        records: 500,
+        bytes: 1 << 20,
+    };
+    let error = loop {
+        match member.next(limit).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let LogError::Stopped(reason) = error else {
+        panic!("it stops, and does not say {error}")
+    };
+    assert!(reason.contains("log.db"), "{reason}");
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), topics());
+    options.max_bytes = Some(options.reserve_bytes);
+    let refused = EmbeddedLog::open(options).err().unwrap();
+    assert!(refused.to_string().contains("reserve"), "{refused}");
+}
