@@ -1,1 +1,157 @@
-//! Opening.
+//! Opening: what is made, what is found again, and what is refused with which words.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use postrider_model::Timestamp;
+use postrider_store::{Claims, Store};
+use postrider_store_sql::{OpenError, SqliteStore, open};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+use crate::metrics;
+
+async fn refusal(path: &Path) -> OpenError {
+    let opened = SqliteStore::open(path, metrics()).await;
+    opened.err().expect("it opened")
+}
+
+async fn raw(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path);
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_file_and_what_lies_beside_it_are_for_their_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    let store = open(&url, metrics()).await.unwrap();
+    store.changes(0).await.unwrap();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{entry:?}");
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        ["store.db", "store.db-shm", "store.db-wal", "store.lock"]
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_in_use_is_not_opened_again_until_it_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    let words = error.to_string();
+    assert!(
+        words.contains("store.db is in use by another process"),
+        "{words}"
+    );
+    drop(store);
+    SqliteStore::open(&path, metrics()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    let mut connection = raw(&path).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (99, 'of the future', 1, x'00', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    let error = refusal(&path).await;
+    assert!(
+        matches!(error, OpenError::Newer { found: 99, known, .. } if known < 99),
+        "{error}"
+    );
+    let words = error.to_string();
+    assert!(words.contains("schema version 99") && words.contains("none above"));
+}
+
+#[tokio::test]
+async fn what_is_no_database_or_a_damaged_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    fs::write(&path, "this is a text, not a database. ".repeat(1000)).unwrap();
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("restore it from a backup"));
+
+    fs::remove_file(&path).unwrap();
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100..4096].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_and_an_unknown_url_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nowhere").join("store.db");
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("nowhere"));
+    for url in ["mysql://root:hunter2@db/x", "sqlite:", "store.db"] {
+        let error = open(url, metrics()).await.err().unwrap();
+        assert!(matches!(error, OpenError::Url(_)), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_the_store_was_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let at = Timestamp::from_millis;
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let claim = store.claim("k", "a", &[0; 32], at(0), at(10)).await;
+    claim.unwrap();
+    store.confirm("k", "a", b"done", at(1)).await.unwrap();
+    drop(store);
+    let store: Box<dyn Store> = Box::new(SqliteStore::open(&path, metrics()).await.unwrap());
+    let claim = store.claim("k", "b", &[0; 32], at(99), at(109)).await;
+    let done = postrider_store::Claim::Done {
+        fingerprint: [0; 32],
+        answer: "done".into(),
+    };
+    assert_eq!(claim.unwrap(), done);
+}
+
+/// WAL with full sync on every connection, and pages that hold rows of a kilobyte well.
+#[tokio::test]
+async fn the_file_is_in_wal_mode_with_large_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let mut connection = raw(&path).await;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!((mode.as_str(), page), ("wal", 8192));
+    store.close().await;
+}
