@@ -1,0 +1,238 @@
+//! One attempt, from the signature to the records that follow from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_model::{
+    Attempt, Clock, DeadLetter, DeathReason, Delivery, EndpointId, NewRecord, Outcome, Position,
+    Schedule, Timestamp, TopicPartition, tier_for, topics,
+};
+use tokio::time::Instant;
+
+use crate::classify::{self, Verdict};
+use crate::{Answer, Failure, Outgoing, Sender, Target, Waiting};
+
+/// The wait after an attempt that a mistake of ours ended.
+const AFTER_OUR_FAULT: Duration = Duration::from_secs(60);
+
+/// An attempt that is to be made.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    pub(crate) waiting: Waiting,
+    pub(crate) target: Arc<Target>,
+    /// True for the breaker's probe.
+    pub(crate) probe: bool,
+    pub(crate) began: Instant,
+    pub(crate) timeout: Duration,
+    /// The schedule of endpoints that set none.
+    pub(crate) schedule: Schedule,
+}
+
+/// An attempt that was made, and what is to be written for it.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) at: TopicPartition,
+    pub(crate) position: Position,
+    pub(crate) endpoint_id: EndpointId,
+    /// Bytes of memory that it held.
+    pub(crate) weight: usize,
+    pub(crate) probe: bool,
+    pub(crate) began: Instant,
+    pub(crate) outcome: Outcome,
+    pub(crate) duration: Duration,
+    /// From acceptance to the answer, if it succeeded at the first attempt.
+    pub(crate) latency: Option<Duration>,
+    pub(crate) died: Option<DeathReason>,
+    pub(crate) outputs: Vec<NewRecord>,
+}
+
+impl Begin {
+    /// Makes the attempt.
+    pub(crate) async fn run(self, sender: &impl Sender, clock: &dyn Clock) -> Ended {
+        let started_at = clock.now();
+        let result = sender
+            .send(Outgoing {
+                target: Arc::clone(&self.target),
+                delivery: Arc::clone(&self.waiting.delivery),
+                at: started_at,
+                timeout: self.timeout,
+            })
+            .await;
+        self.conclude(result, started_at, clock.now())
+    }
+
+    /// What follows from `result`.
+    fn conclude(
+        self,
+        result: Result<Answer, Failure>,
+        started_at: Timestamp,
+        now: Timestamp,
+    ) -> Ended {
+        let policy = &self.target.endpoint.policy;
+        let outcome = classify::outcome(&result, &policy.final_statuses);
+        let delivery = &self.waiting.delivery;
+        let made = delivery.attempts_made.saturating_add(1);
+        let schedule = policy.schedule.as_ref().unwrap_or(&self.schedule);
+        let asked = result.as_ref().ok().and_then(|answer| answer.retry_after);
+        let verdict = classify::verdict(outcome, made, schedule, asked, rand::random());
+
+        let duration = self.began.elapsed();
+        let mut ended = Ended {
+            at: self.waiting.at,
+            position: self.waiting.position,
+            endpoint_id: delivery.endpoint_id,
+            weight: delivery.weight(),
+            probe: self.probe,
+            began: self.began,
+            outcome,
+            duration,
+            latency: (outcome.is_success() && made == 1).then(|| now.since(delivery.accepted_at)),
+            died: None,
+            outputs: Vec::with_capacity(2),
+        };
+        let attempt = attempt(
+            delivery,
+            &self.target,
+            made,
+            outcome,
+            result,
+            started_at,
+            duration,
+        );
+        conclude(&mut ended, attempt, self.waiting.delivery, verdict, now);
+        ended
+    }
+}
+
+impl Ended {
+    /// An attempt that a mistake of ours ended: it counts for nothing, and is made again.
+    pub(crate) fn by_our_fault(
+        waiting: &Waiting,
+        probe: bool,
+        began: Instant,
+        now: Timestamp,
+    ) -> Self {
+        let delivery = &waiting.delivery;
+        let again = park(Delivery::clone(delivery), now, now.plus(AFTER_OUR_FAULT));
+        Self {
+            at: waiting.at,
+            position: waiting.position,
+            endpoint_id: delivery.endpoint_id,
+            weight: delivery.weight(),
+            probe,
+            began,
+            outcome: Outcome::OwnFault,
+            duration: began.elapsed(),
+            latency: None,
+            died: None,
+            outputs: vec![again],
+        }
+    }
+}
+
+/// Adds the records that follow from `verdict`.
+fn conclude(
+    ended: &mut Ended,
+    attempt: Attempt,
+    delivery: Arc<Delivery>,
+    verdict: Verdict,
+    now: Timestamp,
+) {
+    match verdict {
+        Verdict::Done => ended.outputs.push(attempt.to_record()),
+        Verdict::Retry(wait) => {
+            let at = now.plus(wait);
+            let attempt = Attempt {
+                next_attempt_at: Some(at),
+                ..attempt
+            };
+            ended.outputs.push(attempt.to_record());
+            ended
+                .outputs
+                .push(retry(Arc::unwrap_or_clone(delivery), now, at));
+        }
+        Verdict::Dead(reason) => {
+            ended.died = Some(reason);
+            let attempt = Attempt {
+                exhausted: true,
+                ..attempt
+            };
+            ended.outputs.push(attempt.to_record());
+            let dead = DeadLetter::of(
+                made_one_more(Arc::unwrap_or_clone(delivery), now),
+                reason,
+                now,
+            );
+            let dead = dead.after(attempt.outcome, attempt.status_code, attempt.error);
+            ended.outputs.push(dead.to_record());
+        }
+        // No record of the attempt: its number is used again by the one that counts.
+        Verdict::Again(wait) => {
+            let at = now.plus(wait);
+            ended
+                .outputs
+                .push(park(Arc::unwrap_or_clone(delivery), now, at));
+        }
+    }
+}
+
+/// The record that brings a failed delivery back at `at`.
+fn retry(delivery: Delivery, now: Timestamp, at: Timestamp) -> NewRecord {
+    let delivery = delivery.retry_at(now, at);
+    let wait = delivery.wait(now);
+    match tier_for(&topics::RETRY, wait, wait) {
+        Some(tier) => delivery.to_record_in(tier.topic),
+        None => delivery.to_record(),
+    }
+}
+
+/// The record that brings a delivery back at `at` without an attempt.
+pub(crate) fn park(delivery: Delivery, now: Timestamp, at: Timestamp) -> NewRecord {
+    let delivery = delivery.parked_until(now, at);
+    let wait = delivery.wait(now);
+    let tier = tier_for(&topics::PARK, wait, wait).unwrap_or(&topics::PARK[0]);
+    delivery.to_record_in(tier.topic)
+}
+
+/// The delivery with the attempt counted that was its last.
+fn made_one_more(delivery: Delivery, now: Timestamp) -> Delivery {
+    delivery.retry_at(now, now)
+}
+
+fn attempt(
+    delivery: &Delivery,
+    target: &Target,
+    number: u32,
+    outcome: Outcome,
+    result: Result<Answer, Failure>,
+    started_at: Timestamp,
+    duration: Duration,
+) -> Attempt {
+    let (status_code, response_body, error) = match result {
+        Ok(answer) => (Some(answer.status), answer.body, String::new()),
+        Err(failure) => (None, Bytes::new(), failure.to_string()),
+    };
+    Attempt {
+        id: delivery.attempt_id(number),
+        delivery_id: delivery.id,
+        generation: delivery.generation,
+        number,
+        event_id: delivery.event_id,
+        app_id: delivery.app_id,
+        endpoint_id: delivery.endpoint_id,
+        event_type: delivery.event_type.clone(),
+        endpoint_version: target.endpoint.version,
+        url: target.endpoint.url.to_string(),
+        started_at,
+        duration,
+        outcome,
+        status_code,
+        response_body,
+        error,
+        next_attempt_at: None,
+        trigger: delivery.trigger,
+        accepted_at: delivery.accepted_at,
+        exhausted: false,
+    }
+}

@@ -1,0 +1,424 @@
+//! Whether an endpoint is tried at all.
+
+use std::time::Duration;
+
+use postrider_model::{BreakerState, EndpointState};
+use tokio::time::Instant;
+
+use crate::Now;
+
+/// When a breaker opens, and for how long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BreakerPolicy {
+    /// Opens on this many failures without a success between them; at least 1.
+    pub consecutive_failures: u32,
+    /// Opens when this share of the attempts of a window failed; 0 to 1.
+    pub failure_rate: f64,
+    /// … if there were at least so many.
+    pub least_attempts: u32,
+    /// The window.
+    pub window: Duration,
+    /// The wait of the first opening. Doubles with each.
+    pub first_wait: Duration,
+    /// The longest wait, before jitter.
+    pub longest_wait: Duration,
+}
+
+/// Five failures in a row, or nine of ten attempts in half a minute; waits of 2 s to 5 min.
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            failure_rate: 0.9,
+            least_attempts: 20,
+            window: Duration::from_secs(30),
+            first_wait: Duration::from_secs(2),
+            longest_wait: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What a breaker says to an attempt that wants to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It may start.
+    Pass,
+    /// It may start as the one probe.
+    Probe,
+    /// A probe is out: its answer decides.
+    ProbeOut,
+    /// Not before this time.
+    Refused(Instant),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Closed,
+    Open { until: Instant },
+    HalfOpen,
+}
+
+/// Closed → open on failures → half-open after a growing, jittered wait → one probe decides.
+///
+/// A refusal is not an attempt. What began before the breaker opened and ends later decides nothing.
+#[derive(Debug)]
+pub struct Breaker {
+    position: Position,
+    /// Since it was last closed.
+    openings: u32,
+    consecutive_failures: u32,
+    failing_since: Option<Now>,
+    /// Opens on the first failure: of an endpoint of which an earlier owner may have known better.
+    cautious: bool,
+    window_began: Option<Instant>,
+    window_attempts: u32,
+    window_failures: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            position: Position::Closed,
+            openings: 0,
+            consecutive_failures: 0,
+            failing_since: None,
+            cautious: false,
+            window_began: None,
+            window_attempts: 0,
+            window_failures: 0,
+        }
+    }
+}
+
+impl Breaker {
+    /// Closed, with a threshold of one: the start without a valid state of an earlier owner. Not half-open, or every
+    /// healthy endpoint would crawl after each kill.
+    pub fn cautious() -> Self {
+        Self {
+            cautious: true,
+            ..Self::default()
+        }
+    }
+
+    /// Goes on where an earlier owner was. A probe that he had out is sent again.
+    pub fn restore(state: &EndpointState, now: Now) -> Self {
+        let until = state.probe_at.map_or(now.instant, |at| now.instant_of(at));
+        let position = match state.breaker {
+            BreakerState::Closed => Position::Closed,
+            BreakerState::Open | BreakerState::HalfOpen => Position::Open { until },
+        };
+        let since = |wall| Now { wall, ..now };
+        Self {
+            position,
+            openings: state.openings,
+            consecutive_failures: state.consecutive_failures,
+            failing_since: state.failing_since.map(since),
+            ..Self::default()
+        }
+    }
+
+    /// Whether an attempt may start.
+    pub fn admits(&self, now: Instant) -> Admission {
+        match self.position {
+            Position::Closed => Admission::Pass,
+            Position::HalfOpen => Admission::ProbeOut,
+            Position::Open { until } if until <= now => Admission::Probe,
+            Position::Open { until } => Admission::Refused(until),
+        }
+    }
+
+    /// An attempt starts that was admitted as the probe.
+    pub fn probe_started(&mut self) {
+        self.position = Position::HalfOpen;
+    }
+
+    /// An attempt succeeded; `probe` says whether it was the probe. True if the breaker closed with it.
+    pub fn succeeded(&mut self, probe: bool, policy: &BreakerPolicy, now: Now) -> bool {
+        match self.position {
+            Position::HalfOpen if probe => {
+                *self = Self::default();
+                true
+            }
+            Position::Open { .. } | Position::HalfOpen => false,
+            Position::Closed => {
+                self.count(false, policy, now.instant);
+                (self.consecutive_failures, self.failing_since) = (0, None);
+                self.cautious = false;
+                false
+            }
+        }
+    }
+
+    /// An attempt failed by the endpoint's fault. `draw` lies in 0..1. True if the breaker opened with it.
+    pub fn failed(&mut self, probe: bool, policy: &BreakerPolicy, now: Now, draw: f64) -> bool {
+        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+        self.failing_since.get_or_insert(now);
+        let opens = match self.position {
+            Position::HalfOpen => probe,
+            Position::Open { .. } => false,
+            Position::Closed => {
+                self.count(true, policy, now.instant);
+                self.is_too_much(policy)
+            }
+        };
+        if opens {
+            self.openings = self.openings.saturating_add(1);
+            let until = now.instant + self.wait(policy, draw);
+            self.position = Position::Open { until };
+        }
+        opens
+    }
+
+    /// The probe ended without a word on the endpoint (our own fault): another may go at `at`.
+    pub fn probe_was_lost(&mut self, at: Instant) {
+        if self.position == Position::HalfOpen {
+            self.position = Position::Open { until: at };
+        }
+    }
+
+    /// Its position, as it is published.
+    pub fn state(&self) -> BreakerState {
+        match self.position {
+            Position::Closed => BreakerState::Closed,
+            Position::Open { .. } => BreakerState::Open,
+            Position::HalfOpen => BreakerState::HalfOpen,
+        }
+    }
+
+    /// While open: when the next probe may start.
+    pub fn probe_at(&self) -> Option<Instant> {
+        match self.position {
+            Position::Open { until } => Some(until),
+            Position::Closed | Position::HalfOpen => None,
+        }
+    }
+
+    /// Openings since it was last closed.
+    pub fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    /// Failures since the last success.
+    pub fn consecutive_failures(&self) -> u32 {
+        self.consecutive_failures
+    }
+
+    /// When the first failure since the last success was.
+    pub fn failing_since(&self) -> Option<postrider_model::Timestamp> {
+        self.failing_since.map(|now| now.wall)
+    }
+
+    /// True if a new breaker would say the same.
+    pub fn knows_nothing(&self) -> bool {
+        self.position == Position::Closed && self.consecutive_failures == 0
+    }
+
+    fn wait(&self, policy: &BreakerPolicy, draw: f64) -> Duration {
+        let doublings = self.openings.saturating_sub(1).min(31);
+        let wait = policy.first_wait.saturating_mul(1 << doublings);
+        let wait = wait.min(policy.longest_wait);
+        wait + wait.mul_f64(0.2 * draw.clamp(0.0, 1.0))
+    }
+
+    fn is_too_much(&self, policy: &BreakerPolicy) -> bool {
+        let threshold = if self.cautious {
+            1
+        } else {
+            policy.consecutive_failures
+        };
+        let by_share = self.window_attempts >= policy.least_attempts
+            && f64::from(self.window_failures)
+                >= policy.failure_rate * f64::from(self.window_attempts);
+        self.consecutive_failures >= threshold || by_share
+    }
+
+    fn count(&mut self, failure: bool, policy: &BreakerPolicy, now: Instant) {
+        let over = |began: Instant| now.saturating_duration_since(began) >= policy.window;
+        if self.window_began.is_none_or(over) {
+            (
+                self.window_began,
+                self.window_attempts,
+                self.window_failures,
+            ) = (Some(now), 0, 0);
+        }
+        self.window_attempts = self.window_attempts.saturating_add(1);
+        self.window_failures += u32::from(failure);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::{EndpointId, Timestamp};
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn start() -> Now {
+        Now {
+            instant: Instant::now(),
+            wall: Timestamp::from_millis(1_700_000_000_000),
+        }
+    }
+
+    fn opened(policy: &BreakerPolicy, now: Now) -> Breaker {
+        let mut breaker = Breaker::default();
+        (1..policy.consecutive_failures)
+            .for_each(|_| assert!(!breaker.failed(false, policy, now, 0.0)));
+        assert!(breaker.failed(false, policy, now, 0.0));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        let mut breaker = Breaker::default();
+        for _ in 0..4 {
+            (0..4).for_each(|_| assert!(!breaker.failed(false, &policy, now, 0.0)));
+            breaker.succeeded(false, &policy, now);
+        }
+        assert_eq!(breaker.admits(now.instant), Admission::Pass);
+        let breaker = opened(&policy, now);
+        assert_eq!(
+            breaker.admits(now.instant),
+            Admission::Refused(now.instant + policy.first_wait)
+        );
+    }
+
+    #[test]
+    fn a_high_share_of_failures_opens_it_although_some_succeed() {
+        let (policy, now) = (
+            BreakerPolicy {
+                consecutive_failures: 50,
+                ..BreakerPolicy::default()
+            },
+            start(),
+        );
+        let mut breaker = Breaker::default();
+        breaker.succeeded(false, &policy, now);
+        let opened = (0..30).any(|_| breaker.failed(false, &policy, now, 0.0));
+        assert!(opened);
+    }
+
+    #[test]
+    fn one_probe_decides() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        let mut breaker = opened(&policy, now);
+        let due = now.plus(policy.first_wait);
+        assert_eq!(breaker.admits(due.instant), Admission::Probe);
+        breaker.probe_started();
+        assert_eq!(breaker.admits(due.instant), Admission::ProbeOut);
+        assert!(
+            !breaker.succeeded(false, &policy, due),
+            "what began before it opened decides nothing"
+        );
+        assert!(!breaker.failed(false, &policy, due, 0.0));
+        assert!(breaker.succeeded(true, &policy, due));
+        assert!(breaker.knows_nothing());
+    }
+
+    #[test]
+    fn the_wait_grows_with_each_failed_probe_up_to_the_longest() {
+        let (policy, mut now) = (BreakerPolicy::default(), start());
+        let mut breaker = opened(&policy, now);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let until = breaker.probe_at().unwrap();
+            waits.push((until - now.instant).as_secs());
+            now = now.plus(until - now.instant);
+            breaker.probe_started();
+            assert!(breaker.failed(true, &policy, now, 0.0));
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+
+    #[test]
+    fn a_lost_probe_lets_another_go_without_a_longer_wait() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        let mut breaker = opened(&policy, now);
+        breaker.probe_started();
+        let again = now.plus(Duration::from_secs(1));
+        breaker.probe_was_lost(again.instant);
+        assert_eq!(
+            breaker.admits(now.instant),
+            Admission::Refused(again.instant)
+        );
+        assert_eq!(
+            (breaker.admits(again.instant), breaker.openings()),
+            (Admission::Probe, 1)
+        );
+    }
+
+    #[test]
+    fn a_cautious_breaker_opens_on_the_first_failure_and_trusts_after_the_first_success() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        assert!(Breaker::cautious().failed(false, &policy, now, 0.0));
+        let mut breaker = Breaker::cautious();
+        breaker.succeeded(false, &policy, now);
+        assert!(!breaker.failed(false, &policy, now, 0.0));
+    }
+
+    #[test]
+    fn the_next_owner_goes_on_where_this_one_was() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        let before = opened(&policy, now);
+        let state = EndpointState {
+            endpoint_id: EndpointId::from_bytes([1; 16]),
+            breaker: before.state(),
+            probe_at: before.probe_at().map(|at| now.wall_of(at)),
+            openings: before.openings(),
+            consecutive_failures: before.consecutive_failures(),
+            failing_since: before.failing_since(),
+            next_slot: None,
+            parked: 0,
+            parked_bytes: 0,
+            epoch: 1,
+            updated_at: now.wall,
+        };
+        let later = now.plus(Duration::from_secs(1));
+        let after = Breaker::restore(&state, later);
+        assert_eq!(
+            after.admits(later.instant),
+            Admission::Refused(now.instant + policy.first_wait)
+        );
+        assert_eq!(
+            (after.openings(), after.failing_since()),
+            (1, Some(now.wall))
+        );
+        let half_open = EndpointState {
+            breaker: BreakerState::HalfOpen,
+            probe_at: None,
+            ..state
+        };
+        assert_eq!(
+            Breaker::restore(&half_open, later).admits(later.instant),
+            Admission::Probe
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_are_two_probes_out_and_no_wait_is_longer_than_the_longest(
+            steps in prop::collection::vec((0..3u8, 0..200_000u64, 0.0..1.0f64), 1..200),
+        ) {
+            let policy = BreakerPolicy::default();
+            let (mut breaker, mut now) = (Breaker::default(), start());
+            let (mut out, mut plain) = (false, 0u32);
+            for (step, millis, draw) in steps {
+                now = now.plus(Duration::from_millis(millis));
+                match (step, breaker.admits(now.instant)) {
+                    (0, Admission::Pass) => plain += 1,
+                    (0, Admission::Probe) => { prop_assert!(!out); breaker.probe_started(); out = true; }
+                    (0, Admission::ProbeOut) => prop_assert!(out),
+                    (0, Admission::Refused(until)) => {
+                        prop_assert!(until - now.instant <= policy.longest_wait.mul_f64(1.2));
+                    }
+                    (1, _) if out => { prop_assert!(breaker.failed(true, &policy, now, draw)); out = false; }
+                    (2, _) if out => { prop_assert!(breaker.succeeded(true, &policy, now)); out = false; }
+                    (1, _) if plain > 0 => { breaker.failed(false, &policy, now, draw); plain -= 1; }
+                    (2, _) if plain > 0 => { breaker.succeeded(false, &policy, now); plain -= 1; }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The single owner of all lanes.
+//!
+//! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
+//! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
+//! `start` (an attempt leaves), `settle` (it ends), `upkeep` (what is due every second).
+
+mod admit;
+mod settle;
+mod start;
+mod upkeep;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_log::{Committer, Limits, LogError};
+use postrider_model::{Clock, EndpointId, EndpointState, TopicPartition};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Ended;
+use crate::finisher::Finisher;
+use crate::judging::Judging;
+use crate::partitions::Partitions;
+use crate::proven::Proven;
+use crate::reader::Inbound;
+use crate::sockets::Sockets;
+use crate::{DeliveryMetrics, Endpoints, Lane, Now, Options, Sender, Standing, Target};
+
+/// Taken from a channel at once, at most.
+const TURN: usize = 256;
+/// How often upkeep is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the dispatcher works with.
+pub(crate) struct Ports<S> {
+    pub(crate) committer: Arc<dyn Committer>,
+    pub(crate) limits: Limits,
+    pub(crate) endpoints: Arc<dyn Endpoints>,
+    pub(crate) sender: Arc<S>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) inbox: mpsc::Receiver<Inbound>,
+    /// What is not to be read at present.
+    pub(crate) pause: watch::Sender<Vec<TopicPartition>>,
+}
+
+/// A lane, and what the dispatcher keeps beside it.
+struct Entry {
+    lane: Lane,
+    target: Option<Arc<Target>>,
+    /// It is in the queue of those to be asked.
+    runnable: bool,
+    /// It is in the queue of those that wait for a socket.
+    blocked: bool,
+    /// The next time at which it is to be asked.
+    timer: Option<Instant>,
+    /// Its state is in the log.
+    published: bool,
+    /// Counted among the open breakers.
+    open: bool,
+    /// Since when it is in the list of idle lanes.
+    idle_since: Option<Instant>,
+}
+
+pub(crate) struct Dispatcher<S> {
+    ports: Ports<S>,
+    options: Options,
+    metrics: DeliveryMetrics,
+    partitions: Partitions,
+    lanes: HashMap<EndpointId, Entry>,
+    /// States of endpoints that have no lane yet.
+    restored: HashMap<EndpointId, EndpointState>,
+    runnable: VecDeque<EndpointId>,
+    timers: BinaryHeap<Reverse<(Instant, EndpointId)>>,
+    sockets: Sockets,
+    finisher: Finisher,
+    judging: Judging,
+    proven: Proven,
+    /// Endpoints whose state may have changed since it was published.
+    changed: HashSet<EndpointId>,
+    /// Lanes with nothing to do, by since when.
+    idle: VecDeque<(Instant, EndpointId)>,
+    /// Bytes of deliveries read and not finished.
+    held: usize,
+    /// Deliveries in lanes.
+    waiting: usize,
+    /// When memory was last looked after.
+    shed_at: Option<Instant>,
+    /// Where attempts say how they ended.
+    ends_to: mpsc::Sender<(Ended, Standing)>,
+    ends: mpsc::Receiver<(Ended, Standing)>,
+    /// When the next upkeep is due.
+    tick_at: Instant,
+    stopping: bool,
+}
+
+/// What woke the dispatcher.
+enum Woken {
+    Inbound(Option<Inbound>),
+    Ended,
+    Committed(crate::finisher::Commit),
+    Judged(crate::Freshness, Vec<crate::Waiting>),
+    Time,
+    Stop,
+}
+
+impl<S: Sender> Dispatcher<S> {
+    pub(crate) fn new(ports: Ports<S>, options: Options, metrics: DeliveryMetrics) -> Self {
+        // Never full: there are no more attempts than sockets.
+        let (ends_to, ends) = mpsc::channel(options.in_flight as usize + 1);
+        Self {
+            finisher: Finisher::new(
+                Arc::clone(&ports.committer),
+                ports.limits,
+                options.commit_linger,
+                metrics.clone(),
+            ),
+            judging: Judging::new(Arc::clone(&ports.endpoints)),
+            sockets: Sockets::new(options.in_flight, options.answering_share),
+            ends_to,
+            ends,
+            ports,
+            options,
+            metrics,
+            partitions: Partitions::default(),
+            lanes: HashMap::new(),
+            restored: HashMap::new(),
+            runnable: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            proven: Proven::default(),
+            changed: HashSet::new(),
+            idle: VecDeque::new(),
+            held: 0,
+            waiting: 0,
+            shed_at: None,
+            tick_at: Instant::now() + TICK,
+            stopping: false,
+        }
+    }
+
+    /// Works until `shutdown` and the drain after it, or until the log ends.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), LogError> {
+        let mut ended = Vec::with_capacity(TURN);
+        let mut drained_by: Option<Instant> = None;
+        loop {
+            let due = self.next_due(drained_by);
+            let woken = tokio::select! {
+                () = shutdown.cancelled(), if !self.stopping => Woken::Stop,
+                commit = self.finisher.ended() => Woken::Committed(commit),
+                _ = self.ends.recv_many(&mut ended, TURN) => Woken::Ended,
+                inbound = self.ports.inbox.recv() => Woken::Inbound(inbound),
+                (freshness, waiting) = self.judging.judged() => Woken::Judged(freshness, waiting),
+                () = sleep_until(due) => Woken::Time,
+            };
+            let now = Now::of(&*self.ports.clock);
+            match woken {
+                Woken::Inbound(Some(inbound)) => self.take_in(inbound, now),
+                Woken::Inbound(None) => return Ok(()),
+                Woken::Ended => self.settle(&mut ended, now),
+                Woken::Committed(commit) => {
+                    self.held -= self.finisher.settle(commit, now.instant)?
+                }
+                Woken::Judged(freshness, waiting) => self.judge(freshness, waiting, now),
+                Woken::Time => {}
+                Woken::Stop => {
+                    self.stopping = true;
+                    drained_by = Some(now.instant + self.options.drain);
+                    self.publish(now);
+                }
+            }
+            if self.turn(now, drained_by).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What follows each event. True when the worker has stopped.
+    async fn turn(&mut self, now: Now, drained_by: Option<Instant>) -> Result<bool, LogError> {
+        if self.tick_at <= now.instant {
+            self.tick_at = now.instant + TICK;
+            self.tick(now);
+        }
+        self.wake_due(now.instant);
+        self.start_ready(now);
+        self.judging.ask();
+        self.relieve(now);
+        self.release(now).await?;
+        self.finisher.commit(&mut self.partitions, now.instant);
+        let Some(by) = drained_by else {
+            return Ok(false);
+        };
+        if by <= now.instant {
+            self.finisher.give_up();
+        }
+        let quiet = self.sockets.in_flight() == 0 || by <= now.instant;
+        if quiet && self.finisher.is_idle() {
+            self.publish(now);
+        }
+        Ok(quiet && self.finisher.is_idle())
+    }
+
+    /// The next time at which something is due by itself.
+    fn next_due(&self, drained_by: Option<Instant>) -> Option<Instant> {
+        let timer = self
+            .timers
+            .peek()
+            .map(|Reverse((at, _))| *at)
+            .filter(|_| !self.stopping);
+        let drained = drained_by.filter(|by| *by > Instant::now());
+        [timer, self.finisher.due(), drained, Some(self.tick_at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Puts a lane into the queue of those to be asked.
+    fn wake(&mut self, id: EndpointId) {
+        if let Some(entry) = self.lanes.get_mut(&id)
+            && !entry.runnable
+        {
+            entry.runnable = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Wakes the lanes whose time has come.
+    fn wake_due(&mut self, now: Instant) {
+        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+            && at <= now
+        {
+            self.timers.pop();
+            if let Some(entry) = self.lanes.get_mut(&id)
+                && entry.timer == Some(at)
+            {
+                entry.timer = None;
+                self.wake(id);
+            }
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

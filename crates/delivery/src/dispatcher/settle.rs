@@ -1,0 +1,123 @@
+//! An attempt ends.
+
+use postrider_log::LogError;
+use postrider_model::{EndpointId, Outcome};
+use tokio::time::Instant;
+
+use super::Dispatcher;
+use crate::attempt::Ended;
+use crate::finisher::Finished;
+use crate::metrics::{ByDeath, ByOutcome};
+use crate::{Now, ParkReason, Sender, Standing};
+
+impl<S: Sender> Dispatcher<S> {
+    pub(super) fn settle(&mut self, ended: &mut Vec<(Ended, Standing)>, now: Now) {
+        for (ended, taken_as) in ended.drain(..) {
+            self.sockets.give_back(taken_as);
+            self.settle_one(ended, now);
+        }
+    }
+
+    fn settle_one(&mut self, ended: Ended, now: Now) {
+        self.count(&ended);
+        self.partitions.attempt_ended(ended.at);
+        let id = ended.endpoint_id;
+        if let Some(entry) = self.lanes.get_mut(&id) {
+            let policy = &self.options.lane.breaker;
+            let draw = rand::random();
+            let opened =
+                entry
+                    .lane
+                    .ended(ended.outcome, ended.probe, ended.began, policy, now, draw);
+            if opened {
+                self.shed(id, ParkReason::BreakerOpen, now);
+            }
+            self.note(id);
+            self.wake(id);
+        }
+        if !self.partitions.owns(ended.at) {
+            // The next owner makes the attempt again: what followed from this one would fork the delivery.
+            self.held -= ended.weight;
+            return;
+        }
+        let finished = Finished {
+            record: Some((ended.at, ended.position)),
+            weight: ended.weight,
+            outputs: ended.outputs,
+        };
+        self.finisher.push(finished, now.instant);
+    }
+
+    fn count(&self, ended: &Ended) {
+        let outcome = ByOutcome(ended.outcome);
+        self.metrics.attempts.of(outcome).inc();
+        self.metrics
+            .attempt
+            .of(outcome)
+            .observe_duration(ended.duration);
+        if let Some(latency) = ended.latency {
+            self.metrics.latency.observe_duration(latency);
+        }
+        if let Some(reason) = ended.died {
+            self.metrics.dead.of(ByDeath(reason)).inc();
+        }
+        if ended.outcome == Outcome::OwnFault {
+            tracing::warn!(endpoint = %ended.endpoint_id, "an attempt failed by our own fault and is made again");
+        }
+    }
+
+    /// Parks everything that waits in a lane.
+    pub(super) fn shed(&mut self, id: EndpointId, reason: ParkReason, now: Now) {
+        let Some(entry) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let shed = entry.lane.shed(reason, &self.options.lane, now);
+        self.waiting -= shed.len();
+        shed.into_iter()
+            .for_each(|offered| self.carry_out(offered, now));
+    }
+
+    /// After a change of a lane: its state is published with the next tick, if there is anything to say of it.
+    pub(super) fn note(&mut self, id: EndpointId) {
+        let Some(entry) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        entry.idle_since = None;
+        let open = entry.lane.is_open();
+        if open != entry.open {
+            entry.open = open;
+            self.metrics.open_breakers.add(if open { 1 } else { -1 });
+        }
+        if entry.published || entry.lane.is_worth_publishing() {
+            self.changed.insert(id);
+        }
+    }
+
+    /// Gives up what was revoked and is finished.
+    pub(super) async fn release(&mut self, now: Now) -> Result<(), LogError> {
+        let released = self.partitions.released(now.instant);
+        if released.is_empty() || !self.finisher.is_idle() {
+            return Ok(());
+        }
+        match self.ports.committer.release(&released).await {
+            Ok(()) | Err(LogError::Lost(_)) => {
+                self.partitions.lose(&released);
+                Ok(())
+            }
+            Err(LogError::Busy(_) | LogError::Full(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A lane has nothing to do: it is looked at again when it has been idle for long enough to be forgotten.
+    pub(super) fn note_idle(&mut self, id: EndpointId, now: Instant) {
+        if let Some(entry) = self.lanes.get_mut(&id)
+            && entry.idle_since.is_none()
+            && entry.lane.queued() == 0
+            && entry.lane.in_flight() == 0
+        {
+            entry.idle_since = Some(now);
+            self.idle.push_back((now, id));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! An attempt leaves.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use postrider_model::{DeathReason, Endpoint, EndpointId};
+use tokio::time::Instant;
+
+use super::Dispatcher;
+use crate::attempt::{Begin, Ended};
+use crate::{Next, Now, ParkReason, Sender, Standing, Target, Waiting};
+
+/// Attempts that one lane starts before the next has its turn.
+const QUANTUM: u32 = 16;
+/// How often the lease is asked for again while it does not last.
+const WHILE_NO_LEASE: Duration = Duration::from_millis(100);
+/// How long a delivery is put aside whose endpoint cannot be made ready for sending.
+const WHILE_NOT_READY: Duration = Duration::from_secs(60);
+
+impl<S: Sender> Dispatcher<S> {
+    /// Asks every lane that is to be asked, in turns.
+    pub(super) fn start_ready(&mut self, now: Now) {
+        self.partitions.new_turn();
+        while !self.stopping && self.finisher.is_writable() {
+            if let Some(id) = self.runnable.pop_front() {
+                if let Some(entry) = self.lanes.get_mut(&id) {
+                    entry.runnable = false;
+                }
+                self.run_lane(id, now);
+            } else if let Some(id) = self.sockets.unblock() {
+                if let Some(entry) = self.lanes.get_mut(&id) {
+                    entry.blocked = false;
+                }
+                self.run_lane(id, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn run_lane(&mut self, id: EndpointId, now: Now) {
+        for _ in 0..QUANTUM {
+            let Some(entry) = self.lanes.get_mut(&id) else {
+                return;
+            };
+            let standing = entry.lane.standing();
+            match entry.lane.poll(now.instant, self.sockets.most(standing)) {
+                Next::Idle => return self.note_idle(id, now.instant),
+                Next::At(at) => return self.set_timer(id, at),
+                Next::Start(waiting, probe) => {
+                    if !self.may_start(id, &waiting, now) {
+                        return;
+                    }
+                    if !self.sockets.take(standing) {
+                        return self.block(id, waiting, standing);
+                    }
+                    self.waiting -= 1;
+                    if !self.start(id, waiting, probe, standing, now) {
+                        self.sockets.give_back(standing);
+                    }
+                }
+            }
+        }
+        self.wake(id);
+    }
+
+    /// True if the lease of its partition lasts. Otherwise it is put back until the lease is renewed, or, if the partition
+    /// goes to another owner, dropped with the partition.
+    fn may_start(&mut self, id: EndpointId, waiting: &Waiting, now: Now) -> bool {
+        if self
+            .partitions
+            .may_start(waiting.at, &*self.ports.committer)
+        {
+            return true;
+        }
+        if let Some(entry) = self.lanes.get_mut(&id) {
+            entry.lane.put_back(waiting.clone());
+        }
+        self.set_timer(id, now.instant + WHILE_NO_LEASE);
+        false
+    }
+
+    /// The lane waits for a socket.
+    fn block(&mut self, id: EndpointId, waiting: Waiting, standing: Standing) {
+        if let Some(entry) = self.lanes.get_mut(&id) {
+            entry.lane.put_back(waiting);
+            if !std::mem::replace(&mut entry.blocked, true) {
+                self.sockets.block(id, standing);
+            }
+        }
+    }
+
+    /// Starts an attempt; false if there is none to start.
+    fn start(
+        &mut self,
+        id: EndpointId,
+        waiting: Waiting,
+        probe: bool,
+        standing: Standing,
+        now: Now,
+    ) -> bool {
+        if !self
+            .partitions
+            .may_start(waiting.at, &*self.ports.committer)
+        {
+            // Another owner reads it again.
+            self.held -= waiting.delivery.weight();
+            return false;
+        }
+        if waiting.delivery.deadline <= now.wall {
+            self.bury(waiting, DeathReason::Expired, now);
+            return false;
+        }
+        let Some(endpoint) = self.enabled(id) else {
+            self.judging.push(waiting);
+            return false;
+        };
+        let Some(target) = self.target(id, endpoint) else {
+            self.park_for(waiting, WHILE_NOT_READY, ParkReason::NotReady, now);
+            return false;
+        };
+        self.launch(waiting, target, probe, standing, now.instant);
+        true
+    }
+
+    /// The endpoint made ready, once for each of its versions.
+    fn target(&mut self, id: EndpointId, endpoint: Arc<Endpoint>) -> Option<Arc<Target>> {
+        let entry = self.lanes.get_mut(&id)?;
+        if let Some(target) = &entry.target
+            && Arc::ptr_eq(&target.endpoint, &endpoint)
+        {
+            return Some(Arc::clone(target));
+        }
+        match Target::prepare(endpoint) {
+            Ok(target) => {
+                let target = Arc::new(target);
+                entry.target = Some(Arc::clone(&target));
+                Some(target)
+            }
+            Err(error) => {
+                tracing::error!(endpoint = %id, %error, "an endpoint cannot be delivered to");
+                None
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        waiting: Waiting,
+        target: Arc<Target>,
+        probe: bool,
+        standing: Standing,
+        now: Instant,
+    ) {
+        let id = waiting.delivery.endpoint_id;
+        self.partitions.attempt_started(waiting.at);
+        if let Some(entry) = self.lanes.get_mut(&id) {
+            entry.lane.started(probe, now);
+        }
+        if probe {
+            self.note(id);
+        }
+        let spare = waiting.clone();
+        let begin = Begin {
+            waiting,
+            timeout: target
+                .endpoint
+                .policy
+                .timeout
+                .unwrap_or(self.options.timeout),
+            schedule: self.options.schedule.clone(),
+            target,
+            probe,
+            began: now,
+        };
+        let (sender, clock) = (
+            Arc::clone(&self.ports.sender),
+            Arc::clone(&self.ports.clock),
+        );
+        let ends = self.ends_to.clone();
+        tokio::spawn(async move {
+            let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
+                .catch_unwind()
+                .await;
+            let ended =
+                made.unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now, clock.now()));
+            // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
+            let _ = ends.send((ended, standing)).await;
+        });
+    }
+
+    fn set_timer(&mut self, id: EndpointId, at: Instant) {
+        if let Some(entry) = self.lanes.get_mut(&id)
+            && entry.timer.is_none_or(|set| at < set)
+        {
+            entry.timer = Some(at);
+            self.timers.push(std::cmp::Reverse((at, id)));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What is due every second, and what is due when memory is short.
+
+use std::time::Duration;
+
+use postrider_model::{EndpointState, TopicPartition};
+
+use super::Dispatcher;
+use crate::finisher::Finished;
+use crate::{Now, ParkReason, Sender, Standing};
+
+/// How often memory is looked after, at most: the longest lane is found by looking at all.
+const RELIEF_EVERY: Duration = Duration::from_millis(50);
+/// A lane with fewer is not worth parking.
+const WORTH_SHEDDING: usize = 16;
+
+impl<S: Sender> Dispatcher<S> {
+    pub(super) fn tick(&mut self, now: Now) {
+        self.forget_idle(now);
+        self.publish(now);
+        self.report(now);
+    }
+
+    /// Writes the states that have changed, behind what is being finished.
+    pub(super) fn publish(&mut self, now: Now) {
+        let epoch = self.partitions.epoch();
+        for id in self.changed.drain() {
+            let Some(entry) = self.lanes.get_mut(&id) else {
+                continue;
+            };
+            let state = entry.lane.state(id, epoch, now);
+            let output = match &state {
+                Some(state) => state.to_record(),
+                None if entry.published => EndpointState::forget(id),
+                None => continue,
+            };
+            entry.published = state.is_some();
+            let finished = Finished {
+                record: None,
+                weight: 0,
+                outputs: vec![output],
+            };
+            self.finisher.push(finished, now.instant);
+        }
+    }
+
+    /// Forgets lanes that have been idle and know nothing.
+    fn forget_idle(&mut self, now: Now) {
+        let keep = self.options.keep_idle;
+        while let Some((since, id)) = self.idle.front().copied()
+            && since + keep <= now.instant
+        {
+            self.idle.pop_front();
+            let Some(entry) = self.lanes.get_mut(&id) else {
+                continue;
+            };
+            if entry.idle_since != Some(since) {
+                continue;
+            }
+            if entry.lane.is_forgettable(now.instant) && !entry.published && !entry.runnable {
+                if entry.lane.standing() == Standing::Answering {
+                    self.proven.insert(id);
+                }
+                self.lanes.remove(&id);
+                continue;
+            }
+            // It may have found out by itself that there is nothing to tell any more.
+            if entry.published {
+                self.changed.insert(id);
+            }
+            entry.idle_since = Some(now.instant);
+            self.idle.push_back((now.instant, id));
+        }
+    }
+
+    /// Parks the longest lane while memory is short; only if that is not enough is reading paused.
+    pub(super) fn relieve(&mut self, now: Now) {
+        let short = self.held > self.options.memory / 4 * 3;
+        let rested = self
+            .shed_at
+            .is_none_or(|at| at + RELIEF_EVERY <= now.instant);
+        if short && rested && !self.stopping && self.finisher.is_writable() {
+            self.shed_at = Some(now.instant);
+            let longest = self
+                .lanes
+                .iter()
+                .max_by_key(|(_, entry)| entry.lane.queued_bytes());
+            if let Some((id, _)) =
+                longest.filter(|(_, entry)| entry.lane.queued() >= WORTH_SHEDDING)
+            {
+                let id = *id;
+                self.shed(id, ParkReason::Memory, now);
+            }
+        }
+        self.pause_reading();
+    }
+
+    /// Tells the reader what not to read at present: everything while memory or the log is short, a partition while its
+    /// unfinished records are beyond what parking can help.
+    fn pause_reading(&mut self) {
+        let paused_before = !self.ports.pause.borrow().is_empty();
+        // With a distance between on and off, so that it does not flutter.
+        let most = if paused_before {
+            self.options.memory / 8 * 7
+        } else {
+            self.options.memory
+        };
+        let all = self.stopping || self.held > most || !self.finisher.is_writable();
+        let beyond = self.options.unfinished + self.options.unfinished / 4;
+        let paused: Vec<TopicPartition> = self
+            .partitions
+            .all()
+            .filter(|at| all || self.partitions.unfinished(*at) > beyond)
+            .collect();
+        self.ports.pause.send_if_modified(|current| {
+            let changed =
+                current.len() != paused.len() || !paused.iter().all(|at| current.contains(at));
+            if changed {
+                *current = paused;
+            }
+            changed
+        });
+    }
+
+    fn report(&self, now: Now) {
+        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let metrics = &self.metrics;
+        metrics.in_flight.set(self.sockets.in_flight().into());
+        metrics.lanes.set(whole(self.lanes.len()));
+        metrics.waiting.set(whole(self.waiting));
+        metrics.held.set(whole(self.held));
+        metrics
+            .unfinished
+            .set(whole(self.partitions.most_unfinished()));
+        metrics
+            .oldest_waiting
+            .set_duration(self.partitions.oldest(now.instant));
+        metrics.paused.set(whole(self.ports.pause.borrow().len()));
+    }
+}

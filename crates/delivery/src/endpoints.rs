@@ -1,0 +1,47 @@
+//! What the worker asks of the configuration.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_model::{Endpoint, EndpointId};
+use postrider_registry::Registry;
+
+/// What a refresh came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything that the store had when the refresh was asked for is in the snapshot: what it says is a verdict.
+    Fresh,
+    /// The store does not answer.
+    Stale,
+}
+
+/// The endpoints as they are known here.
+#[async_trait]
+pub trait Endpoints: Send + Sync + 'static {
+    /// An endpoint, disabled or not.
+    fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>>;
+
+    /// The registry's version that is known.
+    fn version(&self) -> u64;
+
+    /// Asks the store for what has changed.
+    async fn refresh(&self) -> Freshness;
+}
+
+#[async_trait]
+impl Endpoints for Registry {
+    fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        self.snapshot().endpoint(id).cloned()
+    }
+
+    fn version(&self) -> u64 {
+        self.snapshot().version()
+    }
+
+    async fn refresh(&self) -> Freshness {
+        match Registry::refresh(self).await {
+            Ok(()) => Freshness::Fresh,
+            Err(_) => Freshness::Stale,
+        }
+    }
+}

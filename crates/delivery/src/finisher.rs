@@ -1,0 +1,247 @@
+//! Writes what is finished, together with what follows from it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use postrider_log::{
+    Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently,
+};
+use postrider_model::{NewRecord, Position, TopicPartition};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::DeliveryMetrics;
+use crate::partitions::Partitions;
+
+/// So many at once are not worth waiting for more.
+const ENOUGH: usize = 256;
+/// One commit, at most.
+const MOST: usize = 2_000;
+const MOST_BYTES: usize = 8 << 20;
+/// With so many waiting, the log is behind: nothing starts until it has caught up.
+const BACKLOG: usize = 8_000;
+
+/// Something that is done, and what follows from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    /// The record that is finished; none for what is only to be written.
+    pub(crate) record: Option<(TopicPartition, Position)>,
+    /// Bytes of memory that are free once it is written.
+    pub(crate) weight: usize,
+    pub(crate) outputs: Vec<NewRecord>,
+}
+
+/// A commit that ended.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    batch: Vec<Finished>,
+    pub(crate) result: Result<(), LogError>,
+}
+
+/// Batches all that waits while one commit is under way, so that there is never more than one and they keep their order.
+pub(crate) struct Finisher {
+    committer: Arc<dyn Committer>,
+    limits: Limits,
+    linger: Duration,
+    metrics: DeliveryMetrics,
+    waiting: VecDeque<Finished>,
+    /// Since when the oldest waits.
+    since: Option<Instant>,
+    under_way: Option<BoxFuture<'static, Commit>>,
+    /// The log takes nothing at present.
+    refused: Arc<AtomicBool>,
+    /// Ends the patience with a log that takes nothing.
+    stop: CancellationToken,
+}
+
+impl Finisher {
+    pub(crate) fn new(
+        committer: Arc<dyn Committer>,
+        limits: Limits,
+        linger: Duration,
+        metrics: DeliveryMetrics,
+    ) -> Self {
+        Self {
+            committer,
+            limits,
+            linger,
+            metrics,
+            waiting: VecDeque::new(),
+            since: None,
+            under_way: None,
+            refused: Arc::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Takes something that is done.
+    pub(crate) fn push(&mut self, finished: Finished, now: Instant) {
+        self.since.get_or_insert(now);
+        self.waiting.push_back(finished);
+    }
+
+    /// False while nothing may start, because its outcome could not be written.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.refused.load(Ordering::Relaxed) && self.waiting.len() < BACKLOG
+    }
+
+    /// True if everything is written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_none()
+    }
+
+    /// When the next commit is due, if one is to be made.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let since = self.since.filter(|_| self.under_way.is_none())?;
+        let linger = if self.waiting.len() >= ENOUGH {
+            Duration::ZERO
+        } else {
+            self.linger
+        };
+        Some(since + linger)
+    }
+
+    /// Waits no longer for a log that takes nothing.
+    pub(crate) fn give_up(&self) {
+        self.stop.cancel();
+    }
+
+    /// Begins a commit, if one is due.
+    pub(crate) fn commit(&mut self, partitions: &mut Partitions, now: Instant) {
+        if self.due().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut batch = self.take_batch();
+        // What came of a partition that is no longer ours would fork its deliveries: their next owner makes them again.
+        for finished in &mut batch {
+            if finished.record.is_some_and(|(at, _)| !partitions.owns(at)) {
+                (finished.record, finished.outputs) = (None, Vec::new());
+            }
+        }
+        self.since = (!self.waiting.is_empty()).then_some(now);
+        let completion = self.completion(&batch, partitions);
+        self.metrics.commit.observe(batch.len() as f64);
+        self.under_way = Some(Box::pin(run(
+            Arc::clone(&self.committer),
+            completion,
+            batch,
+            Arc::clone(&self.refused),
+            self.metrics.clone(),
+            self.stop.clone(),
+        )));
+    }
+
+    fn take_batch(&mut self) -> Vec<Finished> {
+        let mut bytes = 0;
+        let fits = |finished: &&Finished| {
+            bytes += finished.outputs.iter().map(NewRecord::size).sum::<usize>();
+            bytes <= MOST_BYTES
+        };
+        let count = self.waiting.iter().take(MOST).take_while(fits).count();
+        self.waiting.drain(..count.max(1)).collect()
+    }
+
+    /// Marks the batch as finished, and asks how far that brings each partition.
+    fn completion(&self, batch: &[Finished], partitions: &mut Partitions) -> Completion {
+        let mut touched: Vec<TopicPartition> = Vec::new();
+        for (at, position) in batch.iter().filter_map(|finished| finished.record) {
+            partitions.finish(at, position);
+            if !touched.contains(&at) {
+                touched.push(at);
+            }
+        }
+        let limit = self.limits.metadata_bytes;
+        Completion {
+            finished: touched
+                .into_iter()
+                .filter_map(|at| partitions.progress(at, limit))
+                .collect(),
+            outputs: batch
+                .iter()
+                .flat_map(|finished| finished.outputs.iter().cloned())
+                .collect(),
+            durability: Durability::Ordered,
+            purpose: Purpose::Pipeline,
+        }
+    }
+
+    /// The end of the commit that is under way; never, if none is.
+    pub(crate) async fn ended(&mut self) -> Commit {
+        let Some(under_way) = &mut self.under_way else {
+            return std::future::pending().await;
+        };
+        let commit = under_way.await;
+        self.under_way = None;
+        commit
+    }
+
+    /// Settles a commit: returns the bytes of memory that are free with it, or an error that ends the worker.
+    pub(crate) fn settle(&mut self, commit: Commit, now: Instant) -> Result<usize, LogError> {
+        let weight = commit.batch.iter().map(|finished| finished.weight).sum();
+        match commit.result {
+            Ok(()) => Ok(weight),
+            // Nothing was written. What lies in other partitions is written with the next commit.
+            Err(LogError::Lost(lost)) => {
+                let kept = |finished: &Finished| finished.record.is_none_or(|(at, _)| at != lost);
+                let (kept, thrown): (Vec<_>, Vec<_>) = commit.batch.into_iter().partition(kept);
+                self.put_back(kept, now);
+                Ok(thrown.iter().map(|finished| finished.weight).sum())
+            }
+            Err(LogError::TooLarge { limit, .. }) => {
+                let mut batch = commit.batch;
+                self.drop_too_large(&mut batch, limit);
+                self.put_back(batch, now);
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put_back(&mut self, batch: Vec<Finished>, now: Instant) {
+        if !batch.is_empty() {
+            self.since = Some(now);
+        }
+        batch
+            .into_iter()
+            .rev()
+            .for_each(|finished| self.waiting.push_front(finished));
+    }
+
+    /// What the log can never take must not stop everything else. The limit on payloads lies so far below the log's
+    /// that this does not happen unless that limit was set wrong.
+    fn drop_too_large(&self, batch: &mut [Finished], limit: usize) {
+        for finished in batch {
+            let before = finished.outputs.len();
+            finished.outputs.retain(|output| output.size() <= limit);
+            let dropped = before - finished.outputs.len();
+            if dropped > 0 {
+                tracing::error!(at = ?finished.record, limit, "an output is larger than the log takes and is lost");
+                self.metrics.dropped_outputs.inc_by(dropped as u64);
+            }
+        }
+    }
+}
+
+async fn run(
+    committer: Arc<dyn Committer>,
+    completion: Completion,
+    batch: Vec<Finished>,
+    refused: Arc<AtomicBool>,
+    metrics: DeliveryMetrics,
+    stop: CancellationToken,
+) -> Commit {
+    let result = complete_patiently(&*committer, &completion, &stop, |error| {
+        if !refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "nothing is started until the log takes what is finished");
+        }
+        metrics.commit_failures.inc();
+    })
+    .await;
+    if result.is_ok() {
+        refused.store(false, Ordering::Relaxed);
+    }
+    Commit { batch, result }
+}

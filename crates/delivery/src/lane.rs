@@ -1,0 +1,466 @@
+//! One endpoint's queue, and everything that decides when its next attempt starts.
+
+use std::time::Duration;
+
+use postrider_model::{Delivery, EndpointId, EndpointState, Outcome, Timestamp};
+use tokio::time::Instant;
+
+use crate::parking::SPREAD;
+use crate::{
+    Admission, Breaker, BreakerPolicy, Concurrency, Now, ParkReason, Parking, Queue, RateLimiter,
+    Waiting,
+};
+
+/// What bounds a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneLimits {
+    /// Deliveries waiting in memory, at most.
+    pub deliveries: usize,
+    /// Their bytes, at most.
+    pub bytes: usize,
+    /// What cannot start within this time is parked.
+    pub hold: Duration,
+    /// Deliveries waiting for a probe's answer, at most.
+    pub behind_probe: usize,
+    /// Bytes parked, at most; past it, the oldest that come round become dead letters, at twice it newcomers too.
+    pub parked_bytes: u64,
+    /// Attempts in flight at first.
+    pub first_in_flight: u32,
+    /// Attempts in flight where the policy does not say, at most.
+    pub max_in_flight: u32,
+    /// The breaker's thresholds and waits.
+    pub breaker: BreakerPolicy,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        Self {
+            deliveries: 20_000,
+            bytes: 24 << 20,
+            hold: Duration::from_secs(3),
+            behind_probe: 64,
+            parked_bytes: 4 << 30,
+            first_in_flight: 4,
+            max_in_flight: 64,
+            breaker: BreakerPolicy::default(),
+        }
+    }
+}
+
+/// What became of a delivery that was offered.
+#[derive(Debug)]
+pub enum Offered {
+    /// It waits in the lane.
+    Accepted,
+    /// It is to be parked until then.
+    Park(Waiting, Timestamp, ParkReason),
+    /// More is parked than may be: it is to become a dead letter.
+    Overflow(Waiting),
+}
+
+/// What a lane does next.
+#[derive(Debug)]
+pub enum Next {
+    /// This starts now; `true` if it is the breaker's probe.
+    Start(Waiting, bool),
+    /// Nothing before this time.
+    At(Instant),
+    /// Nothing until something is offered or an attempt ends.
+    Idle,
+}
+
+/// How an endpoint stands with the pool of sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Its last attempt was answered.
+    Answering,
+    /// It was not tried yet.
+    Untried,
+    /// Its last attempt was not answered.
+    Silent,
+}
+
+/// One endpoint's lane. There is none for an endpoint about which there is nothing to remember.
+#[derive(Debug)]
+pub struct Lane {
+    queue: Queue,
+    rate: Option<RateLimiter>,
+    concurrency: Concurrency,
+    breaker: Breaker,
+    parking: Parking,
+    standing: Standing,
+    in_flight: u32,
+    /// Successes a second, smoothed; for the time that a full queue takes.
+    pace: Pace,
+    /// The endpoint's version that was configured.
+    configured: Option<u64>,
+}
+
+impl Lane {
+    /// A lane about which nothing is known.
+    pub fn new(limits: &LaneLimits) -> Self {
+        Self {
+            queue: Queue::default(),
+            rate: None,
+            concurrency: Concurrency::new(limits.first_in_flight, limits.max_in_flight),
+            breaker: Breaker::default(),
+            parking: Parking::default(),
+            standing: Standing::Untried,
+            in_flight: 0,
+            pace: Pace::default(),
+            configured: None,
+        }
+    }
+
+    /// A lane that goes on where an earlier owner was.
+    pub fn restore(state: &EndpointState, limits: &LaneLimits, now: Now) -> Self {
+        let next_slot = state.next_slot.map(|at| now.instant_of(at));
+        let standing = match state.consecutive_failures {
+            0 => Standing::Untried,
+            _ => Standing::Silent,
+        };
+        Self {
+            breaker: Breaker::restore(state, now),
+            parking: Parking::restore(next_slot, state.parked, state.parked_bytes),
+            standing,
+            ..Self::new(limits)
+        }
+    }
+
+    /// A lane without a valid state of an earlier owner: one attempt at a time at first, a breaker that opens on the
+    /// first failure.
+    pub fn cautious(limits: &LaneLimits) -> Self {
+        Self {
+            breaker: Breaker::cautious(),
+            concurrency: Concurrency::new(1, limits.max_in_flight),
+            ..Self::new(limits)
+        }
+    }
+
+    /// The endpoint answered before it was forgotten.
+    pub fn is_proven(&mut self) {
+        self.standing = Standing::Answering;
+    }
+
+    /// Takes the endpoint's limits, if this version's were not taken yet. `owned_since` is when this process became its
+    /// owner: what the one before started in the second before that is not known, so a limited endpoint waits it out.
+    pub fn configure(
+        &mut self,
+        version: u64,
+        rate: Option<u32>,
+        max_in_flight: u32,
+        owned_since: Instant,
+    ) {
+        if self.configured == Some(version) {
+            return;
+        }
+        self.configured = Some(version);
+        self.concurrency.set_max(max_in_flight);
+        match (&mut self.rate, rate) {
+            (Some(limiter), Some(rate)) => limiter.set_rate(rate),
+            (limiter @ None, Some(rate)) => {
+                *limiter = Some(RateLimiter::cautious(rate, owned_since))
+            }
+            (limiter, None) => *limiter = None,
+        }
+    }
+
+    /// Takes a delivery, or says where it goes instead.
+    pub fn offer(&mut self, waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+        if waiting.delivery.parked_since.is_some() {
+            self.parking.came_back(waiting.delivery.weight());
+        }
+        match self.place(&waiting.delivery, limits, now) {
+            None => {
+                let due = now.instant_of(waiting.delivery.not_before);
+                self.queue.push(waiting, due, now.instant);
+                Offered::Accepted
+            }
+            Some((until, reason)) => self.park(waiting, until, reason, limits),
+        }
+    }
+
+    /// Parks what waits although it was accepted: the breaker has opened, or memory is short.
+    pub fn shed(&mut self, reason: ParkReason, limits: &LaneLimits, now: Now) -> Vec<Offered> {
+        let all = self.queue.take();
+        all.into_iter()
+            .map(|waiting| {
+                let (until, reason) = self
+                    .place(&waiting.delivery, limits, now)
+                    .unwrap_or_else(|| (self.later(now), reason));
+                self.park(waiting, until, reason, limits)
+            })
+            .collect()
+    }
+
+    /// Until when, and why, a delivery cannot be taken; `None` if it can.
+    fn place(
+        &mut self,
+        delivery: &Delivery,
+        limits: &LaneLimits,
+        now: Now,
+    ) -> Option<(Timestamp, ParkReason)> {
+        if delivery.wait(now.wall) > limits.hold {
+            return Some((delivery.not_before, ParkReason::NotDue));
+        }
+        match self.breaker.admits(now.instant) {
+            Admission::Refused(until) => {
+                let slot = self.parking.reserve_behind_probe(now.instant, until);
+                return Some((now.wall_of(slot), ParkReason::BreakerOpen));
+            }
+            Admission::ProbeOut | Admission::Probe if self.queue.len() >= limits.behind_probe => {
+                return Some((self.later(now), ParkReason::BreakerOpen));
+            }
+            Admission::ProbeOut | Admission::Probe | Admission::Pass => {}
+        }
+        if let Some(slot) = self.limited(delivery, limits, now.instant) {
+            return Some((now.wall_of(slot), ParkReason::Limited));
+        }
+        let full = self.queue.len() >= limits.deliveries
+            || self.queue.bytes() + delivery.weight() > limits.bytes;
+        full.then(|| (self.later(now), ParkReason::Full))
+    }
+
+    /// The slot that a limited endpoint has for a delivery that cannot start within the hold.
+    ///
+    /// While slots are reserved, newcomers stand behind them, or they would starve what was parked before.
+    fn limited(
+        &mut self,
+        delivery: &Delivery,
+        limits: &LaneLimits,
+        now: Instant,
+    ) -> Option<Instant> {
+        let rate = self.rate.as_mut()?;
+        let interval = rate.interval();
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        let start = rate.next_start(now) + interval.saturating_mul(queued);
+        let horizon = now + limits.hold;
+        let newcomer = delivery.parked_since.is_none();
+        if start <= horizon && !(newcomer && self.parking.is_reserved_beyond(horizon)) {
+            return None;
+        }
+        Some(
+            self.parking
+                .reserve(now, start.max(now + Duration::from_secs(1)), interval),
+        )
+    }
+
+    /// A slot after the time that the queue takes at its present pace.
+    fn later(&mut self, now: Now) -> Timestamp {
+        let wait = self.pace.time_for(self.queue.len());
+        let slot = self
+            .parking
+            .reserve(now.instant, now.instant + wait, SPREAD);
+        now.wall_of(slot)
+    }
+
+    fn park(
+        &mut self,
+        waiting: Waiting,
+        until: Timestamp,
+        reason: ParkReason,
+        limits: &LaneLimits,
+    ) -> Offered {
+        let bytes = waiting.delivery.weight();
+        let parked = self.parking.bytes() + bytes as u64;
+        let came_round = waiting.delivery.parked_since.is_some();
+        let most = if came_round {
+            limits.parked_bytes
+        } else {
+            limits.parked_bytes.saturating_mul(2)
+        };
+        if parked > most {
+            return Offered::Overflow(waiting);
+        }
+        self.parking.parked(bytes);
+        Offered::Park(waiting, until, reason)
+    }
+
+    /// What starts next. `most` bounds the attempts in flight from outside (sockets are scarce).
+    pub fn poll(&mut self, now: Instant, most: u32) -> Next {
+        if !self.queue.has_ready(now) {
+            return self.queue.next_due().map_or(Next::Idle, Next::At);
+        }
+        let probe = match self.breaker.admits(now) {
+            Admission::Pass => false,
+            Admission::Probe => true,
+            Admission::ProbeOut => return Next::Idle,
+            Admission::Refused(until) => return Next::At(until),
+        };
+        if self.in_flight >= self.concurrency.limit().min(most) {
+            return Next::Idle;
+        }
+        if let Some(rate) = &mut self.rate {
+            let at = rate.next_start(now);
+            if at > now {
+                return Next::At(at);
+            }
+        }
+        self.queue
+            .pop()
+            .map_or(Next::Idle, |waiting| Next::Start(waiting, probe))
+    }
+
+    /// What [`Self::poll`] gave is started.
+    pub fn started(&mut self, probe: bool, now: Instant) {
+        self.in_flight += 1;
+        if let Some(rate) = &mut self.rate {
+            rate.record(now);
+        }
+        if probe {
+            self.breaker.probe_started();
+        }
+    }
+
+    /// What [`Self::poll`] gave cannot start now and waits again, at the head.
+    pub fn put_back(&mut self, waiting: Waiting) {
+        self.queue.push_front(waiting);
+    }
+
+    /// An attempt that began at `began` ended. True if the breaker opened with it: [`Self::shed`] what waits.
+    pub fn ended(
+        &mut self,
+        outcome: Outcome,
+        probe: bool,
+        began: Instant,
+        policy: &BreakerPolicy,
+        now: Now,
+        draw: f64,
+    ) -> bool {
+        let in_flight = self.in_flight;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let failed = match outcome {
+            Outcome::Succeeded | Outcome::Final => {
+                self.standing = Standing::Answering;
+                self.concurrency.succeeded(in_flight);
+                self.pace.count(now.instant);
+                if self.breaker.succeeded(probe, policy, now) {
+                    self.parking.probe_succeeded();
+                }
+                false
+            }
+            Outcome::Gone | Outcome::Redirected | Outcome::Refused => {
+                self.standing = Standing::Answering;
+                true
+            }
+            Outcome::Throttled => {
+                self.standing = Standing::Answering;
+                self.concurrency.pushed_back(began, now.instant);
+                true
+            }
+            Outcome::TimedOut => {
+                self.standing = Standing::Silent;
+                self.concurrency.pushed_back(began, now.instant);
+                true
+            }
+            Outcome::Unreachable => {
+                self.standing = Standing::Silent;
+                true
+            }
+            Outcome::Forbidden | Outcome::OwnFault => {
+                if probe {
+                    self.breaker
+                        .probe_was_lost(now.instant + Duration::from_secs(1));
+                }
+                false
+            }
+        };
+        failed && self.breaker.failed(probe, policy, now, draw)
+    }
+
+    /// Drops what lies in partitions that are no longer owned.
+    pub fn retain(&mut self, keep: impl Fn(postrider_model::TopicPartition) -> bool) {
+        self.queue.retain(keep);
+    }
+
+    /// Deliveries waiting.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Their bytes.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Attempts in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// How the endpoint stands with the pool of sockets.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// True while the breaker is not closed.
+    pub fn is_open(&self) -> bool {
+        self.breaker.probe_at().is_some()
+            || self.breaker.state() == postrider_model::BreakerState::HalfOpen
+    }
+
+    /// True if a new lane would do as well as this one.
+    pub fn is_forgettable(&mut self, now: Instant) -> bool {
+        if self.breaker.knows_nothing() {
+            self.parking.forget_overdue(now);
+        }
+        self.queue.is_empty()
+            && self.in_flight == 0
+            && self.breaker.knows_nothing()
+            && self.parking.count() == 0
+            && self.rate.as_mut().is_none_or(|rate| rate.is_idle(now))
+    }
+
+    /// True if the next owner, the pump or fan-out should know of it.
+    pub fn is_worth_publishing(&self) -> bool {
+        !self.breaker.knows_nothing() || self.parking.count() > 0
+    }
+
+    /// What the next owner, the pump and fan-out should know; `None` if there is nothing worth knowing.
+    pub fn state(&self, endpoint_id: EndpointId, epoch: u64, now: Now) -> Option<EndpointState> {
+        self.is_worth_publishing().then(|| EndpointState {
+            endpoint_id,
+            breaker: self.breaker.state(),
+            probe_at: self.breaker.probe_at().map(|at| now.wall_of(at)),
+            openings: self.breaker.openings(),
+            consecutive_failures: self.breaker.consecutive_failures(),
+            next_slot: self.parking.next_slot().map(|at| now.wall_of(at)),
+            parked: self.parking.count(),
+            parked_bytes: self.parking.bytes(),
+            epoch,
+            updated_at: now.wall,
+            failing_since: self.breaker.failing_since(),
+        })
+    }
+}
+
+/// Successes a second, over the last whole second in which there were any.
+#[derive(Debug, Default)]
+struct Pace {
+    second: Option<Instant>,
+    counted: u32,
+    last: u32,
+}
+
+impl Pace {
+    fn count(&mut self, now: Instant) {
+        const SECOND: Duration = Duration::from_secs(1);
+        match self.second {
+            Some(began) if now < began + SECOND => self.counted += 1,
+            _ => {
+                self.last = self.counted;
+                (self.second, self.counted) = (Some(now), 1);
+            }
+        }
+    }
+
+    /// How long so many take; between a second and a minute.
+    fn time_for(&self, deliveries: usize) -> Duration {
+        let pace = self.last.max(self.counted).max(1);
+        Duration::from_secs_f64((deliveries as f64 / f64::from(pace)).clamp(1.0, 60.0))
+    }
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -1,0 +1,370 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postrider_model::{
+    AppId, Class, Delivery, Event, EventId, EventOrigin, Partition, Position, TopicPartition,
+    topics,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+
+fn start() -> Now {
+    Now {
+        instant: Instant::now(),
+        wall: Timestamp::from_millis(1_700_000_000_000),
+    }
+}
+
+fn delivery(n: u64, now: Now) -> Delivery {
+    let event = Event {
+        id: EventId::derive(&[&n.to_be_bytes()]),
+        app_id: AppId::from_bytes([1; 16]),
+        event_type: "a.b".parse().unwrap(),
+        channels: Vec::new(),
+        content_type: "application/json".to_owned(),
+        payload: Bytes::from_static(b"{}"),
+        accepted_at: now.wall,
+        uid: None,
+        traceparent: None,
+        origin: EventOrigin::Accepted,
+    };
+    let at: (Partition, Position) = (0, n);
+    let deadline = now.wall.plus(S * 3600);
+    Delivery::of_event(
+        &event,
+        at,
+        EndpointId::from_bytes([2; 16]),
+        1,
+        Class::Normal,
+        deadline,
+    )
+}
+
+fn waiting_with(n: u64, delivery: Delivery) -> Waiting {
+    Waiting {
+        at: TopicPartition {
+            topic: topics::DELIVERIES_NORMAL,
+            partition: 0,
+        },
+        position: n,
+        delivery: Arc::new(delivery),
+    }
+}
+
+fn waiting(n: u64, now: Now) -> Waiting {
+    waiting_with(n, delivery(n, now))
+}
+
+/// Everything that starts now.
+fn start_all(lane: &mut Lane, now: Now) -> Vec<u64> {
+    let mut started = Vec::new();
+    while let Next::Start(waiting, probe) = lane.poll(now.instant, u32::MAX) {
+        lane.started(probe, now.instant);
+        started.push(waiting.position);
+    }
+    started
+}
+
+fn fail(lane: &mut Lane, limits: &LaneLimits, times: u32, now: Now) -> bool {
+    (0..times).any(|_| {
+        lane.ended(
+            Outcome::Refused,
+            false,
+            now.instant,
+            &limits.breaker,
+            now,
+            0.0,
+        )
+    })
+}
+
+fn parked(offered: &Offered) -> Option<(Timestamp, ParkReason)> {
+    match offered {
+        Offered::Park(_, until, reason) => Some((*until, *reason)),
+        Offered::Accepted | Offered::Overflow(_) => None,
+    }
+}
+
+#[test]
+fn a_retry_that_is_not_due_does_not_block_what_is_ready() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    let retry = delivery(1, now).retry_at(now.wall, now.wall.plus(S));
+    assert!(matches!(
+        lane.offer(waiting_with(1, retry), &limits, now),
+        Offered::Accepted
+    ));
+    assert!(matches!(
+        lane.offer(waiting(2, now), &limits, now),
+        Offered::Accepted
+    ));
+    assert_eq!(start_all(&mut lane, now), [2]);
+    assert!(matches!(lane.poll(now.instant, 9), Next::At(at) if at == now.instant + S));
+    assert_eq!(start_all(&mut lane, now.plus(S)), [1]);
+}
+
+#[test]
+fn what_is_due_later_than_a_few_seconds_is_parked_until_then() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    let due = now.wall.plus(60 * S);
+    let offered = lane.offer(
+        waiting_with(1, delivery(1, now).retry_at(now.wall, due)),
+        &limits,
+        now,
+    );
+    assert_eq!(parked(&offered), Some((due, ParkReason::NotDue)));
+}
+
+#[test]
+fn a_full_lane_parks_by_count_and_by_bytes() {
+    let now = start();
+    for limits in [
+        LaneLimits {
+            deliveries: 10,
+            ..LaneLimits::default()
+        },
+        LaneLimits {
+            bytes: 10 * delivery(0, now).weight(),
+            ..LaneLimits::default()
+        },
+    ] {
+        let mut lane = Lane::new(&limits);
+        for n in 0..10 {
+            assert!(matches!(
+                lane.offer(waiting(n, now), &limits, now),
+                Offered::Accepted
+            ));
+        }
+        let offered = lane.offer(waiting(10, now), &limits, now);
+        let (until, reason) = parked(&offered).unwrap();
+        assert!(reason == ParkReason::Full && until > now.wall);
+    }
+}
+
+#[test]
+fn attempts_in_flight_are_bounded_and_grow_with_success() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    for n in 0..100 {
+        lane.offer(waiting(n, now), &limits, now);
+    }
+    assert_eq!(start_all(&mut lane, now).len(), 4);
+    lane.ended(
+        Outcome::Succeeded,
+        false,
+        now.instant,
+        &limits.breaker,
+        now,
+        0.0,
+    );
+    assert_eq!(start_all(&mut lane, now).len(), 2);
+    assert!(matches!(lane.poll(now.instant, 1), Next::Idle));
+}
+
+#[test]
+fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    lane.configure(1, Some(10), 64, now.instant - 10 * S);
+    let offered: Vec<_> = (0..1000)
+        .map(|n| lane.offer(waiting(n, now), &limits, now))
+        .collect();
+    let slots: Vec<_> = offered.iter().filter_map(parked).collect();
+    assert!((20..=40).contains(&(1000 - slots.len())), "{}", slots.len());
+    assert!(
+        slots
+            .iter()
+            .all(|(_, reason)| *reason == ParkReason::Limited)
+    );
+    assert!(
+        slots
+            .windows(2)
+            .all(|pair| pair[1].0.since(pair[0].0) >= S / 11)
+    );
+    assert!(slots.last().unwrap().0.since(now.wall) > 90 * S);
+}
+
+#[test]
+fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    lane.configure(1, Some(10), 64, now.instant - 10 * S);
+    let offered: Vec<_> = (0..1000)
+        .map(|n| lane.offer(waiting(n, now), &limits, now))
+        .collect();
+    while lane.queued() > 0 {
+        lane.shed(ParkReason::Memory, &limits, now);
+    }
+    let later = now.plus(20 * S);
+    let (until, _) = parked(&lane.offer(waiting(5000, later), &limits, later)).unwrap();
+    assert!(until > parked(offered.last().unwrap()).unwrap().0);
+    let back = delivery(1, now).parked_until(now.wall, later.wall);
+    assert!(matches!(
+        lane.offer(waiting_with(1, back), &limits, later),
+        Offered::Accepted
+    ));
+}
+
+#[test]
+fn an_open_breaker_parks_all_and_the_first_of_them_comes_back_as_the_probe() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    (0..20).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
+    assert_eq!(start_all(&mut lane, now).len(), 4);
+    assert!(fail(&mut lane, &limits, 5, now));
+    let shed = lane.shed(ParkReason::BreakerOpen, &limits, now);
+    let until: Vec<_> = shed
+        .iter()
+        .filter_map(parked)
+        .map(|(until, _)| until)
+        .collect();
+    let probe_at = now.wall.plus(limits.breaker.first_wait);
+    assert_eq!((until.len(), until[0], lane.queued()), (16, probe_at, 0));
+    assert!(until[1..].iter().all(|until| *until >= probe_at.plus(S)));
+
+    let due = now.plus(limits.breaker.first_wait);
+    for n in 0..3 {
+        let back = delivery(n, now).parked_until(now.wall, due.wall);
+        assert!(matches!(
+            lane.offer(waiting_with(n, back), &limits, due),
+            Offered::Accepted
+        ));
+    }
+    assert_eq!(start_all(&mut lane, due), [0], "one probe, whatever waits");
+    lane.ended(
+        Outcome::Succeeded,
+        true,
+        due.instant,
+        &limits.breaker,
+        due,
+        0.0,
+    );
+    assert_eq!(start_all(&mut lane, due), [1, 2]);
+}
+
+#[test]
+fn few_wait_for_the_answer_of_a_probe() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    fail(&mut lane, &limits, 5, now);
+    let due = now.plus(limits.breaker.first_wait);
+    let accepted = (0..1000).filter(|n| {
+        matches!(
+            lane.offer(waiting(*n, due), &limits, due),
+            Offered::Accepted
+        )
+    });
+    assert_eq!(accepted.count(), limits.behind_probe);
+}
+
+#[test]
+fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap() {
+    let now = start();
+    let limits = LaneLimits {
+        parked_bytes: 10 * delivery(0, now).weight() as u64,
+        ..LaneLimits::default()
+    };
+    let mut lane = Lane::new(&limits);
+    fail(&mut lane, &limits, 5, now);
+    (0..11).for_each(|n| {
+        assert!(parked(&lane.offer(waiting(n, now), &limits, now)).is_some() || n > 20)
+    });
+    let back = |n| waiting_with(n, delivery(n, now).parked_until(now.wall, now.wall));
+    assert!(parked(&lane.offer(back(0), &limits, now)).is_none() || lane.parking.count() <= 11);
+    let overflow = (11..40).find(|n| {
+        matches!(
+            lane.offer(waiting(*n, now), &limits, now),
+            Offered::Overflow(_)
+        )
+    });
+    assert!(overflow.is_some_and(|n| n >= 20), "{overflow:?}");
+    assert!(matches!(
+        lane.offer(back(1), &limits, now),
+        Offered::Overflow(_)
+    ));
+}
+
+#[test]
+fn our_own_fault_is_charged_to_nobody() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    for _ in 0..100 {
+        assert!(!lane.ended(
+            Outcome::OwnFault,
+            false,
+            now.instant,
+            &limits.breaker,
+            now,
+            0.0
+        ));
+        assert!(!lane.ended(
+            Outcome::Forbidden,
+            false,
+            now.instant,
+            &limits.breaker,
+            now,
+            0.0
+        ));
+    }
+    assert!(!lane.is_worth_publishing());
+}
+
+#[test]
+fn a_lane_that_knows_nothing_is_forgettable_and_one_that_does_is_restored_from_its_state() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let id = EndpointId::from_bytes([2; 16]);
+    let mut lane = Lane::new(&limits);
+    assert!(lane.is_forgettable(now.instant) && lane.state(id, 1, now).is_none());
+    fail(&mut lane, &limits, 5, now);
+    lane.offer(waiting(1, now), &limits, now);
+    lane.offer(waiting(2, now), &limits, now);
+    assert!(!lane.is_forgettable(now.instant + 3600 * S));
+    let state = lane.state(id, 1, now).unwrap();
+    assert_eq!((state.parked, state.openings), (2, 1));
+    let later = now.plus(S);
+    let mut restored = Lane::restore(&state, &limits, later);
+    assert!(parked(&restored.offer(waiting(3, later), &limits, later)).is_some());
+    assert_eq!(restored.state(id, 1, later).unwrap().parked, 3);
+}
+
+proptest! {
+    #[test]
+    fn a_lane_loses_nothing_and_stays_in_its_bounds(
+        steps in prop::collection::vec((0..4u8, 0..3_000u64), 1..300), rate in prop::option::of(1..50u32),
+    ) {
+        let limits = LaneLimits { deliveries: 20, ..LaneLimits::default() };
+        let mut now = start();
+        let mut lane = Lane::new(&limits);
+        lane.configure(1, rate, 8, now.instant);
+        let (mut offered, mut placed, mut out) = (0u64, 0u64, Vec::new());
+        for (step, millis) in steps {
+            now = now.plus(Duration::from_millis(millis));
+            match step {
+                0 | 1 => {
+                    offered += 1;
+                    let outcome = lane.offer(waiting(offered, now), &limits, now);
+                    placed += u64::from(!matches!(outcome, Offered::Accepted));
+                }
+                2 => while let Next::Start(_, probe) = lane.poll(now.instant, u32::MAX) {
+                    lane.started(probe, now.instant);
+                    out.push(probe);
+                    placed += 1;
+                }
+                _ => if let Some(probe) = out.pop() {
+                    let outcome = if millis % 3 == 0 { Outcome::Succeeded } else { Outcome::TimedOut };
+                    if lane.ended(outcome, probe, now.instant, &limits.breaker, now, 0.5) {
+                        placed += lane.shed(ParkReason::BreakerOpen, &limits, now).len() as u64;
+                    }
+                }
+            }
+            prop_assert!(lane.queued() <= 64 && lane.in_flight() <= 8);
+            prop_assert_eq!(lane.in_flight() as usize, out.len());
+            prop_assert_eq!(placed + lane.queued() as u64, offered);
+            prop_assert!(out.iter().filter(|probe| **probe).count() <= 1);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the worker counts.
+
+use postrider_metrics::{BATCH_BUCKETS, LATENCY_BUCKETS, Label, label, metrics};
+use postrider_model::{DeathReason, Outcome};
+
+label! {
+    /// Why a delivery was parked.
+    pub enum ParkReason("reason") {
+        NotDue = "not_due",
+        BreakerOpen = "breaker_open",
+        Limited = "limited",
+        Full = "lane_full",
+        Memory = "memory",
+        Budget = "unfinished_budget",
+        StoreDown = "store_down",
+        NotReady = "endpoint_not_ready",
+    }
+}
+
+/// An [`Outcome`] as a label.
+#[derive(Debug, Clone, Copy)]
+pub struct ByOutcome(pub Outcome);
+
+impl Label for ByOutcome {
+    const NAME: &'static str = "outcome";
+    const VALUES: &'static [&'static str] = &{
+        let mut labels = [""; Outcome::ALL.len()];
+        let mut n = 0;
+        while n < labels.len() {
+            labels[n] = Outcome::ALL[n].label();
+            n += 1;
+        }
+        labels
+    };
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A [`DeathReason`] as a label.
+#[derive(Debug, Clone, Copy)]
+pub struct ByDeath(pub DeathReason);
+
+impl Label for ByDeath {
+    const NAME: &'static str = "reason";
+    const VALUES: &'static [&'static str] = &{
+        let mut labels = [""; DeathReason::ALL.len()];
+        let mut n = 0;
+        while n < labels.len() {
+            labels[n] = DeathReason::ALL[n].label();
+            n += 1;
+        }
+        labels
+    };
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+metrics! {
+    /// What the worker counts.
+    pub struct DeliveryMetrics {
+        attempts: CounterVec<ByOutcome>("postrider_delivery_attempts_total", "attempts", "Attempts ended, by outcome."),
+        attempt: HistogramVec<ByOutcome>("postrider_delivery_attempt_seconds", "seconds", "Duration of an attempt.", LATENCY_BUCKETS),
+        latency: Histogram("postrider_delivery_latency_seconds", "seconds", "From the event's acceptance to the endpoint's answer, of what succeeded at the first attempt.", LATENCY_BUCKETS),
+        dead: CounterVec<ByDeath>("postrider_delivery_dead_letters_total", "deliveries", "Deliveries given up, by reason."),
+        parked: CounterVec<ParkReason>("postrider_delivery_parked_total", "deliveries", "Deliveries parked, by reason; each time counts."),
+        read: Counter("postrider_delivery_read_total", "deliveries", "Deliveries read from the log."),
+        skipped: Counter("postrider_delivery_skipped_total", "deliveries", "Deliveries read again that were finished already."),
+        malformed: Counter("postrider_delivery_malformed_total", "records", "Records that are no deliveries; they are passed over."),
+        lost: Counter("postrider_delivery_trimmed_unread_total", "partitions", "Times that the log had trimmed what was still to be read: deliveries are lost."),
+        dropped_outputs: Counter("postrider_delivery_dropped_outputs_total", "records", "Outputs that the log refused for their size: their deliveries are lost."),
+        in_flight: Gauge("postrider_delivery_in_flight", "attempts", "Attempts in flight."),
+        lanes: Gauge("postrider_delivery_lanes", "endpoints", "Endpoints that have a lane in memory."),
+        open_breakers: Gauge("postrider_delivery_open_breakers", "endpoints", "Endpoints whose breaker is not closed."),
+        waiting: Gauge("postrider_delivery_waiting", "deliveries", "Deliveries read and not started."),
+        oldest_waiting: FloatGauge("postrider_delivery_oldest_waiting_seconds", "seconds", "How long the oldest unfinished delivery has been in memory."),
+        held: Gauge("postrider_delivery_held_bytes", "bytes", "Memory of the deliveries that are read and not finished."),
+        unfinished: Gauge("postrider_delivery_unfinished", "deliveries", "Deliveries read and not finished, in the partition that has most."),
+        paused: Gauge("postrider_delivery_reading_paused", "partitions", "Partitions whose reading is paused because memory, budget or the log are short."),
+        commit: Histogram("postrider_delivery_commit_batch", "deliveries", "Deliveries finished with one commit.", BATCH_BUCKETS),
+        commit_failures: Counter("postrider_delivery_commit_failures_total", "commits", "Commits that the log did not take; they are tried again."),
+        stale_parks: Counter("postrider_delivery_refresh_failures_total", "refreshes", "Times that the configuration could not be refreshed before a verdict."),
+    }
+}

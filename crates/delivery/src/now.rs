@@ -1,0 +1,44 @@
+//! The present, as it is passed to policy code.
+
+use std::time::Duration;
+
+use postrider_model::{Clock, Timestamp};
+use tokio::time::Instant;
+
+/// One moment on both clocks: the monotonic one measures waits inside this process, the wall clock is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For waits and limits in this process.
+    pub instant: Instant,
+    /// For what is written down.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// Asks both clocks.
+    pub fn of(clock: &dyn Clock) -> Self {
+        Self {
+            instant: Instant::now(),
+            wall: clock.now(),
+        }
+    }
+
+    /// The moment `by` later.
+    pub fn plus(self, by: Duration) -> Self {
+        Self {
+            instant: self.instant + by,
+            wall: self.wall.plus(by),
+        }
+    }
+
+    /// The wall-clock time of `instant`; the present for what is past.
+    pub fn wall_of(self, instant: Instant) -> Timestamp {
+        self.wall
+            .plus(instant.saturating_duration_since(self.instant))
+    }
+
+    /// The instant of the wall-clock time `at`; the present for what is past.
+    pub fn instant_of(self, at: Timestamp) -> Instant {
+        self.instant + at.since(self.wall)
+    }
+}
