@@ -4,8 +4,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::OpenError;
+
+/// How long a lock is waited for: one that was just given up may still be held for a moment, by a process that its
+/// owner was starting just then and that has not yet closed what it inherited.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Takes the data directory for as long as the file is open.
 pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
@@ -19,7 +25,7 @@ pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match try_for(&file, PATIENCE) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
@@ -39,4 +45,16 @@ pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(failed)?;
     Ok(Arc::new(file))
+}
+
+fn try_for(file: &File, patience: Duration) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < patience => {
+                std::thread::sleep(AGAIN);
+            }
+            tried => return tried,
+        }
+    }
 }

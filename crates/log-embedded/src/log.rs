@@ -31,8 +31,12 @@ impl EmbeddedLog {
     /// See [`OpenError`]; what was there is as it was.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (shared, threads) = open::open(options)?;
+        Ok(Self::of(shared, threads))
+    }
+
+    pub(crate) fn of(shared: Arc<Shared>, threads: Threads) -> Self {
         let threads = Mutex::new(Some(threads));
-        Ok(Self { shared, threads })
+        Self { shared, threads }
     }
 
     /// Takes no more; the threads, if they still run, write what was taken.

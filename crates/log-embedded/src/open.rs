@@ -39,6 +39,13 @@ struct Files {
 }
 
 pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
+    let (shared, files) = prepare(&options)?;
+    let threads = start(Arc::clone(&shared), files, options)?;
+    Ok((shared, threads))
+}
+
+/// Everything but the threads.
+fn prepare(options: &Options) -> Result<(Arc<Shared>, Files), OpenError> {
     options.check()?;
     let dir = &options.dir;
     std::fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
@@ -67,9 +74,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError
         wal,
         disk,
     };
-    let shared = Arc::new(Shared::new(parts, &options));
-    let threads = start(Arc::clone(&shared), files, options)?;
-    Ok((shared, threads))
+    Ok((Arc::new(Shared::new(parts, options)), files))
 }
 
 /// The WAL, which is there since the schema was written. Never created here, and never `log.db` itself: closing a
@@ -138,5 +143,72 @@ impl Drop for PanicGuard<'_> {
         if thread::panicking() {
             self.0.stop("its writer has panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_log::{
+        BatchLimit, Durability, Group, Keep, Log, LogError, NewRecord, Purpose, Subscription,
+        Topic, TopicSpec,
+    };
+
+    use super::*;
+    use crate::{EmbeddedLog, LogMetrics};
+
+    const TOPIC: Topic = Topic("t");
+    const GROUP: Group = Group("g");
+
+    fn options(dir: &Path) -> Options {
+        let metrics = LogMetrics::register(&postrider_metrics::Registry::new()).unwrap();
+        let keep = Keep::UntilFinished(&[GROUP]);
+        Options::new(dir, vec![TopicSpec { topic: TOPIC, keep }], metrics)
+    }
+
+    async fn append(log: &EmbeddedLog, durability: Durability) -> Result<(), LogError> {
+        let record = NewRecord::new(TOPIC, "k", "v");
+        let appended = log.append(vec![record], durability, Purpose::Intake).await;
+        appended.map(drop)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn after_a_failed_fsync_the_log_stops_tells_everybody_and_tries_nothing_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path());
+        let metrics = options.metrics.clone();
+        let (shared, mut files) = prepare(&options).unwrap();
+        // A device that cannot be synced.
+        files.wal = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let threads = start(Arc::clone(&shared), files, options).unwrap();
+        let log = EmbeddedLog::of(shared, threads);
+        let (mut reader, committer) = log.subscribe(Subscription::to(GROUP, TOPIC)).await.unwrap();
+        let limit = BatchLimit {
+            records: 1,
+            bytes: 1,
+        };
+        let assigned = reader.next(limit).await.unwrap();
+        let postrider_log::Polled::Assigned(assigned) = assigned else {
+            panic!("{assigned:?}")
+        };
+        let reading = tokio::spawn(async move { reader.next(limit).await });
+
+        let failed = append(&log, Durability::Synced).await;
+        let Err(LogError::Stopped(reason)) = failed else {
+            panic!("{failed:?}")
+        };
+        assert!(
+            reason.contains("fsync") && reason.contains("log.db"),
+            "{reason}"
+        );
+        assert!(matches!(reading.await.unwrap(), Err(LogError::Stopped(_))));
+        assert!(matches!(
+            append(&log, Durability::Ordered).await,
+            Err(LogError::Stopped(_))
+        ));
+        assert!(matches!(log.sync().await, Err(LogError::Stopped(_))));
+        assert!(matches!(log.ends(TOPIC).await, Err(LogError::Stopped(_))));
+        assert!(!committer.holds(assigned[0].at));
+        assert_eq!(metrics.fsync_seconds.count(), 0);
+        assert_eq!(metrics.stopped.get(), 1);
     }
 }

@@ -189,3 +189,77 @@ impl Queue {
         queued.into_iter().map(|queued| queued.request).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        let (reply, _) = oneshot::channel();
+        Request {
+            records: Vec::new(),
+            finished: Vec::new(),
+            durability: Durability::Ordered,
+            purpose: Purpose::Pipeline,
+            reply,
+        }
+    }
+
+    fn take(queue: &Queue) -> Batch {
+        match queue.take(Duration::from_secs(60)) {
+            Taken::Batch(batch) => batch,
+            Taken::Idle | Taken::Closed => panic!("a batch was due"),
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_wait_when_the_queue_is_full_and_are_refused_when_too_many_do() {
+        let queue = Arc::new(Queue::new(10_000));
+        queue.send(request(), 10_000).await.unwrap();
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                tokio::spawn(async move { queue.send(request(), 9_000).await })
+            })
+            .collect();
+        while queue.outside.load(Ordering::Relaxed) < 45_000 {
+            tokio::task::yield_now().await;
+        }
+        let refused = queue.send(request(), 9_000).await;
+        assert!(matches!(refused, Err(LogError::Busy(_))), "{refused:?}");
+        assert_eq!(queue.outside.load(Ordering::Relaxed), 45_000);
+        for sent in waiting {
+            // Room comes when the writer has dealt with what it took.
+            drop(take(&queue));
+            sent.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_waits_no_longer() {
+        let queue = Arc::new(Queue::new(1000));
+        queue.send(request(), 1000).await.unwrap();
+        let waiting = queue.send(request(), 1000);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), waiting)
+                .await
+                .is_err()
+        );
+        assert_eq!(queue.outside.load(Ordering::Relaxed), 0);
+        assert_eq!(take(&queue).requests.len(), 1);
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_the_queue_is_closed_is_still_written() {
+        let queue = Queue::new(1000);
+        queue.send(request(), 10).await.unwrap();
+        queue.close();
+        assert!(matches!(
+            queue.send(request(), 10).await,
+            Err(LogError::Stopped(_))
+        ));
+        assert_eq!(take(&queue).requests.len(), 1);
+        assert!(matches!(queue.take(Duration::ZERO), Taken::Closed));
+    }
+}

@@ -51,10 +51,11 @@ impl Wal {
         shared.metrics.wal.set(held as i64);
     }
 
-    /// Nothing is written: what is there can be moved without holding anybody up.
+    /// Nothing is written: what is there can be moved without holding anybody up. Not for a little, since each
+    /// checkpoint costs two fsyncs.
     pub(crate) fn idle(&mut self, shared: &Shared) {
         let held = PAGES.get() * FRAME_BYTES;
-        if held > self.asked_at {
+        if held >= self.asked_at + self.bound / 16 {
             self.ask(shared, held);
         }
     }
