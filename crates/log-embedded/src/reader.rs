@@ -161,6 +161,12 @@ impl EmbeddedReader {
         let mut state = self.shared.state();
         for (index, reached, fetched) in haul {
             let cursor = &mut self.cursors[index];
+            let first = state.topics[cursor.seat.topic].tail.first();
+            let found = fetched.records.first().map(|record| record.position);
+            if first > cursor.at && found != Some(cursor.at) {
+                // Trimmed while it was read. Nothing is taken, so that the next poll says what is lost.
+                continue;
+            }
             cursor.at = reached;
             cursor.fetched.extend(fetched.records);
             let id = cursor.seat.assignment.epoch;
