@@ -1,0 +1,295 @@
+//! An endpoint as it is sent, by both generations of clients, for creation, replacement or change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use postrider_guard::Guard;
+use postrider_http::{Given, HttpError, check_rate, either};
+use postrider_model::{
+    AppId, Channel, Disabled, Endpoint, EndpointId, EndpointPolicy, EndpointSecret, EventType,
+    Schedule, SecretText, Timestamp, Uid,
+};
+use postrider_signing::Secret;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::endpoint_headers;
+
+/// The longest URL, in bytes.
+const MAX_URL: usize = 65_536;
+/// The most channels that an endpoint may listen to.
+const MAX_CHANNELS: usize = 10;
+/// How long an attempt may be given, in ms.
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
+/// How many attempts may be in flight.
+const IN_FLIGHT: std::ops::RangeInclusive<u32> = 1..=1_000;
+
+/// An endpoint as it is sent. Not `Debug`: it may hold a secret.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EndpointIn {
+    url: Given<String>,
+    uid: Given<Uid>,
+    description: Given<String>,
+    metadata: Given<BTreeMap<String, String>>,
+    event_types: Given<Vec<EventType>>,
+    filter_types: Given<Vec<EventType>>,
+    channels: Given<Vec<Channel>>,
+    disabled: Given<bool>,
+    throttle_rate: Given<u32>,
+    rate_limit: Given<u32>,
+    secret: Given<String>,
+    headers: Given<BTreeMap<String, String>>,
+    retry_schedule: Given<Value>,
+    timeout_ms: Given<u64>,
+    max_in_flight: Given<u32>,
+    final_statuses: Given<Vec<u16>>,
+}
+
+impl EndpointIn {
+    /// The event types that are asked for, under either name.
+    pub(crate) fn wanted_types(&self) -> impl Iterator<Item = &EventType> {
+        let lists = [&self.event_types, &self.filter_types];
+        lists.into_iter().flat_map(|given| match given {
+            Given::Value(types) => types.as_slice(),
+            Given::Absent | Given::Null => &[],
+        })
+    }
+
+    /// A new endpoint, with a new secret unless one is sent.
+    pub(crate) fn create(
+        mut self,
+        app_id: AppId,
+        guard: &Guard,
+        now: Timestamp,
+    ) -> Result<Endpoint, HttpError> {
+        let Given::Value(text) = std::mem::take(&mut self.url) else {
+            return Err(HttpError::body("url", "is missing"));
+        };
+        self.change(
+            Endpoint {
+                id: EndpointId::new_at(now),
+                app_id,
+                uid: None,
+                url: checked_url(&text, guard)?,
+                description: String::new(),
+                metadata: BTreeMap::new(),
+                event_types: None,
+                channels: None,
+                disabled: None,
+                policy: EndpointPolicy::default(),
+                secrets: vec![EndpointSecret {
+                    secret: SecretText::new(Secret::generate().to_whsec().as_str()),
+                    expires_at: None,
+                }],
+                version: 0,
+                created_at: now,
+                updated_at: now,
+            },
+            guard,
+        )
+    }
+
+    /// `there` with everything that the dialect's update has; what is absent of it takes its default. Secret, headers and
+    /// what the dialect has not stay unless they are sent: its clients do not know them.
+    pub(crate) fn replace(self, there: Endpoint, guard: &Guard) -> Result<Endpoint, HttpError> {
+        if !matches!(self.url, Given::Value(_)) {
+            return Err(HttpError::body("url", "is missing"));
+        }
+        let policy = EndpointPolicy {
+            rate_limit: None,
+            ..there.policy
+        };
+        self.change(
+            Endpoint {
+                uid: None,
+                description: String::new(),
+                metadata: BTreeMap::new(),
+                event_types: None,
+                channels: None,
+                disabled: None,
+                policy,
+                ..there
+            },
+            guard,
+        )
+    }
+
+    /// `there` with what is sent; what is absent stays.
+    pub(crate) fn change(self, mut there: Endpoint, guard: &Guard) -> Result<Endpoint, HttpError> {
+        match self.url {
+            Given::Absent => {}
+            Given::Null => return Err(HttpError::body("url", "expected a URL")),
+            Given::Value(text) => there.url = checked_url(&text, guard)?,
+        }
+        let event_types = either(
+            ("eventTypes", self.event_types),
+            ("filterTypes", self.filter_types),
+        )?;
+        some_and_each_once("eventTypes", &event_types, usize::MAX)?;
+        some_and_each_once("channels", &self.channels, MAX_CHANNELS)?;
+        event_types.put_option(&mut there.event_types);
+        self.channels.put_option(&mut there.channels);
+        self.uid.put_option(&mut there.uid);
+        self.description.put(&mut there.description);
+        self.metadata.put(&mut there.metadata);
+        match self.disabled {
+            Given::Absent => {}
+            Given::Null | Given::Value(false) => there.disabled = None,
+            // What it was disabled by before stays.
+            Given::Value(true) => there.disabled = there.disabled.or(Some(Disabled::ByOwner)),
+        }
+        if let Given::Value(text) = self.secret {
+            there.secrets = vec![EndpointSecret {
+                secret: checked_secret("secret", &text)?,
+                expires_at: None,
+            }];
+        }
+        endpoint_headers::check(&self.headers)?;
+        self.headers
+            .try_map(|given| Ok::<_, HttpError>(endpoint_headers::lower(given)))?
+            .put(&mut there.policy.headers);
+        let limits = Limits {
+            rate: either(
+                ("throttleRate", self.throttle_rate),
+                ("rateLimit", self.rate_limit),
+            )?,
+            schedule: self.retry_schedule,
+            timeout_ms: self.timeout_ms,
+            max_in_flight: self.max_in_flight,
+            final_statuses: self.final_statuses,
+        };
+        limits.put(&mut there.policy)?;
+        Ok(there)
+    }
+}
+
+/// What is sent of a policy.
+struct Limits {
+    rate: Given<u32>,
+    schedule: Given<Value>,
+    timeout_ms: Given<u64>,
+    max_in_flight: Given<u32>,
+    final_statuses: Given<Vec<u16>>,
+}
+
+impl Limits {
+    fn put(self, policy: &mut EndpointPolicy) -> Result<(), HttpError> {
+        check_rate(&self.rate)?;
+        within("timeoutMs", &self.timeout_ms, TIMEOUT_MS, "milliseconds")?;
+        within("maxInFlight", &self.max_in_flight, IN_FLIGHT, "attempts")?;
+        if let Given::Value(statuses) = &self.final_statuses
+            && let Some(bad) = statuses
+                .iter()
+                .find(|status| !(300..=599).contains(*status))
+        {
+            let why = format!("{bad} cannot be final: expected statuses of failure, 300 to 599");
+            return Err(HttpError::body("finalStatuses", why));
+        }
+        let schedule = self.schedule.try_map(|value| schedule(&value))?;
+        let timeout = self
+            .timeout_ms
+            .try_map(|ms| Ok::<_, HttpError>(Duration::from_millis(ms)))?;
+        self.rate.put_option(&mut policy.rate_limit);
+        schedule.put_option(&mut policy.schedule);
+        timeout.put_option(&mut policy.timeout);
+        self.max_in_flight.put_option(&mut policy.max_in_flight);
+        self.final_statuses.put(&mut policy.final_statuses);
+        Ok(())
+    }
+}
+
+/// A schedule: the text `0s,5s,5m`, or a list of such waits or of seconds.
+fn schedule(value: &Value) -> Result<Schedule, HttpError> {
+    let refused = |why: String| HttpError::body("retrySchedule", why);
+    let form = || {
+        refused(
+            "expected waits such as \"0s,5s,5m\", or a list of them, or a list of seconds"
+                .to_owned(),
+        )
+    };
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(waits) => waits
+            .iter()
+            .map(|wait| match wait {
+                Value::String(text) => Ok(text.clone()),
+                Value::Number(seconds) => Ok(format!("{seconds}s")),
+                _ => Err(form()),
+            })
+            .collect::<Result<Vec<_>, _>>()?
+            .join(","),
+        _ => return Err(form()),
+    };
+    text.parse()
+        .map_err(|error: postrider_model::ScheduleError| refused(error.to_string()))
+}
+
+/// A URL that an endpoint may have.
+fn checked_url(text: &str, guard: &Guard) -> Result<Url, HttpError> {
+    let refused = |why: String| HttpError::body("url", why);
+    if text.len() > MAX_URL {
+        return Err(refused(format!("expected at most {MAX_URL} bytes")));
+    }
+    let url = Url::parse(text).map_err(|error| {
+        refused(format!(
+            "not a URL ({error}): write it as https://HOST/PATH"
+        ))
+    })?;
+    guard
+        .check_url(&url)
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(url)
+}
+
+/// A secret in its one text form.
+pub(crate) fn checked_secret(field: &'static str, text: &str) -> Result<SecretText, HttpError> {
+    let secret: Secret = text
+        .parse()
+        .map_err(|error: postrider_signing::Error| HttpError::body(field, error))?;
+    Ok(SecretText::new(secret.to_whsec().as_str()))
+}
+
+fn some_and_each_once<T: Ord>(
+    field: &'static str,
+    given: &Given<Vec<T>>,
+    most: usize,
+) -> Result<(), HttpError> {
+    let Given::Value(list) = given else {
+        return Ok(());
+    };
+    if list.is_empty() {
+        return Err(HttpError::body(
+            field,
+            "expected at least one, or null for all",
+        ));
+    }
+    if list.len() > most {
+        return Err(HttpError::body(field, format!("expected at most {most}")));
+    }
+    let mut sorted: Vec<&T> = list.iter().collect();
+    sorted.sort();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(HttpError::body(field, "one stands there twice"));
+    }
+    Ok(())
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    given: &Given<T>,
+    range: std::ops::RangeInclusive<T>,
+    unit: &str,
+) -> Result<(), HttpError> {
+    match given {
+        Given::Value(value) if !range.contains(value) => {
+            let (low, high) = range.into_inner();
+            Err(HttpError::body(
+                field,
+                format!("expected {low} to {high} {unit}, or null for the default"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}

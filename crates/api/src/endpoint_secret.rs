@@ -1,0 +1,128 @@
+//! An endpoint's signing secret: shown to its owner, rotated without a gap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref, parse_json};
+use postrider_model::{Endpoint, EndpointSecret, SecretText, Timestamp};
+use postrider_signing::Secret;
+use serde::{Deserialize, Serialize};
+
+use crate::Api;
+use crate::endpoint_in::checked_secret;
+use crate::endpoints::Ids;
+use crate::idempotent::Operation;
+use crate::reply::{Answer, Reply};
+
+/// How long an old secret goes on signing, in seconds: unless asked for otherwise, and at most.
+const DEFAULT_GRACE_S: u64 = 86_400;
+const MAX_GRACE_S: u64 = 604_800;
+/// The most secrets that sign at once: each lengthens a header of every request.
+const MAX_SECRETS: usize = 10;
+
+pub(crate) fn routes() -> Router<Arc<Api>> {
+    Router::new()
+        .slashed(
+            "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret",
+            get(read),
+        )
+        .slashed(
+            "/api/v1/app/{app_id}/endpoint/{endpoint_id}/secret/rotate",
+            post(rotate),
+        )
+}
+
+async fn read(
+    State(api): State<Arc<Api>>,
+    InApp { app, .. }: InApp,
+    InPath((_, id)): Ids,
+) -> Answer {
+    #[derive(Serialize)]
+    struct SecretOut<'a> {
+        key: &'a str,
+    }
+    let endpoint = api.endpoint(app.id, &endpoint_ref(&id)?).await?;
+    let current = endpoint.secrets.first().ok_or(HttpError::NotFound)?;
+    Reply::ok(&SecretOut {
+        key: current.secret.expose(),
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RotateIn {
+    key: Option<String>,
+    grace_period_seconds: Option<u64>,
+}
+
+async fn rotate(
+    State(api): State<Arc<Api>>,
+    InApp { app, .. }: InApp,
+    InPath((_, id)): Ids,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let by = endpoint_ref(&id)?;
+    let body = api.body(&headers, body).await?;
+    let operation = Operation {
+        name: "endpoint.rotate-secret",
+        target: format!("{}/{id}", app.id),
+        body: &body,
+    };
+    let work = async {
+        let given: RotateIn = match body.is_empty() {
+            true => RotateIn::default(),
+            false => parse_json(&body)?,
+        };
+        let grace = given.grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
+        if grace > MAX_GRACE_S {
+            let expected = format!("expected 0 to {MAX_GRACE_S} seconds");
+            return Err(HttpError::body("gracePeriodSeconds", expected));
+        }
+        let new = match given.key {
+            Some(text) => checked_secret("key", &text)?,
+            None => SecretText::new(Secret::generate().to_whsec().as_str()),
+        };
+        let now = api.now();
+        let until = now.plus(Duration::from_secs(grace));
+        let rotate = |there| rotated(there, new.clone(), now, until);
+        api.change_endpoint(app.id, &by, rotate).await?;
+        Ok(Reply::nothing())
+    };
+    api.once(&headers, operation, work).await
+}
+
+/// `endpoint` with `new` as its current secret; the one before signs until `until`, older ones as long as they were to.
+fn rotated(
+    mut endpoint: Endpoint,
+    new: SecretText,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Endpoint, HttpError> {
+    let before = std::mem::take(&mut endpoint.secrets);
+    let retiring = before
+        .into_iter()
+        .filter(|old| old.secret != new)
+        .map(|old| EndpointSecret {
+            expires_at: Some(old.expires_at.unwrap_or(until)),
+            ..old
+        })
+        .filter(|old| old.expires_at.is_some_and(|at| at > now));
+    endpoint.secrets = std::iter::once(EndpointSecret {
+        secret: new.clone(),
+        expires_at: None,
+    })
+    .chain(retiring)
+    .collect();
+    if endpoint.secrets.len() > MAX_SECRETS {
+        return Err(HttpError::Conflict(format!(
+            "{MAX_SECRETS} secrets of this endpoint still sign: wait until some expire, or rotate with gracePeriodSeconds 0"
+        )));
+    }
+    Ok(endpoint)
+}

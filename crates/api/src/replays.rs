@@ -1,0 +1,264 @@
+//! Replays: delivering dead letters again. Made and steered here, carried out by the dead-letter service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use postrider_http::{HttpError, Query, Slashed, parse_json, unavailable};
+use postrider_model::{DeadLetterId, EventType, ReplayId, Timestamp};
+use postrider_store::{DeadLetterFilter, Order, Replay, ReplayStatus, Selection};
+use serde::{Deserialize, Serialize};
+
+use crate::Api;
+use crate::idempotent::Operation;
+use crate::page::Paging;
+use crate::reach::{LastId, Reach};
+use crate::reply::{Answer, Reply};
+
+/// The most dead letters that one request may name.
+const MAX_IDS: usize = 1_000;
+/// The most deliveries a second that a replay may publish.
+const MAX_RATE: u32 = 10_000;
+
+pub(crate) fn routes() -> Router<Arc<Api>> {
+    let mut routes = Router::new();
+    for base in ["/api/v1/replay", "/api/v1/app/{app_id}/replay"] {
+        let below = |path: &str| format!("{base}/{{id}}{path}");
+        routes = routes
+            .slashed(base, get(list).post(create))
+            .slashed(&below(""), get(read))
+            .slashed(&below("/pause"), post(pause))
+            .slashed(&below("/resume"), post(resume))
+            .slashed(&below("/cancel"), post(cancel));
+    }
+    routes
+}
+
+/// What is asked for: dead letters by id, or by filter.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReplayIn {
+    #[serde(default)]
+    dead_letter_ids: Option<Vec<DeadLetterId>>,
+    #[serde(default)]
+    filter: Option<FilterIn>,
+    #[serde(default)]
+    rate: Option<u32>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A misspelt field would replay more than was meant: unknown ones are refused.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FilterIn {
+    #[serde(default, alias = "app_id")]
+    app_id: Option<String>,
+    #[serde(default, alias = "endpoint_id")]
+    endpoint_id: Option<String>,
+    #[serde(default, alias = "event_type")]
+    event_type: Option<EventType>,
+    #[serde(default)]
+    after: Option<Timestamp>,
+    #[serde(default)]
+    before: Option<Timestamp>,
+}
+
+/// A replay as it is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplayOut {
+    /// `None` for a dry run, which leaves nothing behind.
+    id: Option<ReplayId>,
+    status: &'static str,
+    total: u64,
+    done: u64,
+    failed: u64,
+    rate: u32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<&Replay> for ReplayOut {
+    fn from(replay: &Replay) -> Self {
+        Self {
+            id: Some(replay.id),
+            status: replay.status.label(),
+            total: replay.total,
+            done: replay.done,
+            failed: replay.failed,
+            rate: replay.rate,
+            created_at: replay.created_at,
+            updated_at: replay.updated_at,
+        }
+    }
+}
+
+async fn create(
+    State(api): State<Arc<Api>>,
+    reach: Reach,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let body = api.body(&headers, body).await?;
+    let scope = reach.app_id.map_or_else(String::new, |id| id.to_string());
+    let operation = Operation {
+        name: "replay.create",
+        target: scope,
+        body: &body,
+    };
+    let work = async {
+        let given: ReplayIn = parse_json(&body)?;
+        let dry_run = given.dry_run;
+        let replay = api.planned(&reach, given).await?;
+        let mut out = ReplayOut::from(&replay);
+        if dry_run {
+            (out.id, out.status) = (None, "dry_run");
+        } else {
+            api.store.insert_replay(&replay).await?;
+        }
+        Reply::json(StatusCode::ACCEPTED, &out)
+    };
+    api.once(&headers, operation, work).await
+}
+
+async fn list(State(api): State<Arc<Api>>, reach: Reach, query: Query) -> Answer {
+    let paging = Paging::<ReplayId>::of(&query, Order::Descending)?;
+    let page = api.store.replays(reach.app_id, &paging.page()).await;
+    let page = page.map_err(unavailable)?;
+    Reply::ok(&paging.listed(&page, |one| one.id, |one| Some(ReplayOut::from(one))))
+}
+
+async fn read(State(api): State<Arc<Api>>, reach: Reach, LastId(id): LastId) -> Answer {
+    Reply::ok(&ReplayOut::from(&api.replay(&reach, &id).await?))
+}
+
+async fn pause(State(api): State<Arc<Api>>, reach: Reach, LastId(id): LastId) -> Answer {
+    use ReplayStatus::{Paused, Running};
+    api.steer(&reach, &id, &[Running, Paused], Paused).await
+}
+
+async fn resume(State(api): State<Arc<Api>>, reach: Reach, LastId(id): LastId) -> Answer {
+    use ReplayStatus::{Paused, Running};
+    api.steer(&reach, &id, &[Paused, Running], Running).await
+}
+
+async fn cancel(State(api): State<Arc<Api>>, reach: Reach, LastId(id): LastId) -> Answer {
+    use ReplayStatus::{Cancelled, Paused, Running};
+    api.steer(&reach, &id, &[Running, Paused, Cancelled], Cancelled)
+        .await
+}
+
+impl Api {
+    async fn replay(&self, reach: &Reach, id: &str) -> Result<Replay, HttpError> {
+        let id: ReplayId = id.parse().map_err(|_| HttpError::NotFound)?;
+        let found = self.store.replay(id).await.map_err(unavailable)?;
+        found
+            .filter(|replay| reach.covers(replay.app_id))
+            .ok_or(HttpError::NotFound)
+    }
+
+    /// Brings a replay to `to`; asking for what it is already is no error.
+    async fn steer(
+        &self,
+        reach: &Reach,
+        id: &str,
+        from: &[ReplayStatus],
+        to: ReplayStatus,
+    ) -> Answer {
+        let there = self.replay(reach, id).await?;
+        let changed = self.store.set_replay_status(there.id, from, to, self.now());
+        Reply::ok(&ReplayOut::from(&changed.await?))
+    }
+
+    /// The replay that `given` asks for, counted but not stored.
+    async fn planned(&self, reach: &Reach, given: ReplayIn) -> Result<Replay, HttpError> {
+        let rate = given.rate.unwrap_or(self.options.replay_rate);
+        if !(1..=MAX_RATE).contains(&rate) {
+            return Err(HttpError::body(
+                "rate",
+                format!("expected 1 to {MAX_RATE} deliveries a second"),
+            ));
+        }
+        let now = self.now();
+        let (selection, total) = match (given.dead_letter_ids, given.filter) {
+            (Some(ids), None) => self.by_ids(reach, ids).await?,
+            (None, Some(filter)) => self.by_filter(reach, filter, now).await?,
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(HttpError::body(
+                    "filter",
+                    "expected either deadLetterIds or filter; an empty filter, {}, means all",
+                ));
+            }
+        };
+        let token = self.registry().snapshot();
+        let token = token.token(reach.caller.grant().hash.as_bytes());
+        Ok(Replay {
+            id: ReplayId::new_at(now),
+            app_id: reach.app_id,
+            selection,
+            rate,
+            status: ReplayStatus::Running,
+            total,
+            done: 0,
+            failed: 0,
+            cursor: None,
+            requested_by: token.map_or_else(String::new, |token| token.id.to_string()),
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    async fn by_ids(
+        &self,
+        reach: &Reach,
+        mut ids: Vec<DeadLetterId>,
+    ) -> Result<(Selection, u64), HttpError> {
+        ids.sort();
+        ids.dedup();
+        let total = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        if ids.is_empty() || ids.len() > MAX_IDS {
+            let expected = format!("expected 1 to {MAX_IDS} ids; for more use a filter");
+            return Err(HttpError::body("deadLetterIds", expected));
+        }
+        for id in &ids {
+            let there = self.dead_letter(reach, &id.to_string()).await;
+            if there == Err(HttpError::NotFound) {
+                return Err(HttpError::body(
+                    "deadLetterIds",
+                    format!("there is no dead letter {id}"),
+                ));
+            }
+            there?;
+        }
+        Ok((Selection::Ids(ids), total))
+    }
+
+    /// What the filter matches now and no replay has published. What dies later is not part of it.
+    async fn by_filter(
+        &self,
+        reach: &Reach,
+        given: FilterIn,
+        now: Timestamp,
+    ) -> Result<(Selection, u64), HttpError> {
+        let app_id = reach.narrowed(self, given.app_id.as_deref()).await?;
+        let endpoint = given.endpoint_id.as_deref();
+        let bound = now.plus(Duration::from_millis(1));
+        let filter = DeadLetterFilter {
+            app_id,
+            endpoint_id: self
+                .endpoint_filter(app_id, endpoint, "body", "filter")
+                .await?,
+            event_type: given.event_type,
+            after: given.after,
+            before: Some(given.before.map_or(bound, |before| before.min(bound))),
+            only_unreplayed: true,
+        };
+        let total = self.store.count_dead_letters(&filter).await;
+        Ok((Selection::Filter(filter), total.map_err(unavailable)?))
+    }
+}

@@ -1,0 +1,95 @@
+//! Sending an event to an endpoint again because somebody asked for it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref};
+use postrider_log::{Durability, LogError, Purpose};
+use postrider_model::{Class, Delivery, Endpoint, Event};
+use serde::Serialize;
+
+use crate::Api;
+use crate::idempotent::Operation;
+use crate::reply::{Answer, Reply};
+
+pub(crate) fn routes() -> Router<Arc<Api>> {
+    Router::new().slashed(
+        "/api/v1/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend",
+        post(resend),
+    )
+}
+
+async fn resend(
+    State(api): State<Arc<Api>>,
+    InApp { app, .. }: InApp,
+    InPath((_, event, endpoint)): InPath<(String, String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    #[derive(Serialize)]
+    struct EmptyOut {}
+    // The dialect's clients send none or an empty object: nothing in it would change anything.
+    api.body(&headers, body).await?;
+    let operation = Operation {
+        name: "message-attempt.resend",
+        target: format!("{}/{event}/{endpoint}", app.id),
+        body: &[],
+    };
+    let work = async {
+        let by = endpoint_ref(&endpoint)?;
+        let event = api.event(app.id, &event).await?;
+        let endpoint = api.endpoint(app.id, &by).await?;
+        if endpoint.disabled.is_some() {
+            return Err(HttpError::Conflict(
+                "the endpoint is disabled: enable it first".to_owned(),
+            ));
+        }
+        api.publish_again(&event, &endpoint).await?;
+        Reply::json(StatusCode::ACCEPTED, &EmptyOut {})
+    };
+    api.once(&headers, operation, work).await
+}
+
+impl Api {
+    async fn publish_again(&self, event: &Event, endpoint: &Endpoint) -> Result<(), HttpError> {
+        let now = self.now();
+        let deadline = self.options.deadline(endpoint, now);
+        // Where the event lay in the log is not kept: nothing outside the log may depend on it.
+        let event_at = (0, 0);
+        let delivery = Delivery::of_event(
+            event,
+            event_at,
+            endpoint.id,
+            endpoint.version,
+            Class::Bulk,
+            deadline,
+        );
+        let generation = now.as_millis().max(0).unsigned_abs();
+        let record = delivery.again(generation, now, deadline).to_record();
+        let append = self
+            .log
+            .append(vec![record], Durability::Synced, Purpose::Intake);
+        match append.await {
+            Ok(_) => Ok(()),
+            Err(LogError::Full(_)) => Err(HttpError::Full(
+                "there is no space left for new deliveries: try again later".to_owned(),
+            )),
+            Err(LogError::Busy(_)) => Err(HttpError::Unavailable(
+                "more waits to be written than fits: try again in a moment".to_owned(),
+            )),
+            Err(LogError::TooLarge { size, limit, .. }) => Err(HttpError::TooLarge(format!(
+                "the delivery makes a record of {size} bytes; at most {limit} are taken"
+            ))),
+            Err(error) => {
+                tracing::error!(%error, "the log takes no resends");
+                Err(HttpError::Uncertain(
+                    "the log has stopped: try again later".to_owned(),
+                ))
+            }
+        }
+    }
+}
