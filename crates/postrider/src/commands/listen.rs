@@ -1,0 +1,130 @@
+//! `postrider listen`: a receiver for development.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::StatusCode;
+use postrider_signing::Secret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{self, Bounds};
+use crate::receiver::{Arrival, Behaviour, Receiver, Signature};
+use crate::{config, out, signals};
+
+const CONNECTIONS: usize = 10_000;
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Receives webhooks and prints each: method, path, webhook-id, the payload's type, signature, size, answer.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 asks the system for one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8072")]
+    listen: String,
+    /// Verify signatures with this secret (whsec_…); may be given again, as while a secret rotates
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<Secret>,
+    /// Fail the first N requests
+    #[arg(long, value_name = "N")]
+    fail: Option<u64>,
+    /// Fail with this status; without --fail, every request
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    fail_status: Option<StatusCode>,
+    /// Never answer
+    #[arg(long)]
+    hang: bool,
+    /// Wait this long before answering, such as 2s
+    #[arg(long, value_name = "DURATION", value_parser = config::duration, default_value = "0s")]
+    delay: Duration,
+    /// Exit after N requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Print nothing of what came
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Args {
+    fn behaviour(&self) -> Behaviour {
+        let default = Behaviour::default();
+        let fail_first = match (self.fail, self.fail_status) {
+            (Some(first), _) => first,
+            (None, Some(_)) => u64::MAX,
+            (None, None) => 0,
+        };
+        Behaviour {
+            fail_first,
+            fail_status: self.fail_status.unwrap_or(default.fail_status),
+            hang: self.hang,
+            delay: self.delay,
+        }
+    }
+}
+
+fn status(text: &str) -> Result<StatusCode, String> {
+    text.parse()
+        .map_err(|_| "expected an HTTP status, 100 to 999".to_owned())
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(receive(args))
+}
+
+async fn receive(args: Args) -> anyhow::Result<ExitCode> {
+    let listener = TcpListener::bind(&args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    out::line(format_args!("ready http://{}", listener.local_addr()?))?;
+    let done = CancellationToken::new();
+    let receiver = Receiver::new(&args.secret, args.behaviour(), teller(&args, done.clone()));
+    let bounds = Bounds {
+        connections: CONNECTIONS,
+        drain: DRAIN,
+    };
+    let stop = done.clone();
+    tokio::spawn(async move {
+        signals::stop().await;
+        stop.cancel();
+    });
+    http::serve(listener, receiver.router(), bounds, done).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints each request, and ends after the last that was asked for.
+fn teller(args: &Args, done: CancellationToken) -> impl Fn(Arrival) + Send + Sync + 'static {
+    let (quiet, count) = (args.quiet, args.count);
+    let came = std::sync::atomic::AtomicU64::new(0);
+    move |arrival| {
+        if !quiet && let Err(error) = out::line(describe(&arrival)) {
+            tracing::warn!(%error, "standard output takes no more");
+        }
+        let number = came.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        if count.is_some_and(|count| number >= count) {
+            done.cancel();
+        }
+    }
+}
+
+fn describe(arrival: &Arrival) -> String {
+    let signature = match &arrival.signature {
+        Signature::Unchecked => "unchecked".to_owned(),
+        Signature::Verified => "verified ✓".to_owned(),
+        Signature::Refused(why) => format!("verified ✗ ({why})"),
+    };
+    let answer = arrival.answer.map_or_else(
+        || "no answer".to_owned(),
+        |status| status.as_u16().to_string(),
+    );
+    format!(
+        "{} {} id={} type={} {signature} {} bytes → {answer}",
+        arrival.method,
+        arrival.path,
+        arrival.id.as_deref().unwrap_or("-"),
+        arrival.event_type().as_deref().unwrap_or("-"),
+        arrival.body.len(),
+    )
+}

@@ -1,0 +1,78 @@
+//! The configuration: defaults, under a TOML file, under variables `POSTRIDER__SECTION__KEY`, under flags.
+//!
+//! Only this module reads the environment. Services receive plain `Options`, made of it in `wiring`.
+
+mod declare;
+mod error;
+mod given;
+mod keys;
+mod print;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub(crate) use error::ConfigError;
+pub(crate) use keys::*;
+pub(crate) use print::{markdown, toml};
+pub(crate) use value::{LogFormat, LogKind, StoreUrl, duration};
+
+use given::Given;
+
+/// What the command line says over file and environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    /// `--config`
+    pub(crate) config: Option<PathBuf>,
+    /// `--data`
+    pub(crate) data: Option<String>,
+    /// `--listen`
+    pub(crate) listen: Option<String>,
+}
+
+/// Reads the configuration from all its sources.
+pub(crate) fn load(flags: &Flags) -> Result<Config, ConfigError> {
+    load_with(flags, None)
+}
+
+fn load_with(
+    flags: &Flags,
+    variables: Option<::config::Map<String, String>>,
+) -> Result<Config, ConfigError> {
+    let mut problems = Vec::new();
+    let given = gather(flags, variables, &mut problems);
+    for (path, leaf) in given.leaves() {
+        if !KEYS.iter().any(|key| key.path == path) {
+            problems.push(error::Problem::of_unknown(path, leaf, KEYS));
+        }
+    }
+    let config = Config::read(&given, &mut problems);
+    if let Some(config) = &config {
+        problems.extend(keys::contradictions(config));
+    }
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError(problems)),
+    }
+}
+
+fn gather(
+    flags: &Flags,
+    variables: Option<::config::Map<String, String>>,
+    problems: &mut Vec<error::Problem>,
+) -> Given {
+    let mut given = Given::default();
+    if let Some(file) = &flags.config {
+        given.add_file(file, problems);
+    }
+    given.add_environment(variables, problems);
+    if let Some(data) = &flags.data {
+        given.add_flag("--data", "data", data.clone());
+    }
+    if let Some(listen) = &flags.listen {
+        given.add_flag("--listen", "listen", listen.clone());
+    }
+    given
+}

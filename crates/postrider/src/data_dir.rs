@@ -1,0 +1,93 @@
+//! The data directory and the operator's token in it.
+//!
+//! Whether another process has the directory, or a newer version wrote it, the log says when it is opened.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use postrider_access::Token;
+
+/// Makes the directory, for its owner only, if it is not there.
+pub(crate) fn make(dir: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the data directory {}", dir.display()))
+}
+
+/// Where the operator's token is kept.
+pub(crate) fn token_file(dir: &Path) -> PathBuf {
+    dir.join("operator.token")
+}
+
+/// The token that is kept in the directory, if there is one.
+pub(crate) fn read_token(dir: &Path) -> anyhow::Result<Option<Token>> {
+    let file = token_file(dir);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(format!("cannot read {}", file.display())),
+    };
+    match text.trim().parse() {
+        Ok(token) => Ok(Some(token)),
+        Err(_) => bail!(
+            "{} does not hold a token (pr_ and 43 characters): write the token back, or remove the file",
+            file.display()
+        ),
+    }
+}
+
+/// Keeps `token` in the directory, for its owner only. It is there whole or not at all, also after loss of power.
+pub(crate) fn write_token(dir: &Path, token: &Token) -> anyhow::Result<()> {
+    let (file, beside) = (token_file(dir), dir.join("operator.token.new"));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut out| {
+            writeln!(out, "{}", token.expose())?;
+            out.sync_all()
+        })
+        .and_then(|()| fs::rename(&beside, &file))
+        .and_then(|()| File::open(dir)?.sync_all());
+    written.with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn directory_and_token_are_for_their_owner_only() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b");
+        make(&dir).unwrap();
+        make(&dir).unwrap();
+        assert!(read_token(&dir).unwrap().is_none());
+        let token = Token::generate();
+        write_token(&dir, &token).unwrap();
+        assert_eq!(read_token(&dir).unwrap().unwrap().hash(), token.hash());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        assert_eq!(mode(&token_file(&dir)), 0o600);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_token_is_named_and_its_content_is_not_shown() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(token_file(root.path()), "pr_hunter2").unwrap();
+        let error = format!("{:#}", read_token(root.path()).unwrap_err());
+        assert!(
+            error.contains("operator.token") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,391 @@
+//! What is shown, in order. Each scene says what it proves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::Stage;
+use super::api::text;
+use super::customers::{APPLICATION, Endpoint, FAILURES};
+use super::publisher::{self, Published};
+use super::screen::grouped;
+
+/// Whatever is waited for, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
+    // These two fail and are retried while the scenes before theirs are played.
+    let paid = publish_one(stage, "invoice.paid").await?;
+    let overdue = publish_one(stage, "invoice.overdue").await?;
+    deliver(stage).await?;
+    kill(stage).await?;
+    retry(stage, &paid).await?;
+    bury_and_replay(stage, &overdue).await
+}
+
+async fn publish_one(stage: &Stage, event_type: &str) -> anyhow::Result<String> {
+    let payload = json!({"type": event_type, "data": {"invoice": "INV-2041", "amount": "120.00"}});
+    let body = json!({"eventType": event_type, "payload": payload}).to_string();
+    let id = stage.api.publish(APPLICATION, body).await;
+    id.with_context(|| format!("an event of type {event_type} was not accepted"))
+}
+
+async fn deliver(stage: &mut Stage) -> anyhow::Result<()> {
+    let (events, connections) = (stage.options.events, stage.options.connections);
+    stage.screen.scene(
+        1,
+        format_args!(
+            "{} orders over {connections} connections: accepted, signed, delivered",
+            grouped(events)
+        ),
+    )?;
+    let count = Arc::new(AtomicUsize::new(0));
+    let (api, follow) = (stage.api.clone(), Arc::clone(&count));
+    let publishing =
+        tokio::spawn(async move { publisher::publish(&api, 0..events, connections, follow).await });
+    let arrived = |stage: &Stage| stage.customers.warehouse.seen().first.len();
+    let deadline = Instant::now() + PATIENCE;
+    while arrived(stage) < events && Instant::now() < deadline {
+        let so_far = arrived(stage);
+        stage.screen.progress("arrived", so_far, events)?;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    stage.screen.progress_done()?;
+    let published = publishing.await??;
+    report(stage, &published)
+}
+
+fn report(stage: &mut Stage, published: &Published) -> anyhow::Result<()> {
+    let events = stage.options.events;
+    let seen = stage.customers.warehouse.seen();
+    let mut waits: Vec<Duration> = published
+        .accepted
+        .iter()
+        .filter_map(|accepted| {
+            Some(
+                seen.first
+                    .get(&accepted.id)?
+                    .saturating_duration_since(accepted.at),
+            )
+        })
+        .collect();
+    waits.sort_unstable();
+    let last = published
+        .accepted
+        .iter()
+        .filter_map(|accepted| seen.first.get(&accepted.id))
+        .max();
+    let first_accepted = published.accepted.iter().map(|accepted| accepted.at).min();
+    let took = last
+        .zip(first_accepted)
+        .map_or(Duration::ZERO, |(last, first)| {
+            last.saturating_duration_since(first)
+        });
+    let (arrived, repeats, refused) = (waits.len(), seen.repeats, seen.refused);
+    let (verified, bytes) = (seen.verified, seen.bytes / arrived.max(1));
+    drop(seen);
+    stage.screen.say(format_args!(
+        "accepted   {} in {:.2} s: {} a second, each on disk before its 202",
+        grouped(published.accepted.len()),
+        published.took.as_secs_f64(),
+        a_second(published.accepted.len(), published.took)
+    ))?;
+    stage.screen.say(format_args!(
+        "arrived    {} in {:.2} s: {} a second, {bytes} bytes each",
+        grouped(arrived),
+        took.as_secs_f64(),
+        a_second(arrived, took)
+    ))?;
+    stage.screen.say(format_args!(
+        "latency    from 202 to the endpoint: p50 {}, p99 {}",
+        ms(quantile(&waits, 0.50)),
+        ms(quantile(&waits, 0.99))
+    ))?;
+    stage.screen.promise(
+        arrived == events,
+        format_args!(
+            "every accepted event arrived: {} of {}",
+            grouped(arrived),
+            grouped(events)
+        ),
+    )?;
+    stage.screen.promise(
+        refused == 0,
+        format_args!("every signature verified: {}", grouped(verified)),
+    )?;
+    stage
+        .screen
+        .promise(repeats == 0, format_args!("duplicates: {repeats}"))?;
+    Ok(())
+}
+
+async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
+    let events = stage.options.events / 2;
+    let before = stage.customers.warehouse.seen().repeats;
+    stage.screen.scene(
+        2,
+        format_args!("kill -9 while {} more are published", grouped(events)),
+    )?;
+    let numbers = stage.options.events..stage.options.events + events;
+    let count = Arc::new(AtomicUsize::new(0));
+    let (api, follow, connections) = (
+        stage.api.clone(),
+        Arc::clone(&count),
+        stage.options.connections,
+    );
+    let all = numbers.clone();
+    let publishing =
+        tokio::spawn(async move { publisher::publish(&api, all, connections, follow).await });
+    let share = rand::rng().random_range(0.2..0.8);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "thousands"
+    )]
+    let moment = (events as f64 * share) as usize;
+    let deadline = Instant::now() + PATIENCE;
+    while count.load(Ordering::SeqCst) < moment
+        && !publishing.is_finished()
+        && Instant::now() < deadline
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let accepted_before = count.load(Ordering::SeqCst);
+    let away = stage.server.kill_and_restart().await?;
+    stage.screen.say(format_args!(
+        "killed     after {} were accepted; ready again {} ms later, on the same directory",
+        grouped(accepted_before),
+        away.as_millis()
+    ))?;
+    let published = publishing.await??;
+    let missing = wait_for_all(stage, &published).await?;
+    judge_kill(stage, &published, numbers, before, missing)
+}
+
+/// Waits until everything accepted has arrived, and returns how much has not.
+async fn wait_for_all(stage: &mut Stage, published: &Published) -> anyhow::Result<usize> {
+    let all = published.accepted.len();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let missing = {
+            let seen = stage.customers.warehouse.seen();
+            published
+                .accepted
+                .iter()
+                .filter(|accepted| !seen.first.contains_key(&accepted.id))
+                .count()
+        };
+        if missing == 0 || Instant::now() > deadline {
+            stage.screen.progress_done()?;
+            return Ok(missing);
+        }
+        stage.screen.progress("arrived", all - missing, all)?;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn judge_kill(
+    stage: &mut Stage,
+    published: &Published,
+    numbers: std::ops::Range<usize>,
+    repeats_before: usize,
+    missing: usize,
+) -> anyhow::Result<()> {
+    let accepted: BTreeSet<_> = published
+        .accepted
+        .iter()
+        .map(|accepted| accepted.id.as_str())
+        .collect();
+    let seen = stage.customers.warehouse.seen();
+    let repeats = seen.repeats - repeats_before;
+    let orders = numbers
+        .clone()
+        .filter(|number| seen.orders.contains(number))
+        .count();
+    // Ids that no 202 was seen for: accepted, and the answer lost with the connection.
+    let unseen = seen
+        .first
+        .len()
+        .saturating_sub(stage.options.events + accepted.len());
+    let refused = seen.refused;
+    drop(seen);
+    stage.screen.say(format_args!(
+        "producer   {} requests brought no 202 and were sent again; {unseen} of them had been accepted, so {unseen} orders came under two ids",
+        published.repeated
+    ))?;
+    stage.screen.say(format_args!(
+        "repeats    {repeats} deliveries were in flight at the kill and came again, with the same webhook-id"
+    ))?;
+    let all = published.accepted.len();
+    stage.screen.promise(
+        missing == 0 && orders == numbers.len(),
+        format_args!(
+            "nothing accepted was lost: {} of {}",
+            grouped(all - missing),
+            grouped(all)
+        ),
+    )?;
+    stage
+        .screen
+        .promise(refused == 0, "every signature verified")?;
+    Ok(())
+}
+
+async fn retry(stage: &mut Stage, id: &str) -> anyhow::Result<()> {
+    stage
+        .screen
+        .scene(3, "An endpoint that fails and recovers: billing")?;
+    let arrived = until_arrived(&stage.customers.billing, id).await;
+    let attempts = attempts_of(stage, id, usize::try_from(FAILURES)? + 1).await?;
+    show_attempts(stage, &attempts)?;
+    let last_good = attempts
+        .last()
+        .is_some_and(|attempt| attempt["responseStatusCode"] == 204);
+    stage.screen.promise(
+        arrived && last_good,
+        "it was tried again until it was delivered, on schedule, through the kill",
+    )?;
+    let one_id = stage.customers.billing.seen().ids.len() == 1;
+    stage.screen.promise(
+        one_id,
+        format_args!("every attempt had the same webhook-id, {id}"),
+    )?;
+    Ok(())
+}
+
+async fn bury_and_replay(stage: &mut Stage, id: &str) -> anyhow::Result<()> {
+    stage.screen.scene(
+        4,
+        "An endpoint that stays down: a dead letter, and its replay: legacy",
+    )?;
+    let letter = dead_letter(stage, id).await?;
+    let attempts = attempts_of(stage, id, 4).await?;
+    show_attempts(stage, &attempts)?;
+    let letter_id = text(&letter, "id")?.to_owned();
+    stage.screen.say(format_args!(
+        "GET  /api/v1/dead-letter  {letter_id}: {}",
+        letter["reason"].as_str().unwrap_or("?")
+    ))?;
+    stage.customers.legacy.repair();
+    let replay = stage
+        .api
+        .post("/api/v1/replay", &json!({"deadLetterIds": [letter_id]}))
+        .await?;
+    stage.screen.say(format_args!(
+        "POST /api/v1/replay       {}: the endpoint was repaired",
+        text(&replay, "id")?
+    ))?;
+    let arrived = until_arrived(&stage.customers.legacy, id).await;
+    let one_id = stage.customers.legacy.seen().ids.len() == 1;
+    stage.screen.promise(
+        arrived,
+        "what was given up was kept, and arrived when it was asked for again",
+    )?;
+    stage.screen.promise(
+        one_id,
+        format_args!("it came with the webhook-id that it always had, {id}"),
+    )?;
+    Ok(())
+}
+
+async fn until_arrived(endpoint: &Endpoint, id: &str) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !endpoint.seen().first.contains_key(id) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    true
+}
+
+/// The attempts of an event, oldest first, once there are `count` in the history.
+async fn attempts_of(stage: &Stage, id: &str, count: usize) -> anyhow::Result<Vec<Value>> {
+    let path = format!("/api/v1/app/{APPLICATION}/attempt/msg/{id}?limit=50");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = stage.api.get(&path).await?;
+        let mut attempts = answer["data"].as_array().cloned().unwrap_or_default();
+        if attempts.len() >= count || Instant::now() > deadline {
+            attempts.sort_by_key(timestamp);
+            return Ok(attempts);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn show_attempts(stage: &Stage, attempts: &[Value]) -> anyhow::Result<()> {
+    let first = attempts.first().and_then(timestamp);
+    for (number, attempt) in attempts.iter().enumerate() {
+        let after = timestamp(attempt)
+            .zip(first)
+            .map_or(0.0, |(at, first)| at.duration_since(first).as_secs_f64());
+        stage.screen.say(format_args!(
+            "attempt {}  +{after:>5.2} s  answered {} after {} ms",
+            number + 1,
+            attempt["responseStatusCode"],
+            attempt["responseDurationMs"]
+        ))?;
+    }
+    Ok(())
+}
+
+fn timestamp(attempt: &Value) -> Option<jiff::Timestamp> {
+    attempt["timestamp"].as_str()?.parse().ok()
+}
+
+/// The dead letter of an event, once it is there.
+async fn dead_letter(stage: &Stage, id: &str) -> anyhow::Result<Value> {
+    let path = format!(
+        "/api/v1/dead-letter?endpoint_id={}",
+        stage.customers.legacy.id
+    );
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = stage.api.get(&path).await?;
+        let letters = answer["data"].as_array().map_or(&[][..], Vec::as_slice);
+        if let Some(letter) = letters.iter().find(|letter| letter["msgId"] == id) {
+            return Ok(letter.clone());
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "no dead letter of {id} came within {} s",
+                PATIENCE.as_secs()
+            );
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "thousands"
+    )]
+    let index = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
+}
+
+fn ms(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+fn a_second(count: usize, took: Duration) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "thousands"
+    )]
+    let rate = (count as f64 / took.as_secs_f64().max(0.001)) as usize;
+    grouped(rate)
+}

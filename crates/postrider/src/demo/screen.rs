@@ -1,0 +1,163 @@
+//! How it is shown: aligned lines, progress in place on a terminal and in steps elsewhere.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::out;
+
+const BAR: usize = 30;
+/// The server's last lines, where something failed.
+const TAIL: usize = 15;
+
+/// Standard output, and whether every promise was kept so far.
+pub(super) struct Screen {
+    terminal: bool,
+    /// The quarter that was shown last, where nothing can be shown in place.
+    quarter: usize,
+    kept: bool,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+            quarter: 0,
+            kept: true,
+        }
+    }
+
+    pub(super) fn title(&mut self, text: &str) -> std::io::Result<()> {
+        out::line(format_args!("{}\n", self.bold(text)))
+    }
+
+    /// A name and what is to be known of it.
+    pub(super) fn fact(&self, name: &str, text: impl Display) -> std::io::Result<()> {
+        out::line(format_args!("  {name:<10} {text}"))
+    }
+
+    /// The heading of a scene.
+    pub(super) fn scene(&mut self, number: usize, text: impl Display) -> std::io::Result<()> {
+        self.quarter = 0;
+        out::line(format_args!(
+            "\n{}",
+            self.bold(&format!("{number}. {text}"))
+        ))
+    }
+
+    /// What happened.
+    pub(super) fn say(&self, text: impl Display) -> std::io::Result<()> {
+        out::line(format_args!("   {text}"))
+    }
+
+    /// Something that was promised, and whether it was kept.
+    pub(super) fn promise(&mut self, kept: bool, text: impl Display) -> std::io::Result<()> {
+        self.kept &= kept;
+        let (mark, colour) = if kept { ("✓", "32") } else { ("✗", "31") };
+        let mark = self.coloured(mark, colour);
+        out::line(format_args!("   {mark} {text}"))
+    }
+
+    /// How far something is.
+    pub(super) fn progress(&mut self, what: &str, done: usize, of: usize) -> std::io::Result<()> {
+        let full = BAR * done.min(of) / of.max(1);
+        if self.terminal {
+            let bar = format!("{}{}", "█".repeat(full), "·".repeat(BAR - full));
+            return out::write(format_args!("\r   {bar} {what} {}", grouped(done)));
+        }
+        let quarter = 4 * done / of.max(1);
+        if quarter > self.quarter {
+            self.quarter = quarter;
+            return out::line(format_args!(
+                "   {what} {} of {}",
+                grouped(done),
+                grouped(of)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Clears the line that progress was shown in.
+    pub(super) fn progress_done(&self) -> std::io::Result<()> {
+        if self.terminal {
+            out::write("\r\x1b[2K")?;
+        }
+        Ok(())
+    }
+
+    /// True if every promise was kept.
+    pub(super) fn all_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// What the server said last.
+    pub(super) fn log_tail(&self, log: &str) -> std::io::Result<()> {
+        self.progress_done()?;
+        out::line("\nThe server's log ends:")?;
+        let lines: Vec<_> = log.lines().collect();
+        let from = lines.len().saturating_sub(TAIL);
+        lines[from..].iter().try_for_each(|line| self.say(line))
+    }
+
+    /// The last words, and what to do next.
+    pub(super) fn end(&self, kept: bool, took: Duration) -> std::io::Result<()> {
+        let took = took.as_secs_f64();
+        let verdict = if kept {
+            format!(
+                "Everything was as promised. It took {took:.1} s; the server is stopped and its directory removed."
+            )
+        } else {
+            format!("Not everything was as promised: see ✗ above. It took {took:.1} s.")
+        };
+        out::line(format_args!("\n{}", self.bold(&verdict)))?;
+        if kept { out::write(NEXT) } else { Ok(()) }
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.coloured(text, "1")
+    }
+
+    fn coloured(&self, text: &str, code: &str) -> String {
+        if self.terminal {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+const NEXT: &str = r#"
+Next, your own, in two terminals:
+   export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8 POSTRIDER__EGRESS__REQUIRE_HTTPS=false
+   postrider serve --data ./data --listen 127.0.0.1:8071
+   postrider listen --listen 127.0.0.1:8072
+and in a third:
+   api() { curl -sS -H "Authorization: Bearer $(cat data/operator.token)" -H 'Content-Type: application/json' "$@"; echo; }
+   api http://127.0.0.1:8071/api/v1/app -d '{"name": "Acme", "uid": "acme"}'
+   api http://127.0.0.1:8071/api/v1/app/acme/endpoint -d '{"url": "http://127.0.0.1:8072/hook"}'
+   api http://127.0.0.1:8071/api/v1/app/acme/msg -d '{"eventType": "order.created", "payload": {"order": 17}}'
+"#;
+
+/// 12345 as 12,345.
+pub(super) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let written = [0, 999, 1000, 12_345, 1_234_567].map(grouped);
+        assert_eq!(written, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+}

@@ -1,0 +1,54 @@
+//! The `postrider` command: reads the configuration, composes the services and runs them in one process.
+//!
+//! **In → out.** Flags, file and environment in; for `serve` an HTTP listener and signed requests to endpoints out.
+//!
+//! **Invariants.** Only this crate reads the environment, knows every service and names the adapters. A service that
+//! ends before it was told to takes the process with it: nothing runs half alive.
+//!
+//! **Authority and crashes.** Nothing is kept here. The log and the store in the data directory are the truth, and a
+//! start after kill -9 is an ordinary start.
+//!
+//! **Failing and stopping.** Exit code 0: done, or stopped when told to. 1: something failed, and standard error says
+//! what. 2: the command line or the configuration is wrong. SIGTERM and SIGINT drain; a second one ends at once.
+
+mod commands;
+mod condition;
+mod config;
+mod data_dir;
+mod demo;
+mod http;
+mod limits;
+mod observe;
+mod options;
+mod out;
+mod receiver;
+mod routes;
+mod services;
+mod signals;
+mod supervise;
+mod telemetry;
+mod token;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match commands::Command::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            let misused = error.is::<config::ConfigError>();
+            ExitCode::from(if misused { 2 } else { 1 })
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "logging may not have begun")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("postrider: {error:#}");
+}

@@ -1,0 +1,177 @@
+//! What is measured of the process as a whole and of the log's readers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_log::{Keep, Log};
+use postrider_metrics::{FloatGauge, Gauge, Registry};
+use postrider_model::{Group, Topic};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::condition::Condition;
+
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// What Linux counts a process's time in, whatever the kernel's own tick (`USER_HZ`, proc(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+const PAGE_BYTES: i64 = 4096;
+
+postrider_metrics::metrics! {
+    /// The process, as /proc tells when it is asked.
+    pub(crate) struct ProcessMetrics {
+        resident: Gauge("postrider_process_resident_bytes", "bytes", "Memory that the process holds."),
+        open_files: Gauge("postrider_process_open_files", "descriptors", "Descriptors that are open: files and connections."),
+        max_files: Gauge("postrider_process_max_files", "descriptors", "Descriptors that may be open."),
+        threads: Gauge("postrider_process_threads", "threads", "Threads of the process."),
+        cpu: FloatGauge("postrider_process_cpu_seconds", "seconds", "Processor time used since the start, user and system."),
+        started: FloatGauge("postrider_process_start_time_seconds", "seconds", "When the process was started, since 1970."),
+    }
+}
+
+impl ProcessMetrics {
+    /// Declares them, and says when this process began.
+    pub(crate) fn start(registry: &Registry) -> Result<Self, postrider_metrics::Error> {
+        let metrics = Self::register(registry)?;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        #[expect(clippy::cast_precision_loss, reason = "exact for 250,000 years")]
+        metrics.started.set(now_ms as f64 / 1000.0);
+        Ok(metrics)
+    }
+
+    /// Reads them anew. What /proc does not tell stays as it was.
+    pub(crate) fn sample(&self) {
+        if let Some(pages) = field("/proc/self/statm", 1) {
+            self.resident.set(pages.saturating_mul(PAGE_BYTES));
+        }
+        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+            self.open_files
+                .set(i64::try_from(entries.count()).unwrap_or(i64::MAX));
+        }
+        if let Ok((soft, _)) = rlimit::Resource::NOFILE.get() {
+            self.max_files.set(i64::try_from(soft).unwrap_or(i64::MAX));
+        }
+        if let Some(threads) = after_name(17) {
+            self.threads.set(threads);
+        }
+        if let (Some(user), Some(system)) = (after_name(11), after_name(12)) {
+            #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2^52")]
+            self.cpu.set((user + system) as f64 / TICKS_PER_SECOND);
+        }
+    }
+}
+
+fn field(file: &str, index: usize) -> Option<i64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+/// A field of /proc/self/stat, counted from the one behind the program's name, which may hold anything.
+fn after_name(index: usize) -> Option<i64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, behind) = text.rsplit_once(')')?;
+    behind.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+postrider_metrics::metrics! {
+    /// How far the log's readers are.
+    pub(crate) struct LagMetrics {
+        records: GaugeFamily<2>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound).", ["topic", "group"]),
+        oldest: FloatGaugeFamily<2>("postrider_log_oldest_unfinished_seconds", "seconds", "Age of the oldest record that the group has not finished.", ["topic", "group"]),
+    }
+}
+
+/// The gauges of one group on one topic.
+struct Watched {
+    topic: Topic,
+    group: Group,
+    records: Gauge,
+    oldest: FloatGauge,
+}
+
+/// Asks the log how it is, again and again.
+pub(crate) struct LogWatch {
+    log: Arc<dyn Log>,
+    condition: Arc<Condition>,
+    watched: Vec<Watched>,
+}
+
+impl LogWatch {
+    /// Declares a pair of gauges for each group that reads each topic.
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        condition: Arc<Condition>,
+        registry: &Registry,
+    ) -> Result<Self, postrider_metrics::Error> {
+        let metrics = LagMetrics::register(registry)?;
+        let mut watched = Vec::new();
+        for spec in log.topics() {
+            let Keep::UntilFinished(groups) = spec.keep else {
+                continue;
+            };
+            for group in groups {
+                let labels = [spec.topic.0, group.0];
+                watched.push(Watched {
+                    topic: spec.topic,
+                    group: *group,
+                    records: metrics.records.resolve(labels)?,
+                    oldest: metrics.oldest.resolve(labels)?,
+                });
+            }
+        }
+        Ok(Self {
+            log,
+            condition,
+            watched,
+        })
+    }
+
+    /// Until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            shutdown.run_until_cancelled(self.sample()).await;
+        }
+        Ok(())
+    }
+
+    async fn sample(&self) {
+        let lags = match self.log.lags().await {
+            Ok(lags) => lags,
+            Err(error) => return self.condition.set_log(Some(error.to_string())),
+        };
+        self.condition.set_log(None);
+        for watched in &self.watched {
+            let of_this = lags
+                .iter()
+                .filter(|lag| lag.at.topic == watched.topic && lag.group == watched.group);
+            let (records, oldest) = of_this.fold((0, Duration::ZERO), |(records, oldest), lag| {
+                (
+                    lag.records.saturating_add(records),
+                    oldest.max(lag.oldest_age),
+                )
+            });
+            watched
+                .records
+                .set(i64::try_from(records).unwrap_or(i64::MAX));
+            watched.oldest.set(oldest.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_measured_by_what_proc_tells() {
+        let registry = Registry::new();
+        let metrics = ProcessMetrics::start(&registry).unwrap();
+        metrics.sample();
+        assert!(metrics.resident.get() > 1 << 20, "a megabyte at least");
+        assert!(metrics.open_files.get() >= 3);
+        assert!(metrics.max_files.get() > 3);
+        assert!(metrics.threads.get() >= 1);
+        assert!(metrics.started.get() > 1.7e9);
+    }
+}

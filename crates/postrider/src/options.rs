@@ -1,0 +1,84 @@
+//! From the configuration to what each service takes.
+
+use postrider_guard::Guard;
+
+use crate::config::{Config, StoreUrl};
+
+/// Where the store is, as its adapter takes it.
+pub(crate) fn store_url(config: &Config) -> String {
+    let path = match &config.store.url {
+        StoreUrl::InDataDirectory => config.data.join("store.db"),
+        StoreUrl::Sqlite(path) => path.clone(),
+    };
+    format!("sqlite:{}", path.display())
+}
+
+/// Which addresses may be called.
+pub(crate) fn guard(config: &Config) -> Guard {
+    Guard::new(config.egress.allow.clone(), config.egress.require_https)
+}
+
+/// The log's, but for its topics and metrics.
+pub(crate) fn log(
+    config: &Config,
+    options: postrider_log_embedded::Options,
+) -> postrider_log_embedded::Options {
+    postrider_log_embedded::Options {
+        record_bytes: config.log.record.as_usize(),
+        tail_bytes: config.log.tail.as_usize(),
+        wal_bytes: config.log.wal.0,
+        reserve_bytes: config.log.reserve.0,
+        max_bytes: config.log.max.map(|bytes| bytes.0),
+        ..options
+    }
+}
+
+pub(crate) fn ingest(config: &Config) -> postrider_ingest::Options {
+    postrider_ingest::Options {
+        payload_bytes: config.ingest.max_payload.as_usize(),
+        json_depth: config.ingest.max_json_depth,
+        strict_event_types: config.ingest.strict_event_types,
+        ..postrider_ingest::Options::default()
+    }
+}
+
+pub(crate) fn fanout(config: &Config) -> postrider_fanout::Options {
+    postrider_fanout::Options {
+        schedule: config.delivery.schedule.clone(),
+        slack: config.delivery.slack,
+        ..postrider_fanout::Options::default()
+    }
+}
+
+pub(crate) fn delivery(config: &Config) -> postrider_delivery::Options {
+    let section = &config.delivery;
+    let mut options = postrider_delivery::Options {
+        schedule: section.schedule.clone(),
+        timeout: section.timeout,
+        in_flight: section.in_flight,
+        answering_share: section.answering_share,
+        memory: section.memory.as_usize(),
+        drain: section.drain,
+        ..postrider_delivery::Options::default()
+    };
+    options.lane.max_in_flight = section.in_flight_per_endpoint;
+    options.lane.first_in_flight = options
+        .lane
+        .first_in_flight
+        .min(section.in_flight_per_endpoint);
+    options.lane.breaker.consecutive_failures = section.breaker_failures;
+    options.lane.breaker.first_wait = section.breaker_wait;
+    options.lane.breaker.longest_wait = section.breaker_longest_wait;
+    options
+}
+
+pub(crate) fn recorder(config: &Config) -> postrider_recorder::Options {
+    let mut options = postrider_recorder::Options {
+        disable_failing_after: config.delivery.disable_failing_after,
+        ..postrider_recorder::Options::default()
+    };
+    options.retention.events = config.retention.events;
+    options.retention.attempts = config.retention.attempts;
+    options.retention.claims = config.retention.idempotency_keys;
+    options
+}

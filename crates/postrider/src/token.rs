@@ -1,0 +1,89 @@
+//! The first token: made at the first start, kept in the data directory, its hash in the store.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::Context;
+use postrider_access::Token;
+use postrider_model::{Clock, TokenId};
+use postrider_store::{Order, Page, PageStart, StoreError, TokenRecord, TokenScope, Tokens};
+
+use crate::data_dir;
+
+/// Sees to it that an operator can come in. The file is written before the store, so that a crash between leaves a token
+/// that the next start makes valid. If there is no file although the store has a token for operators, somebody took it
+/// away on purpose, and it stays away.
+pub(crate) async fn ensure(
+    dir: &Path,
+    tokens: &dyn Tokens,
+    clock: &dyn Clock,
+) -> anyhow::Result<()> {
+    let (token, new) = match data_dir::read_token(dir)? {
+        Some(token) => (token, false),
+        None if has_operator(tokens).await? => return Ok(()),
+        None => {
+            let token = Token::generate();
+            data_dir::write_token(dir, &token)?;
+            (token, true)
+        }
+    };
+    match tokens.insert_token(&record(&token, clock)).await {
+        // There already: perhaps revoked since, and then it stays so.
+        Ok(_) | Err(StoreError::Conflict(_)) => {}
+        Err(error) => return Err(error).context("cannot store the operator's token"),
+    }
+    if new {
+        show_once(&token, dir);
+    }
+    Ok(())
+}
+
+fn record(token: &Token, clock: &dyn Clock) -> TokenRecord {
+    TokenRecord {
+        id: TokenId::new(),
+        hash: *token.hash().as_bytes(),
+        scope: TokenScope::Operator,
+        name: "made at the first start".to_owned(),
+        expires_at: None,
+        revoked_at: None,
+        version: 0,
+        created_at: clock.now(),
+    }
+}
+
+async fn has_operator(tokens: &dyn Tokens) -> anyhow::Result<bool> {
+    const LIMIT: usize = 100;
+    let mut page = Page {
+        limit: LIMIT,
+        start: PageStart::Beginning,
+        order: Order::Ascending,
+    };
+    loop {
+        let some = tokens
+            .tokens(&page)
+            .await
+            .context("cannot read the tokens")?;
+        if some.iter().any(|token| token.scope == TokenScope::Operator) {
+            return Ok(true);
+        }
+        match some.last() {
+            Some(last) if some.len() == LIMIT => page.start = PageStart::After(last.id),
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// To a person it is shown; into collected logs it does not belong, so those learn only where it lies.
+#[expect(clippy::print_stderr, reason = "a token must not pass through logging")]
+fn show_once(token: &Token, dir: &Path) {
+    let file = data_dir::token_file(dir);
+    if std::io::stderr().is_terminal() {
+        eprintln!(
+            "operator token (shown only now; kept in {}): {}",
+            file.display(),
+            token.expose()
+        );
+    } else {
+        tracing::info!(file = %file.display(), "the operator's token was made");
+    }
+}
