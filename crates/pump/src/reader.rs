@@ -146,7 +146,12 @@ impl Pump {
             bytes: (self.options.hand_bytes / self.hand.partitions().max(1)).max(LEAST_BYTES),
         };
         let due_in = self.hand.wait(self.clock.now());
-        let sleep = tokio::time::sleep(due_in.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP));
+        let sleep = async {
+            match due_in {
+                Some(due_in) => tokio::time::sleep(due_in.min(LONGEST_SLEEP)).await,
+                None => std::future::pending().await,
+            }
+        };
         let news = async {
             match &mut self.breakers {
                 Some((follower, _)) => follower.next().await,

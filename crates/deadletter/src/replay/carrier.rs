@@ -1,0 +1,211 @@
+//! One replay, carried out by its owner.
+
+use std::time::Duration;
+
+use postrider_log::{Backoff, Durability, LogError, Purpose};
+use postrider_model::{DeadLetter, Delivery, NewRecord, Schedule, Timestamp};
+use postrider_store::{DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::pace::Pace;
+use super::page::{self, Part};
+use crate::{DeadLetterError, DeadLetterMetrics, Options, Ports, Takes};
+
+/// Nothing is published in the last part of a lease: the write may take a while.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Carries one replay out under one lease.
+pub(crate) struct Carrier<S: ?Sized> {
+    ports: Ports<S>,
+    options: Options,
+    metrics: DeadLetterMetrics,
+    owner: String,
+    lease_until: Timestamp,
+}
+
+/// Why a step was not taken.
+enum Stalled {
+    /// The store or the log does not answer at present.
+    Later(String),
+    /// The lease is over or nearly so: whoever claims the replay next goes on where it stands.
+    LeaseOver,
+    /// The log has stopped.
+    Stopped(LogError),
+}
+
+impl From<StoreError> for Stalled {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(_) | StoreError::NotFound(_) => Self::LeaseOver,
+            StoreError::Refused(why) | StoreError::Unavailable(why) => Self::Later(why),
+        }
+    }
+}
+
+/// What a step does.
+struct Planned {
+    records: Vec<NewRecord>,
+    heaviest: usize,
+    step: ReplayStep,
+}
+
+impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
+    pub(crate) fn new(
+        ports: Ports<S>,
+        options: Options,
+        metrics: DeadLetterMetrics,
+        owner: String,
+        lease_until: Timestamp,
+    ) -> Self {
+        Self {
+            ports,
+            options,
+            metrics,
+            owner,
+            lease_until,
+        }
+    }
+
+    /// Takes steps at the replay's rate until it is finished, paused or cancelled, or the lease is lost.
+    pub(crate) async fn carry_out(
+        mut self,
+        mut replay: Replay,
+        stop: &CancellationToken,
+    ) -> Result<(), DeadLetterError> {
+        let mut pace = Pace::new(replay.rate, self.options.step, Instant::now());
+        let mut backoff = Backoff::default();
+        while replay.status == ReplayStatus::Running {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep_until(pace.next_at()) => {}
+            }
+            match self.step(&replay, &mut pace).await {
+                Ok(advanced) => {
+                    replay = advanced;
+                    backoff = Backoff::default();
+                }
+                Err(Stalled::LeaseOver) => return Ok(()),
+                Err(Stalled::Stopped(error)) => return Err(error.into()),
+                Err(Stalled::Later(why)) => {
+                    tracing::warn!(replay = %replay.id, why, "a replay cannot go on at present");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(backoff.next_wait()) => {}
+                    }
+                }
+            }
+        }
+        tracing::info!(
+            replay = %replay.id, status = replay.status.label(), done = replay.done,
+            failed = replay.failed, "a replay has ended or rests"
+        );
+        Ok(())
+    }
+
+    /// Publishes the next part, Synced, and only then records that it did.
+    async fn step(&mut self, replay: &Replay, pace: &mut Pace) -> Result<Replay, Stalled> {
+        self.check_lease()?;
+        let store = self.ports.store.as_ref();
+        let part = page::next(store, replay, pace.size()).await?;
+        self.ports.endpoints.refresh().await?;
+        let planned = self.plan(replay, part);
+        let published = planned.records.len();
+        self.check_lease()?;
+        if published > 0 {
+            self.publish(planned.records).await?;
+        }
+        pace.took(published, planned.heaviest, Instant::now());
+        let advanced = self.advance(replay, &planned.step).await?;
+        self.metrics.replay_published.inc_by(published as u64);
+        self.metrics.replay_failed.inc_by(planned.step.failed);
+        Ok(advanced)
+    }
+
+    fn check_lease(&self) -> Result<(), Stalled> {
+        if self.ports.clock.now().plus(MARGIN) < self.lease_until {
+            Ok(())
+        } else {
+            Err(Stalled::LeaseOver)
+        }
+    }
+
+    /// Which of these are published, and what is recorded of it.
+    fn plan(&self, replay: &Replay, part: Part) -> Planned {
+        let now = self.ports.clock.now();
+        let most = self.ports.log.limits().record_bytes;
+        let mut planned = Planned {
+            records: Vec::with_capacity(part.letters.len()),
+            heaviest: 0,
+            step: ReplayStep {
+                cursor: part.cursor,
+                published: Vec::with_capacity(part.letters.len()),
+                failed: part.missing,
+                finished: part.last,
+            },
+        };
+        for letter in part.letters {
+            let id = letter.id;
+            let record = self.delivery(replay, letter, now).map(|d| d.to_record());
+            match record.filter(|record| record.size() <= most) {
+                Some(record) => {
+                    planned.heaviest = planned.heaviest.max(record.size());
+                    planned.records.push(record);
+                    planned.step.published.push(id);
+                }
+                None => planned.step.failed += 1,
+            }
+        }
+        planned
+    }
+
+    /// The delivery that repeats a dead letter; `None` if its endpoint takes nothing.
+    fn delivery(&self, replay: &Replay, letter: DeadLetter, now: Timestamp) -> Option<Delivery> {
+        let schedule = match self.ports.endpoints.takes(letter.delivery.endpoint_id) {
+            Takes::Nothing => return None,
+            Takes::Deliveries(own) => own.unwrap_or_else(|| self.options.schedule.clone()),
+        };
+        let generation = replay.created_at.as_millis().max(0).unsigned_abs();
+        let longest = Schedule::with_jitter(schedule.total(), 1.0);
+        let deadline = now.plus(longest).plus(self.options.deadline_slack);
+        Some(letter.delivery.again(generation, now, deadline))
+    }
+
+    async fn publish(&self, records: Vec<NewRecord>) -> Result<(), Stalled> {
+        let log = &self.ports.log;
+        let appended = log.append(records, Durability::Synced, Purpose::Intake);
+        match appended.await {
+            Ok(_) => Ok(()),
+            Err(error @ (LogError::Busy(_) | LogError::Full(_))) => {
+                self.metrics.log_refusals.inc();
+                Err(Stalled::Later(error.to_string()))
+            }
+            Err(error) => Err(Stalled::Stopped(error)),
+        }
+    }
+
+    /// Records what was published. Asked again while the lease lasts: giving up here is what repeats a step.
+    async fn advance(&mut self, replay: &Replay, step: &ReplayStep) -> Result<Replay, Stalled> {
+        let mut backoff = Backoff::default();
+        loop {
+            let now = self.ports.clock.now();
+            let until = now.plus(self.options.lease);
+            let store = &self.ports.store;
+            let advanced = store.advance_replay(replay.id, &self.owner, step, now, until);
+            match advanced.await.map_err(Stalled::from) {
+                Ok(replay) => {
+                    self.lease_until = until;
+                    return Ok(replay);
+                }
+                Err(Stalled::Later(why)) if now < self.lease_until => {
+                    tracing::warn!(replay = %replay.id, why, "a replay's progress cannot be recorded yet");
+                    self.metrics.store_failures.inc();
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+                // Published, not recorded, and the lease is over: the next owner repeats this one step.
+                Err(Stalled::Later(_)) => return Err(Stalled::LeaseOver),
+                Err(stalled) => return Err(stalled),
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A replay publishes what it took, at its rate, until it is told otherwise.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use postrider_log::{LogError, Purpose};
+use postrider_model::{DeliveryId, EndpointId, Trigger};
+use postrider_store::{DeadLetters, ReplayStatus, Selection};
+
+use crate::support::{Running, letter, start};
+
+fn distinct(running: &Running) -> usize {
+    let ids: HashSet<DeliveryId> = running.published().iter().map(|d| d.id).collect();
+    ids.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replayed_delivery_has_the_same_id_a_new_generation_and_a_new_deadline() {
+    let running = start();
+    let letter = running.letters(EndpointId::new(), 1).await.remove(0);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let replay = running.replay(Selection::Ids(vec![letter.id]), 10).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (1, 0));
+    let published = running.published().remove(0);
+    assert_eq!(published.id, letter.delivery.id);
+    assert_eq!(published.event_id, letter.delivery.event_id);
+    assert_eq!(published.generation as i64, replay.created_at.as_millis());
+    assert_eq!(
+        (published.attempts_made, published.trigger),
+        (0, Trigger::Manual)
+    );
+    assert!(published.deadline > running.now() && published.payload == letter.delivery.payload);
+    let stored = running.store.dead_letter(letter.id).await.unwrap().unwrap();
+    assert_eq!(stored.replayed.unwrap().0, replay.id);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_the_filter_takes_is_published_once_at_the_rate() {
+    let running = start();
+    running.letters(EndpointId::new(), 2000).await;
+    let (replay, began) = (running.replay_all(100).await, running.now());
+    let mut times = Vec::new();
+    while times.len() < 2000 {
+        let count = running.published().len();
+        times.resize(count.max(times.len()), running.now());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, distinct(&running)), (2000, 2000));
+    let took = times[1999].since(began);
+    assert!((19.0..=21.0).contains(&took.as_secs_f64()), "{took:?}");
+    for (index, at) in times.iter().enumerate().step_by(100) {
+        let second = at.plus(Duration::from_secs(1));
+        let within = times[index..].iter().take_while(|t| **t < second).count();
+        assert!(within <= 120, "{within} within a second");
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dies_after_the_replay_began_is_not_taken() {
+    let running = start();
+    let endpoint = EndpointId::new();
+    running.letters(endpoint, 100).await;
+    let replay = running.replay_all(50).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.letters(endpoint, 100).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, running.published().len()), (100, 100));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_take_nothing_count_as_failed_and_cost_nothing_of_the_rate() {
+    let running = start();
+    let (gone, healthy) = (EndpointId::new(), EndpointId::new());
+    running.endpoints.remove(gone);
+    running.letters(gone, 2000).await;
+    running.letters(healthy, 10).await;
+    let (replay, began) = (running.replay_all(10).await, running.now());
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (10, 2000));
+    assert!(running.published().iter().all(|d| d.endpoint_id == healthy));
+    assert!(running.now().since(began) < Duration::from_secs(5));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_called_gone_while_the_endpoints_are_not_known_for_certain() {
+    let running = start();
+    let gone = EndpointId::new();
+    running.endpoints.remove(gone);
+    running.endpoints.set_stale(true);
+    running.letters(gone, 10).await;
+    let replay = running.replay_all(10).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.state(&replay).await.failed, 0);
+    running.endpoints.set_stale(false);
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!(state.failed, 10);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chosen_dead_letter_that_is_gone_or_anothers_counts_as_failed() {
+    let running = start();
+    let endpoint = EndpointId::new();
+    let letters = running.letters(endpoint, 100).await;
+    let mut ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+    ids.push(letter(endpoint, 0, running.now()).id);
+    let replay = running.replay(Selection::Ids(ids), 1000).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (100, 1));
+    assert_eq!(distinct(&running), 100);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_nothing_is_done_at_once() {
+    let running = start();
+    let replay = running.replay_all(10).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (0, 0));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_replay_stands_within_a_second_and_goes_on_where_it_stood() {
+    let running = start();
+    running.letters(EndpointId::new(), 1000).await;
+    let replay = running.replay_all(100).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    running.set_status(&replay, ReplayStatus::Paused).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stood = running.published().len();
+    assert!((300..=550).contains(&stood), "{stood}");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(running.published().len(), stood);
+    assert_eq!(running.state(&replay).await.done, stood as u64);
+    running.set_status(&replay, ReplayStatus::Running).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!(
+        (state.done, running.published().len(), distinct(&running)),
+        (1000, 1000, 1000)
+    );
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_replay_publishes_no_more() {
+    let running = start();
+    running.letters(EndpointId::new(), 1000).await;
+    let replay = running.replay_all(100).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    running.set_status(&replay, ReplayStatus::Cancelled).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stood = running.published().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let state = running.state(&replay).await;
+    assert_eq!(
+        (state.status, running.published().len()),
+        (ReplayStatus::Cancelled, stood)
+    );
+    assert!(stood < 600 && running.metrics.replays_active.get() == 0);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_and_paused_replays_hold_no_other_up() {
+    let running = start();
+    running.letters(EndpointId::new(), 200).await;
+    let slow = running.replay_all(1).await;
+    let paused = running.replay_all(1).await;
+    running.set_status(&paused, ReplayStatus::Paused).await;
+    let (quick, began) = (running.replay_all(1000).await, running.now());
+    running.until(&quick, ReplayStatus::Done).await;
+    assert!(running.now().since(began) < Duration::from_secs(3));
+    running.until(&slow, ReplayStatus::Done).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_below_its_reserve_makes_a_replay_wait_and_loses_nothing_of_it() {
+    let running = start();
+    running.letters(EndpointId::new(), 100).await;
+    let replay = running.replay_all(100).await;
+    let full = LogError::Full("testing".to_owned());
+    running.log.fail_appends(Purpose::Intake, full);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.published().len(), 0);
+    running.log.recover();
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, running.published().len()), (100, 100));
+    running.stop().await.unwrap();
+}

@@ -1,0 +1,115 @@
+//! The store in memory, with a door before a replay's progress that a test can shut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use postrider_model::{AppId, DeadLetter, DeadLetterId, ReplayId, Timestamp};
+use postrider_store::testing::MemoryStore;
+use postrider_store::{
+    DeadLetterFilter, DeadLetters, HistoryKey, Page, Replay, ReplayStatus, ReplayStep, Replays,
+    StoreError, StoredDeadLetter,
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct DoorStore {
+    pub(crate) memory: MemoryStore,
+    shut: Arc<AtomicBool>,
+}
+
+impl DoorStore {
+    /// While shut, a replay's progress is never recorded: its owner hangs there, as a process does that is about to be
+    /// killed between publishing and recording.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl DeadLetters for DoorStore {
+    async fn keep_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        self.memory.keep_dead_letters(letters).await
+    }
+
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
+        self.memory.dead_letter(id).await
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        self.memory.dead_letters(filter, page).await
+    }
+
+    async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
+        self.memory.count_dead_letters(filter).await
+    }
+
+    async fn delete_dead_letter(&self, id: DeadLetterId) -> Result<(), StoreError> {
+        self.memory.delete_dead_letter(id).await
+    }
+
+    async fn delete_dead_letters(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.memory.delete_dead_letters(before, limit).await
+    }
+}
+
+#[async_trait]
+impl Replays for DoorStore {
+    async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
+        self.memory.insert_replay(replay).await
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        self.memory.replay(id).await
+    }
+
+    async fn replays(
+        &self,
+        app_id: Option<AppId>,
+        page: &Page<ReplayId>,
+    ) -> Result<Vec<Replay>, StoreError> {
+        self.memory.replays(app_id, page).await
+    }
+
+    async fn claim_replay(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Replay>, StoreError> {
+        self.memory.claim_replay(owner, now, until).await
+    }
+
+    async fn advance_replay(
+        &self,
+        id: ReplayId,
+        owner: &str,
+        step: &ReplayStep,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        if self.shut.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.memory
+            .advance_replay(id, owner, step, now, until)
+            .await
+    }
+
+    async fn set_replay_status(
+        &self,
+        id: ReplayId,
+        from: &[ReplayStatus],
+        to: ReplayStatus,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        self.memory.set_replay_status(id, from, to, now).await
+    }
+}
