@@ -12,7 +12,7 @@
 //!
 //! **Failure.** [`OpenError`] ends the start with words for its operator. After that every error is a
 //! [`StoreError`](postrider_store::StoreError). Dropping the store ends it; what was answered is on the disk.
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests"))]
 
 mod columns;
 mod error;

@@ -5,6 +5,8 @@ mod claims;
 mod dead_letters;
 mod endpoints;
 mod event_types;
+#[cfg(test)]
+mod failures;
 mod feed;
 mod history;
 mod insert;
