@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::disk::{self, Fetched};
 use crate::shared::Shared;
-use crate::state::Seat;
+use crate::state::{Seat, State};
 use crate::tail::Place;
 
 /// Records that a topic of weight one gives before it is the next one's turn.
@@ -100,23 +100,10 @@ impl EmbeddedReader {
                 break;
             };
             let most = most.min(limit.records - records.len());
-            let cursor = &mut self.cursors[turn];
-            let taken = if !cursor.fetched.is_empty() {
-                cursor.take_fetched(most, &mut bytes, &mut records)
-            } else if state.place(cursor.seat.topic, cursor.at) == Place::Memory {
-                let id = cursor.seat.assignment.epoch;
-                let tail = &mut state.topics[cursor.seat.topic].tail;
-                let taken = tail.take(id, cursor.at, most, &mut bytes, &mut records);
-                cursor.at += taken as Position;
-                taken
-            } else if records.is_empty() {
-                return Ok(Found::Behind);
-            } else {
-                break;
-            };
-            self.turns.took(taken);
-            if taken == 0 {
-                break;
+            match self.cursors[turn].take(&mut state, most, &mut bytes, &mut records) {
+                Some(taken) if taken > 0 => self.turns.took(taken),
+                None if records.is_empty() => return Ok(Found::Behind),
+                Some(_) | None => break,
             }
         }
         Ok(match records.is_empty() {
@@ -184,6 +171,28 @@ impl EmbeddedReader {
 }
 
 impl Cursor {
+    /// Adds what comes next, from the file or from memory; how many there were. None if it has to be read from the file
+    /// first.
+    fn take(
+        &mut self,
+        state: &mut State,
+        most: usize,
+        bytes: &mut usize,
+        out: &mut Vec<Record>,
+    ) -> Option<usize> {
+        if !self.fetched.is_empty() {
+            return Some(self.take_fetched(most, bytes, out));
+        }
+        if state.place(self.seat.topic, self.at) != Place::Memory {
+            return None;
+        }
+        let id = self.seat.assignment.epoch;
+        let tail = &mut state.topics[self.seat.topic].tail;
+        let taken = tail.take(id, self.at, most, bytes, out);
+        self.at += taken as Position;
+        Some(taken)
+    }
+
     fn take_fetched(&mut self, most: usize, bytes: &mut usize, out: &mut Vec<Record>) -> usize {
         let mut taken = 0;
         while taken < most {
