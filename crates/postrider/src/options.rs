@@ -82,3 +82,20 @@ pub(crate) fn recorder(config: &Config) -> postrider_recorder::Options {
     options.retention.claims = config.retention.idempotency_keys;
     options
 }
+
+pub(crate) fn dead_letters(config: &Config) -> postrider_deadletter::Options {
+    postrider_deadletter::Options {
+        keep: config.retention.dead_letters,
+        schedule: config.delivery.schedule.clone(),
+        deadline_slack: config.delivery.slack,
+        ..postrider_deadletter::Options::default()
+    }
+}
+
+pub(crate) fn api(config: &Config) -> postrider_api::Options {
+    postrider_api::Options {
+        schedule: config.delivery.schedule.clone(),
+        slack: config.delivery.slack,
+        ..postrider_api::Options::default()
+    }
+}

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use postrider_api::{Api, ApiMetrics};
+use postrider_deadletter::DeadLetterMetrics;
 use postrider_delivery::{DeliveryMetrics, HttpOptions, HttpSender, Worker};
 use postrider_fanout::FanoutMetrics;
 use postrider_ingest::{Ingest, IngestMetrics};
@@ -77,6 +79,19 @@ pub(crate) fn recording(
     stage.spawn("recorder", |shutdown| async move {
         Ok(postrider_recorder::run(log, store, clock, options, counts, shutdown).await?)
     });
+    let dead_letters = postrider_deadletter::Ports {
+        log: Arc::clone(&ports.log),
+        store: Arc::clone(&ports.store),
+        endpoints: Arc::clone(&ports.registry) as _,
+        clock: Arc::clone(&ports.clock),
+    };
+    let (options, counts) = (
+        options::dead_letters(config),
+        DeadLetterMetrics::register(metrics)?,
+    );
+    stage.spawn("deadletter", |shutdown| async move {
+        Ok(postrider_deadletter::run(dead_letters, options, counts, shutdown).await?)
+    });
     Ok(())
 }
 
@@ -93,5 +108,16 @@ pub(crate) fn routes(ports: &Ports, config: &Config, metrics: &Metrics) -> anyho
         options::ingest(config),
         IngestMetrics::register(metrics)?,
     )?;
-    Ok(postrider_ingest::router(ingest))
+    let api = Api::new(
+        postrider_api::Ports {
+            store: Arc::clone(&ports.store),
+            log: Arc::clone(&ports.log),
+            registry: Arc::clone(&ports.registry),
+            guard: options::guard(config),
+            clock: Arc::clone(&ports.clock),
+        },
+        options::api(config),
+        ApiMetrics::register(metrics)?,
+    );
+    Ok(postrider_ingest::router(ingest).merge(postrider_api::router(api)))
 }

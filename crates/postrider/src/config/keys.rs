@@ -83,6 +83,8 @@ keys! {
             "How long events and whom they went to are kept, since they were accepted."
         attempts: Option<Duration> = "90d";
             "How long attempts are kept."
+        dead_letters: Option<Duration> = "90d";
+            "How long dead letters are kept."
         idempotency_keys: Duration = "1d", "1h" ..= "30d";
             "How long an idempotency key is remembered."
     }

@@ -43,6 +43,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("delivery.drain", "3s", "1h"),
     ("retention.events", "30d", "a while"),
     ("retention.attempts", "30d", "long"),
+    ("retention.dead_letters", "30d", "some days"),
     ("retention.idempotency_keys", "2d", "1m"),
     ("http.max_connections", "500", "0"),
     ("http.request_timeout", "45s", "45"),

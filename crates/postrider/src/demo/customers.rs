@@ -123,6 +123,9 @@ async fn endpoint(
     behaviour: Behaviour,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Endpoint> {
+    // An endpoint may only choose among types that are registered.
+    let registered = json!({"name": event_type, "description": "Of the demonstration"});
+    api.post("/api/v1/event-type", &registered).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let secret = postrider_signing::Secret::generate();
     let body = json!({
