@@ -26,12 +26,16 @@ async fn under_steady_writing_the_wal_stays_within_its_bound_and_the_file_stops_
         let log = Arc::clone(&log);
         tokio::spawn(async move {
             let mut written = 0_u64;
-            while Instant::now() < end {
+            loop {
+                // One append after the end, so that the reader below does not wait for what never comes.
+                let last = Instant::now() >= end;
                 let record = |n: u64| NewRecord::new(B, (n % 50).to_string(), vec![1; 1000]);
                 append(&*log, (written..written + 50).map(record).collect()).await;
                 written += 50;
+                if last {
+                    return written;
+                }
             }
-            written
         })
     };
     let mut member = Member::join(&*log, FIRST, B).await;
