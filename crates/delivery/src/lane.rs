@@ -11,6 +11,12 @@ use crate::{
     Waiting,
 };
 
+/// When what found a probe's waiting room full comes back.
+const AFTER_PROBE: Duration = Duration::from_secs(2);
+
+/// How long at least what was accepted and then had no place in memory stays away.
+const SHED_FOR: Duration = Duration::from_secs(5);
+
 /// What bounds a lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LaneLimits {
@@ -187,7 +193,7 @@ impl Lane {
             .map(|waiting| {
                 let (until, reason) = self
                     .place(&waiting.delivery, limits, now)
-                    .unwrap_or_else(|| (self.later(now), reason));
+                    .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
                 self.park(waiting, until, reason, limits)
             })
             .collect()
@@ -209,7 +215,9 @@ impl Lane {
                 return Some((now.wall_of(slot), ParkReason::BreakerOpen));
             }
             Admission::ProbeOut | Admission::Probe if self.queue.len() >= limits.behind_probe => {
-                return Some((self.later(now), ParkReason::BreakerOpen));
+                let soon = now.instant + AFTER_PROBE;
+                let slot = self.parking.reserve(now.instant, soon, SPREAD);
+                return Some((now.wall_of(slot), ParkReason::BreakerOpen));
             }
             Admission::ProbeOut | Admission::Probe | Admission::Pass => {}
         }
@@ -218,7 +226,7 @@ impl Lane {
         }
         let full = self.queue.len() >= limits.deliveries
             || self.queue.bytes() + delivery.weight() > limits.bytes;
-        full.then(|| (self.later(now), ParkReason::Full))
+        full.then(|| (self.later(now, Duration::ZERO), ParkReason::Full))
     }
 
     /// The slot that a limited endpoint has for a delivery that cannot start within the hold.
@@ -245,9 +253,9 @@ impl Lane {
         )
     }
 
-    /// A slot after the time that the queue takes at its present pace.
-    fn later(&mut self, now: Now) -> Timestamp {
-        let wait = self.pace.time_for(self.queue.len());
+    /// A slot after the time that the queue takes at its present pace, and after `least`.
+    fn later(&mut self, now: Now, least: Duration) -> Timestamp {
+        let wait = self.pace.time_for(self.queue.len()).max(least);
         let slot = self
             .parking
             .reserve(now.instant, now.instant + wait, SPREAD);
@@ -454,10 +462,15 @@ impl Pace {
         }
     }
 
-    /// How long so many take; between a second and a minute.
+    /// How long so many take; between a second and a minute. A second where nothing is known.
     fn time_for(&self, deliveries: usize) -> Duration {
-        let pace = self.last.max(self.counted).max(1);
-        Duration::from_secs_f64((deliveries as f64 / f64::from(pace)).clamp(1.0, 60.0))
+        let pace = f64::from(self.last.max(self.counted));
+        let seconds = if pace > 0.0 {
+            deliveries as f64 / pace
+        } else {
+            0.0
+        };
+        Duration::from_secs_f64(seconds.clamp(1.0, 60.0))
     }
 }
 

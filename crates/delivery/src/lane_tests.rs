@@ -264,28 +264,26 @@ fn few_wait_for_the_answer_of_a_probe() {
 #[test]
 fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap() {
     let now = start();
+    let weight = delivery(0, now).weight() as u64;
     let limits = LaneLimits {
-        parked_bytes: 10 * delivery(0, now).weight() as u64,
+        parked_bytes: 10 * weight,
         ..LaneLimits::default()
     };
     let mut lane = Lane::new(&limits);
     fail(&mut lane, &limits, 5, now);
-    (0..11).for_each(|n| {
-        assert!(parked(&lane.offer(waiting(n, now), &limits, now)).is_some() || n > 20)
-    });
-    let back = |n| waiting_with(n, delivery(n, now).parked_until(now.wall, now.wall));
-    assert!(parked(&lane.offer(back(0), &limits, now)).is_none() || lane.parking.count() <= 11);
-    let overflow = (11..40).find(|n| {
-        matches!(
-            lane.offer(waiting(*n, now), &limits, now),
-            Offered::Overflow(_)
-        )
-    });
-    assert!(overflow.is_some_and(|n| n >= 20), "{overflow:?}");
-    assert!(matches!(
-        lane.offer(back(1), &limits, now),
-        Offered::Overflow(_)
-    ));
+    let overflows = |lane: &mut Lane, waiting| {
+        matches!(lane.offer(waiting, &limits, now), Offered::Overflow(_))
+    };
+    let first = (0..100).find(|n| overflows(&mut lane, waiting(*n, now)));
+    assert_eq!(first, Some(20), "newcomers are parked up to twice the cap");
+    let came_round = |n| waiting_with(n, delivery(n, now).parked_until(now.wall, now.wall));
+    let died = (0..20)
+        .filter(|n| overflows(&mut lane, came_round(*n)))
+        .count();
+    assert_eq!(
+        died, 10,
+        "the oldest die until what is parked is within the cap"
+    );
 }
 
 #[test]

@@ -18,8 +18,6 @@ use crate::{
 
 /// How long a delivery is put aside while the store does not say whether its endpoint is still there.
 const WHILE_STORE_DOWN: Duration = Duration::from_secs(5);
-/// … and while memory or the budget of unfinished records is short.
-const WHILE_SHORT: Duration = Duration::from_secs(5);
 
 impl<S: Sender> Dispatcher<S> {
     pub(super) fn take_in(&mut self, inbound: Inbound, now: Now) {
@@ -122,9 +120,6 @@ impl<S: Sender> Dispatcher<S> {
 
     /// Puts it into its lane, or where the lane says.
     fn place(&mut self, waiting: Waiting, endpoint: &Endpoint, now: Now) {
-        if self.partitions.unfinished(waiting.at) > self.options.unfinished {
-            return self.park_for(waiting, WHILE_SHORT, ParkReason::Budget, now);
-        }
         let (id, at) = (waiting.delivery.endpoint_id, waiting.at);
         let owned_since = self.partitions.owned_since(at).unwrap_or(now.instant);
         let limits = &self.options.lane;

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use postrider_model::{EndpointState, TopicPartition};
+use postrider_model::{EndpointId, EndpointState, TopicPartition};
 
-use super::Dispatcher;
+use super::{Dispatcher, Entry};
 use crate::finisher::Finished;
 use crate::{Now, ParkReason, Sender, Standing};
 
-/// How often memory is looked after, at most: the longest lane is found by looking at all.
+/// How often memory is looked after, at most: the longest lanes are found by looking at all.
 const RELIEF_EVERY: Duration = Duration::from_millis(50);
-/// A lane with fewer is not worth parking.
-const WORTH_SHEDDING: usize = 16;
 
 impl<S: Sender> Dispatcher<S> {
     pub(super) fn tick(&mut self, now: Now) {
@@ -72,26 +70,54 @@ impl<S: Sender> Dispatcher<S> {
         }
     }
 
-    /// Parks the longest lane while memory is short; only if that is not enough is reading paused.
+    /// Parks the longest lanes while memory or the budget of unfinished records is short. What is in flight is not
+    /// parked; if only that is left, reading waits.
     pub(super) fn relieve(&mut self, now: Now) {
-        let short = self.held > self.options.memory / 4 * 3;
         let rested = self
             .shed_at
             .is_none_or(|at| at + RELIEF_EVERY <= now.instant);
-        if short && rested && !self.stopping && self.finisher.is_writable() {
-            self.shed_at = Some(now.instant);
-            let longest = self
-                .lanes
-                .iter()
-                .max_by_key(|(_, entry)| entry.lane.queued_bytes());
-            if let Some((id, _)) =
-                longest.filter(|(_, entry)| entry.lane.queued() >= WORTH_SHEDDING)
-            {
-                let id = *id;
-                self.shed(id, ParkReason::Memory, now);
+        if rested && !self.stopping && self.finisher.is_writable() {
+            let memory = self.options.memory / 4 * 3;
+            let bytes = self.held.saturating_sub(memory);
+            let records = self
+                .partitions
+                .most_unfinished()
+                .saturating_sub(self.options.unfinished);
+            // Some more than needed, so that it does not come to this with every record.
+            if bytes > 0 {
+                self.shed_longest(bytes + memory / 8, ParkReason::Memory, now);
+            }
+            if records > 0 {
+                self.shed_longest(
+                    records + self.options.unfinished / 8,
+                    ParkReason::Budget,
+                    now,
+                );
             }
         }
         self.pause_reading();
+    }
+
+    /// Parks the longest lanes until so many bytes, or deliveries, are parked.
+    fn shed_longest(&mut self, mut excess: usize, reason: ParkReason, now: Now) {
+        self.shed_at = Some(now.instant);
+        let size = |entry: &Entry| match reason {
+            ParkReason::Memory => entry.lane.queued_bytes(),
+            _ => entry.lane.queued(),
+        };
+        let mut longest: Vec<(usize, EndpointId)> = self
+            .lanes
+            .iter()
+            .map(|(id, entry)| (size(entry), *id))
+            .collect();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        for (size, id) in longest {
+            if excess == 0 || size == 0 {
+                return;
+            }
+            self.shed(id, reason, now);
+            excess = excess.saturating_sub(size);
+        }
     }
 
     /// Tells the reader what not to read at present: everything while memory or the log is short, a partition while its

@@ -1,0 +1,134 @@
+//! No endpoint delays another.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postrider_model::{EndpointId, EndpointPolicy};
+
+use crate::world::{Does, MS, S, World};
+
+/// Sends an event to each of nine healthy endpoints and the bad one, `times` times at `every`, and asserts that no attempt
+/// to a healthy one began later than `within` after its event.
+async fn neighbours_are_not_delayed(
+    does: Does,
+    policy: EndpointPolicy,
+    times: u32,
+    every: Duration,
+) {
+    let mut world = World::new();
+    let bad = world.endpoint_with(0, does, policy);
+    let good: Vec<EndpointId> = (1..10)
+        .map(|n| world.endpoint(n, Does::Answer(200)))
+        .collect();
+    let all: Vec<EndpointId> = good.iter().copied().chain([bad]).collect();
+    world.start();
+    let mut published = Vec::new();
+    for _ in 0..times {
+        let at = tokio::time::Instant::now();
+        world.publish(&all).await;
+        published.push(at);
+        tokio::time::sleep(every).await;
+    }
+    let expected = published.len();
+    world
+        .until(S, "all healthy endpoints have everything", |world| {
+            good.iter().all(|id| world.sent_to_count(*id) == expected)
+        })
+        .await;
+    for id in &good {
+        for (sent, published) in world.sender.sent_to(*id).iter().zip(&published) {
+            let delay = sent.at - *published;
+            assert!(
+                delay <= 10 * MS,
+                "an attempt began {delay:?} after its event"
+            );
+        }
+    }
+}
+
+impl World {
+    fn sent_to_count(&self, id: EndpointId) -> usize {
+        self.sender.sent_to(id).len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_endpoint_does_not_delay_its_neighbours() {
+    neighbours_are_not_delayed(Does::Hang, EndpointPolicy::default(), 1_000, 20 * MS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_endpoint_does_not_delay_its_neighbours() {
+    neighbours_are_not_delayed(Does::Dead, EndpointPolicy::default(), 1_000, 20 * MS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_endpoint_does_not_delay_its_neighbours() {
+    neighbours_are_not_delayed(Does::Slow(7 * S), EndpointPolicy::default(), 1_000, 20 * MS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_endpoint_does_not_delay_its_neighbours() {
+    let policy = EndpointPolicy {
+        rate_limit: Some(2),
+        ..EndpointPolicy::default()
+    };
+    neighbours_are_not_delayed(Does::Answer(200), policy, 1_000, 20 * MS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_endpoint_gets_no_more_than_its_limit_in_any_second() {
+    let mut world = World::new();
+    let policy = EndpointPolicy {
+        rate_limit: Some(5),
+        ..EndpointPolicy::default()
+    };
+    let id = world.endpoint_with(0, Does::Answer(200), policy);
+    world.start();
+    world.publish(&[id; 100]).await;
+    world
+        .until(120 * S, "all sent", |world| world.sent_to_count(id) == 100)
+        .await;
+    let sent = world.sender.sent_to(id);
+    assert!(sent.windows(6).all(|six| six[5].at - six[0].at >= S));
+    let took = sent[99].at - sent[0].at;
+    assert!(took <= 40 * S, "{took:?}: the slots are used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_endpoint_that_answers_soon_has_all_its_connections() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Slow(10 * MS));
+    world.start();
+    world.publish(&vec![id; 5_000]).await;
+    world
+        .until(3 * S, "all sent", |world| world.sent_to_count(id) == 5_000)
+        .await;
+    assert_eq!(world.sender.most_in_flight.load(Ordering::SeqCst), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_hang_by_the_thousand_leave_sockets_to_one_that_answers() {
+    let mut world = World::new();
+    world.options.in_flight = 100;
+    let good = world.endpoint(0, Does::Answer(200));
+    let hanging: Vec<EndpointId> = (1..=2_000).map(|n| world.endpoint(n, Does::Hang)).collect();
+    world.start();
+    world.publish(&[good]).await;
+    world
+        .until(S, "the healthy one is known", |world| {
+            world.sent_to_count(good) == 1
+        })
+        .await;
+    for n in 2..200 {
+        let part = hanging.chunks(20).nth(n % 100).unwrap();
+        world.publish(part).await;
+        world.publish(&[good]).await;
+        world
+            .until(50 * MS, "the healthy one is not delayed", |world| {
+                world.sent_to_count(good) == n
+            })
+            .await;
+    }
+    assert!(world.sender.most_in_flight.load(Ordering::SeqCst) <= 100);
+}

@@ -1,0 +1,16 @@
+//! The worker on the log in memory, with a scripted way out and paused time; and over real sockets (`http`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod endpoints;
+mod http;
+mod isolation;
+mod log_refuses;
+mod parking;
+mod restart;
+mod retries;
+mod world;

@@ -1,0 +1,190 @@
+//! What an endpoint cannot take now waits in the log, costs no attempt, and comes back.
+
+use postrider_model::{BreakerState, DeathReason, EndpointPolicy, EndpointState, topics};
+
+use crate::world::{Does, MS, S, World};
+
+fn open_state(world: &World) -> Option<EndpointState> {
+    let records = world.log.records(topics::ENDPOINT_STATE);
+    records
+        .last()
+        .and_then(|record| EndpointState::decode(&record.value).ok())
+        .filter(|_| !records.is_empty())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_endpoint_is_probed_by_one_attempt_at_a_time_and_the_rest_waits_in_the_log() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Dead);
+    world.start();
+    world.publish(&vec![id; 2_000]).await;
+    world
+        .until(2 * S, "all parked", |world| world.parked().len() >= 1_990)
+        .await;
+    let before = world.sender.sent();
+    assert!(before <= 8, "{before} attempts until the breaker opened");
+    tokio::time::sleep(60 * S).await;
+    // Probes after 2, 4, 8, 16 and 32 s, with jitter.
+    let probes = world.sender.sent() - before;
+    assert!((3..=5).contains(&probes), "{probes} probes in a minute");
+    assert_eq!(open_state(&world).unwrap().breaker, BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_recovers_gets_its_backlog_and_nothing_twice() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Dead);
+    world.start();
+    world.publish(&vec![id; 500]).await;
+    world
+        .until(5 * S, "parked", |world| world.parked().len() >= 490)
+        .await;
+    world.sender.set(id, Does::Answer(200));
+    world
+        .until(400 * S, "all delivered", |world| {
+            world
+                .attempts()
+                .iter()
+                .filter(|attempt| attempt.outcome.is_success())
+                .count()
+                == 500
+        })
+        .await;
+    world.until(20 * S, "finished", World::is_finished).await;
+    tokio::time::sleep(60 * S).await;
+    let succeeded = world
+        .attempts()
+        .into_iter()
+        .filter(|attempt| attempt.outcome.is_success())
+        .count();
+    assert_eq!(succeeded, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_backlog_nothing_is_kept_of_an_endpoint_that_recovered() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Dead);
+    world.start();
+    world.publish(&vec![id; 50]).await;
+    world
+        .until(5 * S, "the state is published", |world| {
+            open_state(world).is_some()
+        })
+        .await;
+    world.sender.set(id, Does::Answer(200));
+    let forgotten = |world: &World| {
+        let records = world.log.records(topics::ENDPOINT_STATE);
+        records.last().is_some_and(|record| record.value.is_empty())
+    };
+    world
+        .until(1_000 * S, "the state is withdrawn", forgotten)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_deliveries_of_a_limited_endpoint_come_back_in_their_slots() {
+    let mut world = World::new();
+    let policy = EndpointPolicy {
+        rate_limit: Some(10),
+        ..EndpointPolicy::default()
+    };
+    let id = world.endpoint_with(0, Does::Answer(200), policy);
+    world.start();
+    world.publish(&vec![id; 1_000]).await;
+    let began = tokio::time::Instant::now();
+    world
+        .until(200 * S, "all sent", |world| world.sender.sent() == 1_000)
+        .await;
+    let took = began.elapsed();
+    assert!(took >= 99 * S && took <= 125 * S, "{took:?}");
+    let sent = world.sender.sent_to(id);
+    assert!(
+        sent.windows(11)
+            .all(|eleven| eleven[10].at - eleven[0].at >= S)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_backlog_does_not_hold_up_the_retry_of_another() {
+    let mut world = World::new();
+    let limited = EndpointPolicy {
+        rate_limit: Some(10),
+        ..EndpointPolicy::default()
+    };
+    let first = world.endpoint_with(0, Does::Answer(200), limited);
+    let failing = EndpointPolicy {
+        schedule: Some("0s,5s".parse().unwrap()),
+        ..EndpointPolicy::default()
+    };
+    let second = world.endpoint_with(1, Does::Script([500].into()), failing);
+    world.start();
+    world.publish(&vec![first; 20_000]).await;
+    world.publish(&[second]).await;
+    world
+        .until(7 * S, "retried", |world| {
+            world.sender.sent_to(second).len() == 2
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_parked_bytes_than_may_be_become_dead_letters() {
+    let mut world = World::new();
+    world.options.lane.parked_bytes = 100_000;
+    let id = world.endpoint(0, Does::Dead);
+    world.start();
+    world.publish(&vec![id; 2_000]).await;
+    let overflown = |world: &World| {
+        world
+            .dead_letters()
+            .iter()
+            .filter(|dead| dead.reason == DeathReason::ParkedOverflow)
+            .count()
+    };
+    world
+        .until(10 * S, "overflown", |world| overflown(world) > 1_000)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_stays_bounded_when_everything_hangs() {
+    let mut world = World::new();
+    world.options.memory = 1 << 20;
+    let ids: Vec<_> = (0..4).map(|n| world.endpoint(n, Does::Hang)).collect();
+    world.start();
+    for _ in 0..200 {
+        let to: Vec<_> = (0..100).map(|n| ids[n % 4]).collect();
+        world.publish(&to).await;
+        tokio::time::sleep(50 * MS).await;
+        // One batch may come in on top before reading pauses.
+        let held = world.metrics.held.get();
+        assert!(held <= 2 << 20, "{held} bytes are held");
+    }
+    assert!(world.parked().len() > 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_budget_of_unfinished_records_what_is_read_is_parked() {
+    let mut world = World::new();
+    world.options.unfinished = 50;
+    let [hanging, good] = [0, 1].map(|n| {
+        world.endpoint(
+            n,
+            if n == 0 {
+                Does::Hang
+            } else {
+                Does::Answer(200)
+            },
+        )
+    });
+    world.start();
+    world.publish(&vec![hanging; 100]).await;
+    world
+        .until(S, "parked", |world| world.parked().len() >= 40)
+        .await;
+    world.publish(&[good]).await;
+    let delivered = |world: &World| !world.sender.sent_to(good).is_empty();
+    world
+        .until(S, "the neighbour is not delayed", delivered)
+        .await;
+}
