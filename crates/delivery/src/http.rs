@@ -10,8 +10,9 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Method};
 use postrider_guard::{Guard, GuardedResolver, Refused, refusal_in};
 use postrider_model::Timestamp;
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 
+use crate::pool::Pool;
 use crate::{Answer, Failure, Outgoing, Sender, retry_after};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static(postrider_signing::HEADER_ID);
@@ -24,6 +25,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct HttpOptions {
     /// Idle connections to one host, at most.
     pub idle_per_host: usize,
+    /// Connections that are made before all idle ones are closed: what bounds them in total.
+    pub connections: usize,
     /// How long a connection may be idle.
     pub idle_timeout: Duration,
     /// How long connecting may take; a part of the attempt's timeout.
@@ -38,6 +41,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             idle_per_host: 64,
+            connections: 8_192,
             idle_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(10),
             body_kept: 4 << 10,
@@ -49,7 +53,7 @@ impl Default for HttpOptions {
 /// Sends over HTTP/1.1: over HTTP/2 one connection to a host would be a queue that all its endpoints share. No proxy, no
 /// redirect, and every address is checked at the moment of connecting, so that a name which changes gains nothing.
 pub struct HttpSender {
-    client: Client,
+    pool: Arc<Pool>,
     guard: Arc<Guard>,
     options: HttpOptions,
 }
@@ -67,27 +71,35 @@ impl HttpSender {
     /// # Errors
     /// [`NoClient`] if the system has no usable root certificates.
     pub fn new(guard: Arc<Guard>, options: HttpOptions) -> Result<Self, NoClient> {
-        let client = Client::builder()
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .dns_resolver(Arc::new(GuardedResolver::new(Arc::clone(&guard))))
-            .pool_max_idle_per_host(options.idle_per_host)
-            .pool_idle_timeout(options.idle_timeout)
-            .connect_timeout(options.connect_timeout)
-            .tcp_nodelay(true)
-            .build()?;
+        let resolver = Arc::new(GuardedResolver::new(Arc::clone(&guard)));
+        let HttpOptions {
+            idle_per_host,
+            idle_timeout,
+            connect_timeout,
+            ..
+        } = options;
+        let pool = Pool::new(options.connections, move |client| {
+            client
+                .http1_only()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .dns_resolver(Arc::clone(&resolver))
+                .pool_max_idle_per_host(idle_per_host)
+                .pool_idle_timeout(idle_timeout)
+                .connect_timeout(connect_timeout)
+                .tcp_nodelay(true)
+        })?;
         Ok(Self {
-            client,
+            pool,
             guard,
             options,
         })
     }
 
     async fn exchange(&self, request: Request, at: Timestamp) -> Result<Answer, Failure> {
-        let mut response = self
-            .client
+        let client = self.pool.client();
+        let mut response = client
             .execute(request)
             .await
             .map_err(|error| failure(&error))?;

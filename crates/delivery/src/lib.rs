@@ -44,6 +44,7 @@ mod now;
 mod options;
 mod parking;
 mod partitions;
+mod pool;
 mod proven;
 mod queue;
 mod rate;

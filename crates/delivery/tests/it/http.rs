@@ -201,6 +201,38 @@ async fn a_connection_is_used_again_after_a_short_answer() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_bounded_in_total() {
+    let options = HttpOptions {
+        connections: 10,
+        ..HttpOptions::default()
+    };
+    let loopback = vec!["127.0.0.0/8".parse().unwrap()];
+    let sender = HttpSender::new(Arc::new(Guard::new(loopback, false)), options).unwrap();
+    let (closed_to, mut closed) = mpsc::channel(1000);
+    for _ in 0..200 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let closed = closed_to.clone();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await.unwrap();
+            stream.write_all(OK).await.unwrap();
+            // Ends when the other side closes.
+            assert!(request(&mut stream).await.is_none());
+            closed.send(()).await.unwrap();
+        });
+        assert_eq!(
+            sender.send(to(&address, TIMEOUT)).await.unwrap().status,
+            200
+        );
+    }
+    for _ in 0..100 {
+        let end = tokio::time::timeout(TIMEOUT, closed.recv()).await;
+        end.expect("idle connections to hosts that are not called again stay open");
+    }
+}
+
+#[tokio::test]
 async fn of_a_large_answer_only_the_beginning_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
