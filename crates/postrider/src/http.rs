@@ -120,3 +120,99 @@ where
         tracing::debug!(%error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: here\r\n\r\n";
+
+    struct Running {
+        address: std::net::SocketAddr,
+        shutdown: CancellationToken,
+        server: tokio::task::JoinHandle<()>,
+        /// Told when a request has begun.
+        begun: Arc<Notify>,
+        /// Lets it end.
+        go_on: Arc<Notify>,
+    }
+
+    async fn start(connections: usize, drain: Duration) -> Running {
+        let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
+        let slow = get(async move || {
+            tell.notify_one();
+            wait.notified().await;
+            "done"
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let bounds = Bounds { connections, drain };
+        let router = Router::new().route("/slow", slow);
+        let server = tokio::spawn(serve(listener, router, bounds, shutdown.clone()));
+        Running {
+            address,
+            shutdown,
+            server,
+            begun,
+            go_on,
+        }
+    }
+
+    async fn ask(running: &Running) -> TcpStream {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        stream
+    }
+
+    async fn read_all(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        // A connection that was reset has nothing more to say.
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_after_the_server_was_told_to_stop() {
+        let running = start(10, Duration::from_secs(60)).await;
+        let stream = ask(&running).await;
+        running.begun.notified().await;
+        running.shutdown.cancel();
+        running.go_on.notify_one();
+        assert!(read_all(stream).await.ends_with("done"));
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_cut_off_when_the_drain_is_over() {
+        let running = start(10, Duration::from_millis(10)).await;
+        let stream = ask(&running).await;
+        running.begun.notified().await;
+        running.shutdown.cancel();
+        running.server.await.unwrap();
+        assert_eq!(read_all(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_bound_waits_until_another_ends() {
+        let running = start(1, Duration::ZERO).await;
+        let first = ask(&running).await;
+        running.begun.notified().await;
+        let second = ask(&running).await;
+        drop(first);
+        running.begun.notified().await;
+        running.go_on.notify_waiters();
+        running.go_on.notify_one();
+        let mut answer = [0; 15];
+        let mut second = second;
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        running.shutdown.cancel();
+    }
+}

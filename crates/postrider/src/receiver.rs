@@ -172,3 +172,73 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Sta
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use postrider_signing::Signer;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const BODY: &[u8] = br#"{"type":"order.created"}"#;
+
+    async fn post(receiver: &Arc<Receiver>, id: &str, secret: &Secret) -> StatusCode {
+        let now_s = jiff::Timestamp::now().as_second();
+        let request = Request::post("/hook")
+            .header(HEADER_ID, id)
+            .header(HEADER_TIMESTAMP, now_s)
+            .header(
+                HEADER_SIGNATURE,
+                Signer::new(secret, []).sign("msg_1", now_s, BODY),
+            )
+            .body(Body::from(BODY))
+            .unwrap();
+        receiver.router().oneshot(request).await.unwrap().status()
+    }
+
+    fn told() -> (
+        Arc<Mutex<Vec<Arrival>>>,
+        impl Fn(Arrival) + Send + Sync + 'static,
+    ) {
+        let all: Arc<Mutex<Vec<Arrival>>> = Arc::default();
+        let tell = Arc::clone(&all);
+        (all, move |arrival| tell.lock().unwrap().push(arrival))
+    }
+
+    #[tokio::test]
+    async fn a_signature_is_verified_and_a_wrong_one_is_refused_with_its_reason() {
+        let secret = Secret::generate();
+        let (came, tell) = told();
+        let receiver = Receiver::new(std::slice::from_ref(&secret), Behaviour::default(), tell);
+        assert_eq!(post(&receiver, "msg_1", &secret).await, 204);
+        assert_eq!(post(&receiver, "msg_2", &secret).await, 401);
+        let came = came.lock().unwrap();
+        assert_eq!(came[0].signature, Signature::Verified);
+        assert_eq!(came[0].event_type().as_deref(), Some("order.created"));
+        assert!(
+            matches!(&came[1].signature, Signature::Refused(why) if why.contains("no v1 signature matches"))
+        );
+    }
+
+    #[tokio::test]
+    async fn it_fails_as_often_as_it_was_told_or_until_it_is_repaired() {
+        let secret = Secret::generate();
+        for (fail_first, repaired_after, fails) in [(2, 9, 2), (u64::MAX, 3, 3)] {
+            let behaviour = Behaviour {
+                fail_first,
+                ..Behaviour::default()
+            };
+            let receiver = Receiver::new(&[], behaviour, |_| {});
+            for number in 0..6 {
+                if number == repaired_after {
+                    receiver.repair();
+                }
+                let expected = if number < fails { 500 } else { 204 };
+                assert_eq!(post(&receiver, "msg_1", &secret).await, expected);
+            }
+        }
+    }
+}

@@ -70,3 +70,99 @@ fn too_slow(timeout: Duration) -> Response {
     let body = Json(json!({"code": "timeout", "detail": detail}));
     (StatusCode::REQUEST_TIMEOUT, body).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use postrider_registry::RegistryMetrics;
+    use postrider_store::testing::MemoryStore;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn app() -> (Arc<Condition>, Router) {
+        let metrics = Registry::new();
+        let counts = RegistryMetrics::register(&metrics).unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let registry = postrider_registry::Registry::load(store, counts)
+            .await
+            .unwrap();
+        let condition = Condition::new(registry);
+        let router = admin(Admin {
+            condition: Arc::clone(&condition),
+            process: ProcessMetrics::start(&metrics).unwrap(),
+            registry: metrics,
+        });
+        (condition, router)
+    }
+
+    async fn get_from(router: &Router, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_names_the_part_that_is_not_ready_and_liveness_does_not_care() {
+        let (condition, router) = app().await;
+        assert_eq!(get_from(&router, "/health/ready").await.0, StatusCode::OK);
+        condition.set_log(Some("the disk is gone".to_owned()));
+        condition.drain();
+        let (status, body) = get_from(&router, "/health/ready").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let part = |name, ready, why: &str| json!({"name": name, "ready": ready, "why": why});
+        let expected = json!([
+            part("log", false, "the disk is gone"),
+            {"name": "store", "ready": true},
+            part("process", false, "it is stopping"),
+        ]);
+        assert_eq!(body["parts"], expected);
+        assert_eq!(get_from(&router, "/health/live").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_those_of_every_crate_in_the_registry() {
+        let (_, router) = app().await;
+        let (status, body) = get_from(&router, "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        for name in [
+            "postrider_process_resident_bytes",
+            "postrider_registry_age_seconds",
+        ] {
+            assert!(body.contains(&format!("\n{name} ")), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_in_a_handler_is_answered_in_the_shape_of_every_error() {
+        let routes = Router::new()
+            .route(
+                "/panics",
+                get(async || -> &'static str { panic!("as this test wants") }),
+            )
+            .route(
+                "/hangs",
+                get(async || std::future::pending::<&'static str>().await),
+            );
+        let patient = finish(routes.clone(), LONG);
+        let hasty = finish(routes, Duration::from_millis(1));
+        for (router, path, status, code) in [
+            (&patient, "/nowhere", 404, "not_found"),
+            (&patient, "/panics", 500, "internal_error"),
+            (&hasty, "/hangs", 408, "timeout"),
+        ] {
+            let (answered, body) = get_from(router, path).await;
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (answered.as_u16(), body["code"].as_str()),
+                (status, Some(code))
+            );
+            assert!(body["detail"].is_string(), "{body}");
+        }
+    }
+}

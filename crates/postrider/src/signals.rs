@@ -1,33 +1,44 @@
 //! The signals that ask the process to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of a process that was told twice: 128 and SIGINT, as shells count.
 const TOLD_TWICE: i32 = 130;
 
-/// Waits for SIGTERM or SIGINT, once. Afterwards a further one ends the process at once, whatever it does: what is in
-/// flight then is delivered again at the next start.
-pub(crate) async fn stop() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        // Without handlers the system's own stand: the first signal ends the process.
-        tracing::error!("the process cannot handle signals: it will stop without draining");
-        return std::future::pending().await;
-    };
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tokio::spawn(async move {
+/// The handlers of SIGTERM and SIGINT. From [`Signals::new`] on neither ends the process by itself.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Must be called in a runtime, before anybody is told that the process can be stopped.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the first, and names it. Afterwards a further one ends the process at once, whatever it does: what is in
+    /// flight then is delivered again at the next start.
+    pub(crate) async fn stop(mut self) -> &'static str {
+        let name = self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            end();
+        });
+        name
+    }
+
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
-        end();
-    });
-    name
+    }
 }
 
 #[expect(

@@ -87,3 +87,57 @@ fn show_once(token: &Token, dir: &Path) {
         tracing::info!(file = %file.display(), "the operator's token was made");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use postrider_model::SystemClock;
+    use postrider_store::testing::MemoryStore;
+
+    use super::*;
+
+    async fn all(store: &MemoryStore) -> Vec<TokenRecord> {
+        let page = Page {
+            limit: 100,
+            start: PageStart::Beginning,
+            order: Order::Ascending,
+        };
+        store.tokens(&page).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_a_token_and_the_next_ones_keep_it() {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        let token = data_dir::read_token(dir.path()).unwrap().unwrap();
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        let kept = all(&store).await;
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].hash, *token.hash().as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_a_crash_left_without_its_hash_becomes_valid_at_the_next_start() {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        data_dir::write_token(dir.path(), &Token::generate()).unwrap();
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        assert_eq!(all(&store).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_taken_away_or_revoked_stays_so() {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        let mut record = all(&store).await.remove(0);
+        record.revoked_at = Some(SystemClock.now());
+        store.replace_token(&record).await.unwrap();
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        assert!(all(&store).await[0].revoked_at.is_some());
+
+        fs::remove_file(data_dir::token_file(dir.path())).unwrap();
+        ensure(dir.path(), &store, &SystemClock).await.unwrap();
+        assert!(data_dir::read_token(dir.path()).unwrap().is_none());
+        assert_eq!(all(&store).await.len(), 1);
+    }
+}

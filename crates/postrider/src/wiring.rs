@@ -21,8 +21,9 @@ use crate::config::{Config, LogKind};
 use crate::http::{self, Bounds};
 use crate::observe::{LogWatch, ProcessMetrics};
 use crate::routes::Admin;
+use crate::signals::Signals;
 use crate::supervise::{self, Stage};
-use crate::{data_dir, options, out, routes, services, signals, token};
+use crate::{data_dir, options, out, routes, services, token};
 
 /// What a stage gets to finish a batch: a commit each in log and store.
 const FINISH: Duration = Duration::from_secs(10);
@@ -65,13 +66,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     });
     base.spawn("metrics", |shutdown| watch.run(shutdown));
 
+    let signals = Signals::new().context("cannot handle signals")?;
     let api = services::routes(&ports, &config, &metrics)?;
     let address = listen(&mut front, &mut base, api, admin, &config).await?;
     out::line(format_args!("ready http://{address}"))?;
     tracing::info!(%address, data = %config.data.display(), "ready");
 
     let stages = vec![front, feeding, worker, recording, base];
-    let ran = supervise::run(stages, signals::stop(), || condition.drain()).await;
+    let ran = supervise::run(stages, signals.stop(), || condition.drain()).await;
     let closed = ports
         .log
         .close()

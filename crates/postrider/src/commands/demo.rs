@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::{demo, signals};
+use crate::demo;
+use crate::signals::Signals;
 
 /// Shows Postrider on this machine in half a minute: starts a server and receivers in a temporary directory, publishes,
 /// kills, retries, replays, and counts.
@@ -32,10 +33,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let signals = Signals::new()?;
         tokio::select! {
             kept = demo::run(options) => Ok(ExitCode::from(u8::from(!kept?))),
             // Dropping the demonstration kills its server and removes its directory.
-            signal = signals::stop() => anyhow::bail!("{signal}: the demonstration was cut off"),
+            signal = signals.stop() => anyhow::bail!("{signal}: the demonstration was cut off"),
         }
     })
 }

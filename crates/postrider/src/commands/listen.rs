@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::{self, Bounds};
 use crate::receiver::{Arrival, Behaviour, Receiver, Signature};
-use crate::{config, out, signals};
+use crate::signals::Signals;
+use crate::{config, out};
 
 const CONNECTIONS: usize = 10_000;
 const DRAIN: Duration = Duration::from_secs(5);
@@ -78,6 +79,7 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(&args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let signals = Signals::new().context("cannot handle signals")?;
     out::line(format_args!("ready http://{}", listener.local_addr()?))?;
     let done = CancellationToken::new();
     let receiver = Receiver::new(&args.secret, args.behaviour(), teller(&args, done.clone()));
@@ -87,7 +89,7 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
     };
     let stop = done.clone();
     tokio::spawn(async move {
-        signals::stop().await;
+        signals.stop().await;
         stop.cancel();
     });
     http::serve(listener, receiver.router(), bounds, done).await;

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use super::Sources;
+use crate::config::ConfigError;
 use crate::{config, limits, telemetry, wiring};
 
 /// Every role; the embedded engine runs all of them in one process.
@@ -43,7 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_roles(roles: &[String]) -> anyhow::Result<()> {
+fn check_roles(roles: &[String]) -> Result<(), ConfigError> {
     let missing: Vec<_> = ROLES
         .into_iter()
         .filter(|role| !roles.iter().any(|given| given == role))
@@ -51,10 +50,11 @@ fn check_roles(roles: &[String]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    bail!(
-        "the embedded log belongs to one process, which must play every role; missing here: {}. Leave --roles out",
+    Err(ConfigError::together(format!(
+        "--roles: the embedded log belongs to one process, which must play every role; missing here: {}. Leave --roles \
+         out",
         missing.join(", ")
-    )
+    )))
 }
 
 #[cfg(test)]

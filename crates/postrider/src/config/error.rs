@@ -113,6 +113,13 @@ fn hint(path: &str, keys: &[Key]) -> String {
     }
 }
 
+impl ConfigError {
+    /// Flags that do not go together with the rest.
+    pub(crate) fn together(problem: String) -> Self {
+        Self(vec![Problem::Together(problem)])
+    }
+}
+
 impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {

@@ -15,9 +15,35 @@ use super::customers::{APPLICATION, Endpoint, FAILURES};
 use super::publisher::{self, Published};
 use super::screen::grouped;
 
-/// Whatever is waited for, on a machine that does much else.
+/// How long nothing may change before something counts as not coming, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits as long as something changes.
+struct Patience {
+    last: usize,
+    until: Instant,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            last: 0,
+            until: Instant::now() + PATIENCE,
+        }
+    }
+
+    /// Takes note of how far it is; true once that has not changed for too long.
+    fn lost(&mut self, now_at: usize) -> bool {
+        if now_at != self.last {
+            *self = Self {
+                last: now_at,
+                ..Self::new()
+            };
+        }
+        Instant::now() > self.until
+    }
+}
 
 pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     // These two fail and are retried while the scenes before theirs are played.
@@ -49,11 +75,13 @@ async fn deliver(stage: &mut Stage) -> anyhow::Result<()> {
     let (api, follow) = (stage.api.clone(), Arc::clone(&count));
     let publishing =
         tokio::spawn(async move { publisher::publish(&api, 0..events, connections, follow).await });
-    let arrived = |stage: &Stage| stage.customers.warehouse.seen().first.len();
-    let deadline = Instant::now() + PATIENCE;
-    while arrived(stage) < events && Instant::now() < deadline {
-        let so_far = arrived(stage);
+    let mut patience = Patience::new();
+    loop {
+        let so_far = stage.customers.warehouse.seen().first.len();
         stage.screen.progress("arrived", so_far, events)?;
+        if so_far >= events || patience.lost(so_far) {
+            break;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     stage.screen.progress_done()?;
@@ -150,11 +178,7 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
         reason = "thousands"
     )]
     let moment = (events as f64 * share) as usize;
-    let deadline = Instant::now() + PATIENCE;
-    while count.load(Ordering::SeqCst) < moment
-        && !publishing.is_finished()
-        && Instant::now() < deadline
-    {
+    while count.load(Ordering::SeqCst) < moment && !publishing.is_finished() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let accepted_before = count.load(Ordering::SeqCst);
@@ -172,7 +196,7 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
 /// Waits until everything accepted has arrived, and returns how much has not.
 async fn wait_for_all(stage: &mut Stage, published: &Published) -> anyhow::Result<usize> {
     let all = published.accepted.len();
-    let deadline = Instant::now() + PATIENCE;
+    let mut patience = Patience::new();
     loop {
         let missing = {
             let seen = stage.customers.warehouse.seen();
@@ -182,7 +206,7 @@ async fn wait_for_all(stage: &mut Stage, published: &Published) -> anyhow::Resul
                 .filter(|accepted| !seen.first.contains_key(&accepted.id))
                 .count()
         };
-        if missing == 0 || Instant::now() > deadline {
+        if missing == 0 || patience.lost(missing) {
             stage.screen.progress_done()?;
             return Ok(missing);
         }

@@ -110,7 +110,11 @@ impl Screen {
             format!("Not everything was as promised: see ✗ above. It took {took:.1} s.")
         };
         out::line(format_args!("\n{}", self.bold(&verdict)))?;
-        if kept { out::write(NEXT) } else { Ok(()) }
+        if !kept {
+            return Ok(());
+        }
+        let binary = std::env::current_exe()?;
+        out::write(NEXT.replace("POSTRIDER ", &format!("{} ", binary.display())))
     }
 
     fn bold(&self, text: &str) -> String {
@@ -129,8 +133,8 @@ impl Screen {
 const NEXT: &str = r#"
 Next, your own, in two terminals:
    export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8 POSTRIDER__EGRESS__REQUIRE_HTTPS=false
-   postrider serve --data ./data --listen 127.0.0.1:8071
-   postrider listen --listen 127.0.0.1:8072
+   POSTRIDER serve --data ./data --listen 127.0.0.1:8071
+   POSTRIDER listen --listen 127.0.0.1:8072
 and in a third:
    api() { curl -sS -H "Authorization: Bearer $(cat data/operator.token)" -H 'Content-Type: application/json' "$@"; echo; }
    api http://127.0.0.1:8071/api/v1/app -d '{"name": "Acme", "uid": "acme"}'
