@@ -193,6 +193,7 @@ async fn retention_finds_what_is_old_by_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;
     for statement in [
+        retention::OLD_FANOUTS,
         retention::OLD_EVENTS,
         retention::OLD_ATTEMPTS,
         retention::OLD_DEAD_LETTERS,

@@ -8,8 +8,11 @@ use super::SqliteStore;
 use crate::error::store_error;
 use crate::metrics::RowKind;
 
-pub(super) const OLD_EVENTS: &str =
-    "SELECT rowid FROM events WHERE accepted_at < ? ORDER BY accepted_at LIMIT ?";
+/// Both choose the same events: the index by time has the rowid behind the time.
+pub(super) const OLD_FANOUTS: &str = "DELETE FROM fanouts WHERE event_id IN \
+    (SELECT id FROM events WHERE accepted_at < ? ORDER BY accepted_at, rowid LIMIT ?)";
+pub(super) const OLD_EVENTS: &str = "DELETE FROM events WHERE rowid IN \
+    (SELECT rowid FROM events WHERE accepted_at < ? ORDER BY accepted_at, rowid LIMIT ?)";
 pub(super) const OLD_ATTEMPTS: &str = "DELETE FROM attempts WHERE rowid IN \
     (SELECT rowid FROM attempts WHERE started_at < ? ORDER BY started_at LIMIT ?)";
 pub(super) const OLD_DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE rowid IN \
@@ -25,28 +28,12 @@ impl SqliteStore {
         limit: usize,
     ) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
-        let rowids: Vec<i64> = sqlx::query_scalar(OLD_EVENTS)
-            .bind(before.as_millis())
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        for rowid in &rowids {
-            let id: Vec<u8> = sqlx::query_scalar("DELETE FROM events WHERE rowid = ? RETURNING id")
-                .bind(rowid)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(store_error)?;
-            sqlx::query("DELETE FROM fanouts WHERE event_id = ?")
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .map_err(store_error)?;
-        }
+        delete(&mut tx, OLD_FANOUTS, before, limit).await?;
+        let count = delete(&mut tx, OLD_EVENTS, before, limit).await?;
         tx.commit().await.map_err(store_error)?;
         let deleted = self.metrics.deleted.of(RowKind::Event);
-        deleted.inc_by(rowids.len() as u64);
-        Ok(rowids.len())
+        deleted.inc_by(count as u64);
+        Ok(count)
     }
 
     pub(super) async fn expunge_attempts(
@@ -77,14 +64,24 @@ impl SqliteStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let mut tx: Transaction<'_, Sqlite> = self.begin().await?;
-        let deleted = sqlx::query(statement)
-            .bind(before.as_millis())
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
+        let mut tx = self.begin().await?;
+        let count = delete(&mut tx, statement, before, limit).await?;
         tx.commit().await.map_err(store_error)?;
-        Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))
+        Ok(count)
     }
+}
+
+async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    statement: &'static str,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let deleted = sqlx::query(statement)
+        .bind(before.as_millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .execute(&mut **tx)
+        .await
+        .map_err(store_error)?;
+    Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))
 }
