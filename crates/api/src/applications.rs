@@ -81,6 +81,7 @@ async fn create(
     let body = api.body(&headers, body).await?;
     let operation = Operation {
         name: "application.create",
+        scope: String::new(),
         target: get_if_exists.to_string(),
         body: &body,
     };

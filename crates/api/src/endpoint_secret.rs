@@ -71,7 +71,8 @@ async fn rotate(
     let body = api.body(&headers, body).await?;
     let operation = Operation {
         name: "endpoint.rotate-secret",
-        target: format!("{}/{id}", app.id),
+        scope: app.id.to_string(),
+        target: id.clone(),
         body: &body,
     };
     let work = async {

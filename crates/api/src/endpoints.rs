@@ -52,7 +52,8 @@ async fn create(
     let body = api.body(&headers, body).await?;
     let operation = Operation {
         name: "endpoint.create",
-        target: app.id.to_string(),
+        scope: app.id.to_string(),
+        target: String::new(),
         body: &body,
     };
     let work = async {

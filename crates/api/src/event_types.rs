@@ -143,6 +143,7 @@ async fn create(
     let body = api.body(&headers, body).await?;
     let operation = Operation {
         name: "event-type.create",
+        scope: String::new(),
         target: String::new(),
         body: &body,
     };

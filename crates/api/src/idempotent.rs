@@ -11,7 +11,9 @@ use crate::reply::{Answer, Reply};
 pub(crate) struct Operation<'a> {
     /// Its name, such as `endpoint.create`.
     pub(crate) name: &'static str,
-    /// What it is done to, path and query included; part of what makes two requests the same.
+    /// Whose it is: an application, or empty. Keys of one are nothing to another.
+    pub(crate) scope: String,
+    /// What else of path and query makes two requests the same.
     pub(crate) target: String,
     /// What was sent.
     pub(crate) body: &'a [u8],
@@ -33,7 +35,7 @@ impl Api {
         asked.update(operation.target.as_bytes());
         asked.update(operation.body);
         let claim = KeyClaim {
-            key: format!("{}/{key}", operation.name),
+            key: format!("{}/{}/{key}", operation.name, operation.scope),
             fingerprint: asked.finalize().into(),
             taken: "this idempotency key was used for another request",
         };

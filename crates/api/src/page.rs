@@ -66,13 +66,16 @@ pub(crate) struct Paging<K> {
 impl<K: Cursor + Clone> Paging<K> {
     /// What `query` asks for, in `order` unless it says otherwise.
     pub(crate) fn of(query: &Query, order: Order) -> Result<Self, HttpError> {
-        let limit = query.get("limit")?.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(HttpError::query(
-                "limit",
-                format!("expected 1 to {MAX_LIMIT}"),
-            ));
-        }
+        let limit = match query.text("limit").map(str::parse) {
+            None => DEFAULT_LIMIT,
+            Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+            Some(_) => {
+                return Err(HttpError::query(
+                    "limit",
+                    format!("expected 1 to {MAX_LIMIT}"),
+                ));
+            }
+        };
         let order = match query.text("order") {
             None => order,
             Some("ascending") => Order::Ascending,

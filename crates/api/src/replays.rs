@@ -105,10 +105,10 @@ async fn create(
     body: Body,
 ) -> Answer {
     let body = api.body(&headers, body).await?;
-    let scope = reach.app_id.map_or_else(String::new, |id| id.to_string());
     let operation = Operation {
         name: "replay.create",
-        target: scope,
+        scope: reach.app_id.map_or_else(String::new, |id| id.to_string()),
+        target: String::new(),
         body: &body,
     };
     let work = async {
@@ -198,7 +198,7 @@ impl Api {
         let token = self.registry().snapshot();
         let token = token.token(reach.caller.grant().hash.as_bytes());
         Ok(Replay {
-            id: ReplayId::new_at(now),
+            id: ReplayId::new(),
             app_id: reach.app_id,
             selection,
             rate,

@@ -36,7 +36,8 @@ async fn resend(
     api.body(&headers, body).await?;
     let operation = Operation {
         name: "message-attempt.resend",
-        target: format!("{}/{event}/{endpoint}", app.id),
+        scope: app.id.to_string(),
+        target: format!("{event}/{endpoint}"),
         body: &[],
     };
     let work = async {

@@ -31,7 +31,8 @@ impl ApplicationIn {
     /// A new application.
     pub fn create(self, now: Timestamp) -> Result<Application, HttpError> {
         self.replace(Application {
-            id: AppId::new_at(now),
+            // Not made from `now`: ids of one moment stand in the order in which they were made.
+            id: AppId::new(),
             uid: None,
             name: String::new(),
             metadata: BTreeMap::new(),
