@@ -42,11 +42,15 @@ async fn read(
     InApp { app, .. }: InApp,
     InPath((_, id)): Ids,
 ) -> Answer {
+    shown(&api.endpoint(app.id, &endpoint_ref(&id)?).await?)
+}
+
+/// The current secret.
+fn shown(endpoint: &Endpoint) -> Answer {
     #[derive(Serialize)]
     struct SecretOut<'a> {
         key: &'a str,
     }
-    let endpoint = api.endpoint(app.id, &endpoint_ref(&id)?).await?;
     let current = endpoint.secrets.first().ok_or(HttpError::NotFound)?;
     Reply::ok(&SecretOut {
         key: current.secret.expose(),
@@ -60,6 +64,7 @@ struct RotateIn {
     grace_period_seconds: Option<u64>,
 }
 
+/// Rotates the secret. Clients of the second generation read the new one from the answer, those of the first read nothing.
 async fn rotate(
     State(api): State<Arc<Api>>,
     InApp { app, .. }: InApp,
@@ -95,7 +100,9 @@ async fn rotate(
         api.change_endpoint(app.id, &by, rotate).await?;
         Ok(Reply::nothing())
     };
-    api.once(&headers, operation, work).await
+    // The answer that is kept under a key has no secret in it: a repeat is told the one that is current then.
+    api.once(&headers, operation, work).await?;
+    shown(&api.endpoint(app.id, &by).await?)
 }
 
 /// `endpoint` with `new` as its current secret; the one before signs until `until`, older ones as long as they were to.

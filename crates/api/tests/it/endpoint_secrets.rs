@@ -27,7 +27,8 @@ async fn a_rotated_secret_goes_on_signing_for_its_time() {
     let before = house.endpoint("one").await;
     let path = "/app/acme/endpoint/one/secret/rotate";
     let body = format!(r#"{{"key":"{SECRET}","gracePeriodSeconds":100}}"#);
-    house.post(path, &body).await.with(204);
+    let told = house.post(path, &body).await.with(200);
+    assert_eq!(told["key"], SECRET);
     let by = EndpointRef::Id(before.id);
     let after = house
         .store
@@ -40,11 +41,11 @@ async fn a_rotated_secret_goes_on_signing_for_its_time() {
     let until = after.secrets[1].expires_at.unwrap();
     assert_eq!(until.since(after.updated_at).as_secs().div_ceil(10), 10);
     // Without anything: a new one, and the old for a day.
-    house.post(path, "").await.with(204);
+    house.post(path, "").await.with(200);
     house
         .post(path, r#"{"gracePeriodSeconds":0}"#)
         .await
-        .with(204);
+        .with(200);
     let after = house
         .store
         .endpoint(house.app.id, &by)
