@@ -1,0 +1,25 @@
+//! Everything that is promised of the whole, tried from outside: the `postrider` command as a process, over HTTP.
+//!
+//! Each test has its own server, data directory and receiver. Deadlines are five times the figure that the
+//! benchmark holds, or more: they end a test that has failed, they judge nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod bad_input;
+mod clients;
+mod creation;
+mod isolation;
+mod killing;
+mod parking;
+mod poison;
+mod replay;
+mod retries;
+mod signatures;
+mod stopping;
+mod world;

@@ -1,0 +1,108 @@
+//! What an endpoint cannot take waits in the log, comes back when it can, and ends when its time is over.
+
+use std::time::{Duration, Instant};
+
+use postrider_testkit::{Behaviour, Refusing, setting};
+use serde_json::json;
+
+use crate::world::{DEADLINE, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backlog_of_an_open_breaker_arrives_on_recovery_after_a_kill_without_a_new_event() {
+    const EVENTS: u64 = 200;
+    let mut world = World::with(&[
+        ("DELIVERY__SCHEDULE", "0s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s"),
+        ("DELIVERY__BREAKER_FAILURES", "3"),
+        ("DELIVERY__BREAKER_WAIT", "500ms"),
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "2s"),
+    ])
+    .await;
+    world.endpoint("/down", Behaviour::Status(503)).await;
+    let report = world.publish(EVENTS).await;
+    world.wait_for("/down", 3).await;
+    world.kill();
+    let failed = world.receiver.count("/down");
+    world.receiver.on("/down", Behaviour::Ok);
+    world.start().await;
+
+    let all = postrider_testkit::eventually("all have arrived", DEADLINE, async || {
+        let arrivals = world.receiver.arrivals_at("/down");
+        let came = |event: &str| {
+            arrivals
+                .iter()
+                .any(|one| &*one.event == event && one.status == 200)
+        };
+        report
+            .accepted
+            .iter()
+            .all(|one| came(&one.event))
+            .then_some(())
+    });
+    all.await.unwrap();
+    assert!(
+        failed < EVENTS,
+        "the breaker never opened: {failed} attempts failed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_backlog_does_not_delay_the_retry_of_a_neighbour() {
+    let parked = setting("POSTRIDER_TEST_PARKED", 20_000);
+    let world = World::with(&[("DELIVERY__SCHEDULE", "0s,5s,1h")]).await;
+    let dead = Refusing::bind().unwrap();
+    let other_app = world.api.create_app("backlog").await.unwrap();
+    let spec = json!({ "url": dead.url().unwrap(), "throttleRate": 10 });
+    let endpoint = world.api.create_endpoint(&other_app, &spec).await.unwrap();
+    let load = postrider_testkit::Load {
+        count: Some(parked),
+        ..postrider_testkit::Load::of(&other_app, "scenario.event")
+    };
+    let report = load.run_against(world.target()).await.unwrap();
+    assert_eq!(
+        report.accepted.len() as u64,
+        parked,
+        "{}",
+        report.last_failure
+    );
+
+    // The dead one recovers, and takes ten a second from now on.
+    let fields = json!({ "url": world.receiver.url("/recovered") });
+    let path = format!("/api/v1/app/{other_app}/endpoint/{endpoint}");
+    world.api.patch(&path, &fields).await.unwrap();
+    world.wait_for("/recovered", 1).await;
+
+    world
+        .endpoint("/failing-once", Behaviour::FailFirst(1, 500))
+        .await;
+    world.publish(1).await;
+    world.wait_for("/failing-once", 1).await;
+    let failed = Instant::now();
+    // Its retry is due after 5 s and arrives within 7; five times that is the deadline.
+    let deadline = Duration::from_secs(35);
+    let waited = world.receiver.wait_for("/failing-once", 2, deadline).await;
+    waited.unwrap();
+    println!("the retry came after {:?}", failed.elapsed());
+    let recovered = world.receiver.count("/recovered");
+    assert!(recovered < parked, "the limit let the backlog through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_delivery_past_its_deadline_becomes_a_dead_letter() {
+    const EVENTS: u64 = 50;
+    let world = World::with(&[
+        ("DELIVERY__SCHEDULE", "0s"),
+        ("DELIVERY__SLACK", "1s"),
+        ("DELIVERY__BREAKER_FAILURES", "3"),
+    ])
+    .await;
+    let dead = Refusing::bind().unwrap();
+    let spec = json!({ "url": dead.url().unwrap() });
+    world.api.create_endpoint(&world.app, &spec).await.unwrap();
+    world.publish(EVENTS).await;
+    world.wait_for_dead_letters(EVENTS).await;
+    let list = format!("/api/v1/app/{}/dead-letter?limit=100", world.app);
+    let page = world.api.get(&list).await.unwrap();
+    let letters = page["data"].as_array().unwrap();
+    let expired = letters.iter().filter(|one| one["reason"] == "expired");
+    assert!(expired.count() > 0, "none was parked: {page}");
+}

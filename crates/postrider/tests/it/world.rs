@@ -1,0 +1,196 @@
+//! What a scenario has: a server with a data directory, a receiver, an application.
+
+use std::time::Duration;
+
+use postrider_testkit::{
+    Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server, Target,
+    eventually,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Ends a test that waits in vain.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A scenario's world. Everything in it ends with it.
+pub(crate) struct World {
+    // The server ends before its data directory does.
+    server: Option<Server>,
+    pub(crate) receiver: Receiver,
+    pub(crate) launch: Launch,
+    pub(crate) api: Api,
+    pub(crate) app: String,
+    _directory: TempDir,
+}
+
+impl World {
+    /// A running server with these settings, and one application.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::recording(Recording::Arrivals, settings).await
+    }
+
+    /// Likewise, with a receiver that keeps this much.
+    pub(crate) async fn recording(recording: Recording, settings: &[(&str, &str)]) -> Self {
+        let directory = TempDir::with_prefix("postrider-").unwrap();
+        let mut launch = Launch::new(
+            env!("CARGO_BIN_EXE_postrider"),
+            directory.path().join("data"),
+        );
+        for (key, value) in settings {
+            launch = launch.set(key, value);
+        }
+        let server = launch.start().await.unwrap();
+        let api = server.api().unwrap();
+        let app = api.create_app("scenario").await.unwrap();
+        // The same port after each restart, so that clients find it again.
+        let launch = launch.listen(server.address().unwrap());
+        Self {
+            server: Some(server),
+            receiver: Receiver::recording(recording).unwrap(),
+            launch,
+            api,
+            app,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    /// An endpoint at `path` of the receiver, which behaves so and checks signatures. Returns its id.
+    pub(crate) async fn endpoint(&self, path: &str, behaviour: Behaviour) -> String {
+        self.endpoint_with(path, behaviour, json!({})).await
+    }
+
+    /// Likewise, with these further fields.
+    pub(crate) async fn endpoint_with(
+        &self,
+        path: &str,
+        behaviour: Behaviour,
+        mut spec: Value,
+    ) -> String {
+        spec["url"] = json!(self.receiver.on(path, behaviour));
+        let endpoint = self.api.create_endpoint(&self.app, &spec).await.unwrap();
+        let secret = self.api.secret(&self.app, &endpoint).await.unwrap();
+        self.receiver.verify(path, &secret);
+        endpoint
+    }
+
+    /// Changes fields of an endpoint.
+    pub(crate) async fn change(&self, endpoint: &str, fields: Value) {
+        let path = format!("/api/v1/app/{}/endpoint/{endpoint}", self.app);
+        self.api.patch(&path, &fields).await.unwrap();
+    }
+
+    /// Publishes `count` events as fast as they are answered.
+    pub(crate) async fn publish(&self, count: u64) -> Report {
+        let load = Load {
+            count: Some(count),
+            ..Load::of(&self.app, "scenario.event")
+        };
+        let report = load.run_against(self.target()).await.unwrap();
+        assert_eq!(report.failed, 0, "{}", report.last_failure);
+        report
+    }
+
+    /// Begins a load that goes on until it is stopped.
+    pub(crate) fn load(&self, load: Load) -> Running {
+        let (moves, target) = watch::channel(self.target());
+        let (stops, stop) = watch::channel(false);
+        Running {
+            running: tokio::spawn(load.run(target, stop)),
+            stops,
+            _moves: moves,
+        }
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            address: self.server().address().unwrap(),
+            token: self.server().token.clone(),
+        }
+    }
+
+    /// Waits until at least `count` requests have come to the paths that begin with `prefix`.
+    pub(crate) async fn wait_for(&self, prefix: &str, count: u64) {
+        let waited = self.receiver.wait_for(prefix, count, DEADLINE).await;
+        waited.unwrap();
+    }
+
+    /// Ends the server as `kill -9` does.
+    pub(crate) fn kill(&mut self) -> Kill {
+        let before = std::time::Instant::now();
+        self.server.take().unwrap().kill().unwrap();
+        Kill {
+            before,
+            after: std::time::Instant::now(),
+        }
+    }
+
+    /// Ends the server by SIGTERM.
+    pub(crate) async fn terminate(&mut self) {
+        let server = self.server.take().unwrap();
+        let status = server.terminate(DEADLINE).await.unwrap();
+        assert!(status.success(), "ended with {status}");
+    }
+
+    /// Starts the server again on the same data and address.
+    pub(crate) async fn start(&mut self) {
+        self.server = Some(self.launch.start().await.unwrap());
+    }
+
+    /// Likewise, with these settings on top.
+    pub(crate) async fn start_with(&mut self, settings: &[(&str, &str)]) {
+        for (key, value) in settings {
+            self.launch = self.launch.clone().set(key, value);
+        }
+        self.start().await;
+    }
+
+    /// What a replay of everything would send, without sending it.
+    pub(crate) async fn dead_letters(&self) -> u64 {
+        let body = json!({ "filter": {}, "dryRun": true });
+        let path = format!("/api/v1/app/{}/replay", self.app);
+        let answer = self.api.post(&path, &body).await.unwrap();
+        answer["total"].as_u64().unwrap()
+    }
+
+    /// Waits until there are exactly `count` dead letters.
+    pub(crate) async fn wait_for_dead_letters(&self, count: u64) {
+        let what = format!("there are {count} dead letters");
+        let waited = eventually(&what, DEADLINE, async || {
+            (self.dead_letters().await == count).then_some(())
+        });
+        waited.await.unwrap();
+    }
+
+    /// Waits until `checker` misses nothing, then holds it to its verdict.
+    pub(crate) async fn hold(&self, checker: &LossChecker, deadline: Duration) {
+        let waited = eventually("nothing is missing", deadline, async || {
+            let arrivals = self.receiver.arrivals();
+            (checker.missing(&arrivals) == 0).then_some(())
+        });
+        let waited = waited.await;
+        let verdict = checker.judge(&self.receiver.arrivals());
+        println!("{verdict}");
+        assert!(waited.is_ok() && verdict.is_good(), "{verdict}");
+    }
+}
+
+/// A load that goes on.
+pub(crate) struct Running {
+    running: JoinHandle<anyhow::Result<Report>>,
+    stops: watch::Sender<bool>,
+    _moves: watch::Sender<Target>,
+}
+
+impl Running {
+    /// Ends it. What had not been answered is neither counted as accepted nor as failed.
+    pub(crate) async fn stop(self) -> Report {
+        self.stops.send_replace(true);
+        self.running.await.unwrap().unwrap()
+    }
+}
