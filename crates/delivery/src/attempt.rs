@@ -11,7 +11,7 @@ use postrider_model::{
 use tokio::time::Instant;
 
 use crate::classify::{self, Verdict};
-use crate::{Answer, Failure, Outgoing, Sender, Target, Waiting};
+use crate::{Answer, Failure, Now, Outgoing, Sender, Target, Waiting};
 
 /// The wait after an attempt that a mistake of ours ended.
 const AFTER_OUR_FAULT: Duration = Duration::from_secs(60);
@@ -23,7 +23,8 @@ pub(crate) struct Begin {
     pub(crate) target: Arc<Target>,
     /// True for the breaker's probe.
     pub(crate) probe: bool,
-    pub(crate) began: Instant,
+    /// When it was let through: what the endpoint's limit counts, and so what is recorded as its start.
+    pub(crate) began: Now,
     pub(crate) timeout: Duration,
     /// The schedule of endpoints that set none.
     pub(crate) schedule: Schedule,
@@ -50,7 +51,7 @@ pub(crate) struct Ended {
 impl Begin {
     /// Makes the attempt.
     pub(crate) async fn run(self, sender: &impl Sender, clock: &dyn Clock) -> Ended {
-        let started_at = clock.now();
+        let started_at = self.began.wall;
         let result = sender
             .send(Outgoing {
                 target: Arc::clone(&self.target),
@@ -77,14 +78,14 @@ impl Begin {
         let asked = result.as_ref().ok().and_then(|answer| answer.retry_after);
         let verdict = classify::verdict(outcome, made, schedule, asked, rand::random());
 
-        let duration = self.began.elapsed();
+        let duration = self.began.instant.elapsed();
         let mut ended = Ended {
             at: self.waiting.at,
             position: self.waiting.position,
             endpoint_id: delivery.endpoint_id,
             weight: delivery.weight(),
             probe: self.probe,
-            began: self.began,
+            began: self.began.instant,
             outcome,
             duration,
             latency: (outcome.is_success() && made == 1).then(|| now.since(delivery.accepted_at)),

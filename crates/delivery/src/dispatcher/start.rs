@@ -121,7 +121,7 @@ impl<S: Sender> Dispatcher<S> {
             self.park_for(waiting, WHILE_NOT_READY, ParkReason::NotReady, now);
             return false;
         };
-        self.launch(waiting, target, probe, standing, now.instant);
+        self.launch(waiting, target, probe, standing, now);
         true
     }
 
@@ -152,12 +152,12 @@ impl<S: Sender> Dispatcher<S> {
         target: Arc<Target>,
         probe: bool,
         standing: Standing,
-        now: Instant,
+        now: Now,
     ) {
         let id = waiting.delivery.endpoint_id;
         self.partitions.attempt_started(waiting.at);
         if let Some(entry) = self.lanes.get_mut(&id) {
-            entry.lane.started(probe, now);
+            entry.lane.started(probe, now.instant);
         }
         if probe {
             self.note(id);
@@ -185,7 +185,7 @@ impl<S: Sender> Dispatcher<S> {
                 .catch_unwind()
                 .await;
             let ended =
-                made.unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now, clock.now()));
+                made.unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now.instant, clock.now()));
             // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
             let _ = ends.send((ended, standing)).await;
         });
