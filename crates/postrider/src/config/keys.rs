@@ -108,6 +108,9 @@ keys! {
     }
 }
 
+/// What a record holds beside its payload, at most: how far the largest payload must lie below the largest record.
+const ENVELOPE: Bytes = Bytes(128 << 10);
+
 /// Values that are right one by one and wrong together.
 pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -119,6 +122,16 @@ pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
         problems.push(Problem::Together(format!(
             "admin.listen and listen are both {admin}: they must differ, or leave admin.listen out to answer both in \
              one place"
+        )));
+    }
+    let (payload, record) = (config.ingest.max_payload, config.log.record);
+    if payload.0 + ENVELOPE.0 > record.0 {
+        problems.push(Problem::Together(format!(
+            "ingest.max_payload is {} and log.record {}: a record must have {} more than a payload, for what travels \
+             with it",
+            payload.toml(),
+            record.toml(),
+            ENVELOPE.toml()
         )));
     }
     problems.extend(refused_by_services(config));

@@ -216,6 +216,20 @@ fn two_listeners_cannot_share_an_address() {
 }
 
 #[test]
+fn values_that_do_not_fit_together_are_told_together() {
+    let given = [
+        ("ingest.max_payload", "1MiB"),
+        ("log.record", "1MiB"),
+        ("delivery.breaker_wait", "1h"),
+        ("delivery.breaker_longest_wait", "1m"),
+        ("retention.attempts", "1d"),
+        ("delivery.disable_failing_after", "5d"),
+    ];
+    let error = from_environment(&given).unwrap_err();
+    assert_eq!(error.0.len(), 3, "{error}");
+}
+
+#[test]
 fn what_is_printed_is_taken_again_and_documents_every_key() {
     let given: Vec<_> = SAMPLES
         .iter()
