@@ -11,7 +11,8 @@ use postrider_model::Schedule;
 use super::declare::{self, Key, keys};
 use super::error::Problem;
 use super::given::Given;
-use super::value::{Bytes, LogFilter, LogFormat, LogKind, StoreUrl, Value};
+use super::kinds::{LogFilter, LogFormat, LogKind, StoreUrl};
+use super::value::{Bytes, Value};
 
 keys! {
     {

@@ -6,6 +6,7 @@ mod declare;
 mod error;
 mod given;
 mod keys;
+mod kinds;
 mod print;
 mod value;
 
@@ -16,8 +17,9 @@ use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
 pub(crate) use keys::*;
+pub(crate) use kinds::{LogFormat, LogKind, StoreUrl};
 pub(crate) use print::{markdown, toml};
-pub(crate) use value::{LogFormat, LogKind, StoreUrl, duration};
+pub(crate) use value::duration;
 
 use given::Given;
 

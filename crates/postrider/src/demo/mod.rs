@@ -1,7 +1,7 @@
 //! The demonstration: a server as a process of its own, receivers in this one, and what Postrider promises shown on them.
 //!
 //! One file for each part: `server` starts and kills it, `api` talks to it, `orders` and `publisher` make events,
-//! `customers` receives them, `scenes` are what is shown, in order, and `screen` is how.
+//! `customers` receives them, `scenes` and `troubles` are what is shown, in order, and `screen` is how.
 
 mod api;
 mod customers;
@@ -10,6 +10,7 @@ mod publisher;
 mod scenes;
 mod screen;
 mod server;
+mod troubles;
 
 use std::time::Instant;
 
