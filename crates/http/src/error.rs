@@ -168,6 +168,12 @@ impl IntoResponse for HttpError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if matches!(self, Self::TooLarge(_)) {
+            // The rest of the body is not read, so the connection cannot be used again. A client that is not told
+            // sends its next request into a closed one.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         response
     }
 }
