@@ -40,7 +40,7 @@ pub struct HttpOptions {
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
-            idle_per_host: 64,
+            idle_per_host: 512,
             connections: 8_192,
             idle_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(10),

@@ -340,7 +340,7 @@ impl Lane {
         let failed = match outcome {
             Outcome::Succeeded | Outcome::Final => {
                 self.standing = Standing::Answering;
-                self.concurrency.succeeded(in_flight);
+                self.concurrency.succeeded(in_flight, began, now.instant);
                 self.pace.count(now.instant);
                 if self.breaker.succeeded(probe, policy, now) {
                     self.parking.probe_succeeded();
