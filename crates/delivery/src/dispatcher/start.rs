@@ -184,8 +184,8 @@ impl<S: Sender> Dispatcher<S> {
             let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
                 .catch_unwind()
                 .await;
-            let ended =
-                made.unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now.instant, clock.now()));
+            let ended = made
+                .unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now.instant, clock.now()));
             // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
             let _ = ends.send((ended, standing)).await;
         });
