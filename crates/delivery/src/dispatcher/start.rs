@@ -180,7 +180,8 @@ impl<S: Sender> Dispatcher<S> {
             Arc::clone(&self.ports.clock),
         );
         let ends = self.ends_to.clone();
-        tokio::spawn(async move {
+        // Boxed: a spawned future lies in its runtime's cell, whose alignment makes large ones costly to allocate.
+        tokio::spawn(Box::pin(async move {
             let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
                 .catch_unwind()
                 .await;
@@ -188,7 +189,7 @@ impl<S: Sender> Dispatcher<S> {
                 .unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now.instant, clock.now()));
             // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
             let _ = ends.send((ended, standing)).await;
-        });
+        }));
     }
 
     fn set_timer(&mut self, id: EndpointId, at: Instant) {

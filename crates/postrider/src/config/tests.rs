@@ -251,3 +251,12 @@ fn what_is_printed_is_taken_again_and_documents_every_key() {
         );
     }
 }
+
+#[test]
+fn the_documentation_has_the_reference_as_it_is() {
+    let page = include_str!("../../../../docs/configuration.md");
+    assert!(
+        page.ends_with(&markdown()),
+        "write the table in docs/configuration.md anew: postrider config --reference"
+    );
+}
