@@ -28,6 +28,8 @@ struct Held {
 pub(crate) struct Hand {
     tiers: &'static [Tier],
     partitions: BTreeMap<TopicPartition, Held>,
+    /// The wall clock when it was last looked at.
+    seen: Timestamp,
 }
 
 /// What the reader is to be told.
@@ -42,6 +44,7 @@ impl Hand {
         Self {
             tiers,
             partitions: BTreeMap::new(),
+            seen: Timestamp::default(),
         }
     }
 
@@ -57,13 +60,27 @@ impl Hand {
         self.partitions.retain(|held, _| !at.contains(held));
     }
 
-    /// Takes what was read; what is of no partition of ours is dropped.
-    pub(crate) fn take(&mut self, records: Vec<Record>) {
-        for record in records {
+    /// Takes what was read; what is of no partition of ours is dropped. Logs never let their time run backwards, so after
+    /// the wall clock was set back they stamp records with the future: these wait from now on, not from then.
+    pub(crate) fn take(&mut self, records: Vec<Record>, now: Timestamp) {
+        self.look(now);
+        for mut record in records {
+            record.appended_at = record.appended_at.min(now);
             if let Some(held) = self.partitions.get_mut(&record.at) {
                 held.records.push_back(record);
             }
         }
+    }
+
+    /// What is held when the wall clock is set back waits from the new time on.
+    fn look(&mut self, now: Timestamp) {
+        if now < self.seen {
+            let held = self.partitions.values_mut();
+            for record in held.flat_map(|held| &mut held.records) {
+                record.appended_at = record.appended_at.min(now);
+            }
+        }
+        self.seen = now;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,6 +97,7 @@ impl Hand {
 
     /// Gives out what is due, at most `limit` records. Stops in each partition at the first that is not.
     pub(crate) fn due(&mut self, now: Timestamp, limit: usize) -> Vec<Due> {
+        self.look(now);
         let (tiers, mut left) = (self.tiers, limit);
         let mut due = Vec::new();
         for (at, held) in &mut self.partitions {
@@ -171,12 +189,15 @@ mod tests {
     fn only_what_is_due_is_given_out_and_the_wait_is_that_of_the_first_head() {
         let mut hand = Hand::new(&RETRY);
         hand.assign([tier(0), tier(1)]);
-        hand.take(vec![
-            record(tier(0), 4, 0),
-            record(tier(0), 9, 0),
-            record(tier(0), 10, 500),
-            record(tier(1), 1, 0),
-        ]);
+        hand.take(
+            vec![
+                record(tier(0), 4, 0),
+                record(tier(0), 9, 0),
+                record(tier(0), 10, 500),
+                record(tier(1), 1, 0),
+            ],
+            Timestamp::from_millis(500),
+        );
         let now = Timestamp::from_millis(1_000);
         let due = hand.due(now, 100);
         assert_eq!(due.len(), 1);
@@ -189,7 +210,7 @@ mod tests {
     fn a_partition_is_paused_while_a_record_of_it_is_held_and_told_so_once() {
         let mut hand = Hand::new(&RETRY);
         hand.assign([tier(0), tier(1)]);
-        hand.take(vec![record(tier(0), 0, 0)]);
+        hand.take(vec![record(tier(0), 0, 0)], Timestamp::default());
         assert_eq!(hand.pauses().pause, [tier(0)]);
         assert_eq!(hand.pauses(), Pauses::default());
         hand.due(Timestamp::from_millis(1_000), 100);
@@ -204,8 +225,36 @@ mod tests {
             (0..10)
                 .map(|position| record(tier(0), position, 0))
                 .collect(),
+            Timestamp::default(),
         );
         let due = hand.due(Timestamp::from_millis(1_000), 7);
         assert_eq!((due[0].records.len(), due[0].next, hand.len()), (7, 7, 3));
+    }
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn records_of_the_future_wait_their_delay_from_when_they_were_read() {
+        let mut hand = Hand::new(&RETRY);
+        hand.assign([tier(0)]);
+        let (now, due_at) = (Timestamp::from_millis(500), Timestamp::from_millis(1_500));
+        let future = (0..10).map(|position| record(tier(0), position, HOUR_MS));
+        hand.take(future.collect(), now);
+        assert_eq!(hand.wait(now), Some(RETRY[0].delay));
+        assert!(hand.due(Timestamp::from_millis(1_499), 100).is_empty());
+        assert_eq!(hand.due(due_at, 100)[0].records.len(), 10);
+    }
+
+    #[test]
+    fn what_is_held_while_the_clock_is_set_back_waits_no_longer_than_its_delay() {
+        let mut hand = Hand::new(&RETRY);
+        hand.assign([tier(0)]);
+        let ahead = Timestamp::from_millis(HOUR_MS);
+        let held = (0..10).map(|position| record(tier(0), position, HOUR_MS));
+        hand.take(held.collect(), ahead);
+        let now = Timestamp::from_millis(0);
+        assert!(hand.due(now, 100).is_empty());
+        assert_eq!(hand.wait(now), Some(RETRY[0].delay));
+        assert_eq!(hand.due(now.plus(RETRY[0].delay), 100)[0].records.len(), 10);
     }
 }

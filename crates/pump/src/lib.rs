@@ -65,7 +65,7 @@ pub async fn run(
     metrics: PumpMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), PumpError> {
-    // One task each: a batch of parked deliveries takes no time from the retries.
+    // A loop each: a batch of parked deliveries takes no time from the retries.
     let stop = shutdown.child_token();
     let mut readers = JoinSet::new();
     for kind in [Kind::Retry, Kind::Park] {

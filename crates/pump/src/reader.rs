@@ -171,7 +171,7 @@ impl Pump {
             Ok(Polled::Assigned(assignments)) => {
                 self.hand.assign(assignments.into_iter().map(|a| a.at));
             }
-            Ok(Polled::Records(records)) => self.hand.take(records),
+            Ok(Polled::Records(records)) => self.hand.take(records, self.clock.now()),
             // Nothing is being moved while we wait, so they can be given up at once.
             Ok(Polled::Revoking(at)) => {
                 self.hand.drop_partitions(&at);

@@ -26,6 +26,15 @@ impl Clock for TokioClock {
     }
 }
 
+/// Another clock that is ahead.
+struct Ahead(TokioClock, Duration);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.0.now().plus(self.1)
+    }
+}
+
 pub(crate) struct Running {
     pub(crate) log: MemoryLog,
     pub(crate) clock: TokioClock,
@@ -43,6 +52,13 @@ pub(crate) fn start_with(options: Options) -> Running {
     let clock = TokioClock(Instant::now());
     let log = MemoryLog::with_clock(topics::all(), Arc::new(clock));
     start_on(log, clock, options)
+}
+
+/// The log's time is ahead by this much, as it stays after the wall clock was set back.
+pub(crate) fn start_with_log_ahead(ahead: Duration) -> Running {
+    let clock = TokioClock(Instant::now());
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(Ahead(clock, ahead)));
+    start_on(log, clock, Options::default())
 }
 
 pub(crate) fn start_on(log: MemoryLog, clock: TokioClock, options: Options) -> Running {

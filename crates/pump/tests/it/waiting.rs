@@ -10,7 +10,7 @@ use postrider_model::{
 };
 use postrider_pump::{Kind, Route};
 
-use crate::support::{delivery, start};
+use crate::support::{delivery, start, start_with_log_ahead};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_five_seconds_goes_to_the_worker_on_time_as_the_bytes_that_it_was() {
@@ -22,6 +22,24 @@ async fn a_retry_after_five_seconds_goes_to_the_worker_on_time_as_the_bytes_that
     let came = pump.out(DELIVERIES_NORMAL, 1).await;
     assert_eq!(came[0].value, retry.to_record().value);
     assert_eq!(came[0].key, retry.to_record().key);
+    let late = pump.now().since(at);
+    assert!(
+        pump.now() >= at && late < Duration::from_millis(50),
+        "{late:?}"
+    );
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_whose_time_is_an_hour_ahead_delays_neither_retries_nor_parked_deliveries() {
+    let pump = start_with_log_ahead(Duration::from_secs(3600));
+    let now = pump.now();
+    let at = now.plus(Duration::from_secs(5));
+    let retry = delivery(EndpointId::new(), now).retry_at(now, at);
+    pump.wait_in(&RETRY, &retry).await;
+    let parked = delivery(EndpointId::new(), now).parked_until(now, at);
+    pump.wait_in(&PARK, &parked).await;
+    pump.out(DELIVERIES_NORMAL, 2).await;
     let late = pump.now().since(at);
     assert!(
         pump.now() >= at && late < Duration::from_millis(50),
