@@ -11,6 +11,9 @@ use crate::bare::Bare;
 use crate::platform::Platform;
 use crate::report::{Figure, Report, median, progress};
 
+/// As many connections to the receiver as the bare loop has, over all endpoints.
+const CONNECTIONS: (&str, &str) = ("DELIVERY__IN_FLIGHT", "64");
+
 /// What one pair came to.
 struct Pair {
     platform_us: f64,
@@ -78,7 +81,7 @@ async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<
     const SETTLE: Duration = Duration::from_secs(60);
     const WARM_UP: u64 = 500;
     let prefix = format!("/ok/{endpoints}-{run}/");
-    let platform = Platform::start(bench, &[]).await?;
+    let platform = Platform::start(bench, &[CONNECTIONS]).await?;
     for endpoint in 0..endpoints {
         let url = bench.receiver.url(&format!("{prefix}{endpoint}"));
         platform.endpoint(&url, None).await?;
