@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Method};
 use postrider_guard::{Guard, GuardedResolver, Refused, refusal_in};
 use postrider_model::Timestamp;
 use reqwest::{Request, Response};
+use tokio::time::Instant;
 
 use crate::pool::Pool;
 use crate::{Answer, Failure, Outgoing, Sender, retry_after};
@@ -97,30 +98,45 @@ impl HttpSender {
         })
     }
 
-    async fn exchange(&self, request: Request, at: Timestamp) -> Result<Answer, Failure> {
+    /// Once the head has come, the status decides: a body that breaks, or drips until the timeout, ends the reading and no more.
+    async fn exchange(
+        &self,
+        request: Request,
+        at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let by = Instant::now() + timeout;
         let client = self.pool.client();
-        let mut response = client
-            .execute(request)
+        let mut response = tokio::time::timeout_at(by, client.execute(request))
             .await
+            .map_err(|_| {
+                let waited = timeout.as_secs_f64();
+                Failure::TimedOut(format!("no answer within {waited} s"))
+            })?
             .map_err(|error| failure(&error))?;
         let retry_after = response
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| retry_after::parse(value.to_str().ok()?, at));
-        let status = response.status().as_u16();
-        let body = self
-            .body(&mut response)
-            .await
-            .map_err(|error| failure(&error))?;
+        let mut body = BytesMut::new();
+        let read = self.read_body(&mut response, &mut body);
+        if !matches!(tokio::time::timeout_at(by, read).await, Ok(Ok(()))) {
+            tracing::debug!(status = %response.status(), "an answer's body did not come whole");
+        }
         Ok(Answer {
-            status,
+            status: response.status().as_u16(),
             retry_after,
-            body,
+            body: body.freeze(),
         })
     }
 
-    /// The beginning of the body. A short rest is read and dropped, so that the connection can be used again.
-    async fn body(&self, response: &mut Response) -> Result<Bytes, reqwest::Error> {
+    /// Puts the beginning of the body into `kept`, which has what came before an error too. A short rest is read and
+    /// dropped, so that the connection can be used again.
+    async fn read_body(
+        &self,
+        response: &mut Response,
+        kept: &mut BytesMut,
+    ) -> Result<(), reqwest::Error> {
         let short = response
             .content_length()
             .is_none_or(|length| length <= self.options.body_read as u64);
@@ -129,7 +145,6 @@ impl HttpSender {
         } else {
             self.options.body_kept
         };
-        let mut kept = BytesMut::new();
         let mut read = 0;
         while read < most
             && let Some(chunk) = response.chunk().await?
@@ -138,7 +153,7 @@ impl HttpSender {
             let room = self.options.body_kept - kept.len();
             kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        Ok(kept.freeze())
+        Ok(())
     }
 }
 
@@ -150,15 +165,7 @@ impl Sender for HttpSender {
             .check_url(url)
             .map_err(|refused| Failure::Forbidden(refused.to_string()))?;
         let request = request(&outgoing)?;
-        let exchange = self.exchange(request, outgoing.at);
-        tokio::time::timeout(outgoing.timeout, exchange)
-            .await
-            .unwrap_or_else(|_| {
-                let waited = outgoing.timeout.as_secs_f64();
-                Err(Failure::TimedOut(format!(
-                    "no complete answer within {waited} s"
-                )))
-            })
+        self.exchange(request, outgoing.at, outgoing.timeout).await
     }
 }
 

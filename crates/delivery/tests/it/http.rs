@@ -190,6 +190,66 @@ async fn an_answer_that_never_comes_is_timed_out() {
     ));
 }
 
+/// Sends to a receiver that answers with `answer`, then with `drip` again and again until the other side closes, if it
+/// is not empty, and otherwise closes. Returns the answer, and how long it took.
+async fn answered_in_part(
+    answer: &'static [u8],
+    drip: &'static [u8],
+    timeout: Duration,
+) -> (postrider_delivery::Answer, Duration) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let dripping = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        while !drip.is_empty() && stream.write_all(drip).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let began = std::time::Instant::now();
+    let answer = sender().send(to(&address, timeout)).await.unwrap();
+    let took = began.elapsed();
+    tokio::time::timeout(TIMEOUT, dripping)
+        .await
+        .expect("the connection stays open")
+        .unwrap();
+    (answer, took)
+}
+
+#[tokio::test]
+async fn a_dripping_answer_is_read_until_the_timeout_and_its_status_decides() {
+    let timeout = Duration::from_millis(300);
+    for (status, head) in [
+        (
+            200,
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\nbegin"[..],
+        ),
+        (
+            503,
+            b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 60000\r\n\r\nbegin",
+        ),
+    ] {
+        let (answer, took) = answered_in_part(head, b".", timeout).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.body.starts_with(b"begin"), "{:?}", answer.body);
+        let asked = (status == 503).then_some(Duration::from_secs(7));
+        assert_eq!(answer.retry_after, asked);
+        assert!(took >= timeout && took < TIMEOUT, "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_answer_whose_body_breaks_the_status_decides_and_what_came_is_kept() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbegin"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\nno chunk\r\n",
+    ] {
+        let (answer, _) = answered_in_part(answer, b"", TIMEOUT).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"begin"[..]));
+    }
+}
+
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_short_answer() {
     let (address, mut received) = receiver(OK).await;
