@@ -21,6 +21,9 @@ pub trait Endpoints: Send + Sync + 'static {
     /// An endpoint, disabled or not.
     fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>>;
 
+    /// Starts of attempts in any second to `endpoint`, at most: its own limit, or else its application's.
+    fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32>;
+
     /// The registry's version that is known.
     fn version(&self) -> u64;
 
@@ -32,6 +35,10 @@ pub trait Endpoints: Send + Sync + 'static {
 impl Endpoints for Registry {
     fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
         self.snapshot().endpoint(id).cloned()
+    }
+
+    fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
+        self.snapshot().rate_limit(endpoint)
     }
 
     fn version(&self) -> u64 {

@@ -53,6 +53,15 @@ impl Default for LaneLimits {
     }
 }
 
+/// What an endpoint's configuration asks of its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Starts of attempts in any second, at most; `None`: no limit.
+    pub rate: Option<u32>,
+    /// Attempts in flight, at most.
+    pub max_in_flight: u32,
+}
+
 /// What became of a delivery that was offered.
 #[derive(Debug)]
 pub enum Offered {
@@ -98,8 +107,8 @@ pub struct Lane {
     in_flight: u32,
     /// Successes a second, smoothed; for the time that a full queue takes.
     pace: Pace,
-    /// The endpoint's version that was configured.
-    configured: Option<u64>,
+    /// The terms that were taken.
+    terms: Option<Terms>,
 }
 
 impl Lane {
@@ -114,7 +123,7 @@ impl Lane {
             standing: Standing::Untried,
             in_flight: 0,
             pace: Pace::default(),
-            configured: None,
+            terms: None,
         }
     }
 
@@ -148,24 +157,20 @@ impl Lane {
         self.standing = Standing::Answering;
     }
 
-    /// Takes the endpoint's limits, if this version's were not taken yet. `owned_since` is when this process became its
-    /// owner: what the one before started in the second before that is not known, so a limited endpoint waits it out.
-    pub fn configure(
-        &mut self,
-        version: u64,
-        rate: Option<u32>,
-        max_in_flight: u32,
-        owned_since: Instant,
-    ) {
-        if self.configured == Some(version) {
+    /// Takes the endpoint's terms, if they are others than those taken before. `owned_since` is when this process became
+    /// its owner: what the one before started in the second before that is not known, so a limited endpoint waits it out;
+    /// so does one that was not limited up to `now`.
+    pub fn configure(&mut self, terms: Terms, owned_since: Instant, now: Instant) {
+        let before = self.terms.replace(terms);
+        if before == Some(terms) {
             return;
         }
-        self.configured = Some(version);
-        self.concurrency.set_max(max_in_flight);
-        match (&mut self.rate, rate) {
+        self.concurrency.set_max(terms.max_in_flight);
+        match (&mut self.rate, terms.rate) {
             (Some(limiter), Some(rate)) => limiter.set_rate(rate),
             (limiter @ None, Some(rate)) => {
-                *limiter = Some(RateLimiter::cautious(rate, owned_since))
+                let since = if before.is_none() { owned_since } else { now };
+                *limiter = Some(RateLimiter::cautious(rate, since));
             }
             (limiter, None) => *limiter = None,
         }

@@ -58,6 +58,13 @@ fn waiting(n: u64, now: Now) -> Waiting {
     waiting_with(n, delivery(n, now))
 }
 
+fn limited(rate: u32) -> Terms {
+    Terms {
+        rate: Some(rate),
+        max_in_flight: 64,
+    }
+}
+
 /// Everything that starts now.
 fn start_all(lane: &mut Lane, now: Now) -> Vec<u64> {
     let mut started = Vec::new();
@@ -169,7 +176,7 @@ fn attempts_in_flight_are_bounded_and_grow_with_success() {
 fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() {
     let (limits, now) = (LaneLimits::default(), start());
     let mut lane = Lane::new(&limits);
-    lane.configure(1, Some(10), 64, now.instant - 10 * S);
+    lane.configure(limited(10), now.instant - 10 * S, now.instant);
     let offered: Vec<_> = (0..1000)
         .map(|n| lane.offer(waiting(n, now), &limits, now))
         .collect();
@@ -189,10 +196,35 @@ fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() 
 }
 
 #[test]
+fn a_lane_that_becomes_limited_waits_out_the_second_before() {
+    let (limits, now) = (LaneLimits::default(), start());
+    let mut lane = Lane::new(&limits);
+    let unlimited = Terms {
+        rate: None,
+        max_in_flight: 64,
+    };
+    lane.configure(unlimited, now.instant - 10 * S, now.instant);
+    (0..9).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
+    assert_eq!(start_all(&mut lane, now).len(), 4);
+    lane.ended(
+        Outcome::Succeeded,
+        false,
+        now.instant,
+        &limits.breaker,
+        now,
+        0.0,
+    );
+    lane.configure(limited(2), now.instant - 10 * S, now.instant);
+    assert!(matches!(lane.poll(now.instant, 9), Next::At(at) if at == now.instant + S));
+    lane.configure(unlimited, now.instant, now.instant);
+    assert_eq!(start_all(&mut lane, now).len(), 2);
+}
+
+#[test]
 fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken() {
     let (limits, now) = (LaneLimits::default(), start());
     let mut lane = Lane::new(&limits);
-    lane.configure(1, Some(10), 64, now.instant - 10 * S);
+    lane.configure(limited(10), now.instant - 10 * S, now.instant);
     let offered: Vec<_> = (0..1000)
         .map(|n| lane.offer(waiting(n, now), &limits, now))
         .collect();
@@ -337,7 +369,8 @@ proptest! {
         let limits = LaneLimits { deliveries: 20, ..LaneLimits::default() };
         let mut now = start();
         let mut lane = Lane::new(&limits);
-        lane.configure(1, rate, 8, now.instant);
+        let terms = Terms { rate, max_in_flight: 8 };
+        lane.configure(terms, now.instant, now.instant);
         let (mut offered, mut placed, mut out) = (0u64, 0u64, Vec::new());
         for (step, millis) in steps {
             now = now.plus(Duration::from_millis(millis));

@@ -62,7 +62,7 @@ pub use classify::{LONGEST_RETRY_AFTER, Verdict, outcome, verdict};
 pub use concurrency::Concurrency;
 pub use endpoints::{Endpoints, Freshness};
 pub use http::{HttpOptions, HttpSender, NoClient};
-pub use lane::{Lane, LaneLimits, Next, Offered, Standing};
+pub use lane::{Lane, LaneLimits, Next, Offered, Standing, Terms};
 pub use metrics::{ByDeath, ByOutcome, DeliveryMetrics, ParkReason};
 pub use now::Now;
 pub use options::Options;

@@ -46,6 +46,12 @@ impl Snapshot {
         self.endpoints.get(&id)
     }
 
+    /// Starts of attempts in any second to `endpoint`, at most: its own limit, or else its application's.
+    pub fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
+        let application = || self.applications.get(&endpoint.app_id)?.rate_limit;
+        endpoint.policy.rate_limit.or_else(application)
+    }
+
     /// How many endpoints there are.
     pub fn endpoint_count(&self) -> usize {
         self.endpoints.len()

@@ -73,6 +73,25 @@ fn wanting(
 }
 
 #[tokio::test]
+async fn an_endpoint_that_sets_no_limit_has_its_applications() {
+    let store = MemoryStore::new();
+    let app = Application {
+        id: AppId::new(),
+        rate_limit: Some(7),
+        ..application(&store, None).await
+    };
+    let app = store.insert_application(&app).await.unwrap();
+    let registry = registry(&store).await;
+    let (snapshot, mut endpoint) = (registry.snapshot(), endpoint(app.id, None, None));
+    assert_eq!(snapshot.rate_limit(&endpoint), Some(7));
+    endpoint.policy.rate_limit = Some(3);
+    assert_eq!(snapshot.rate_limit(&endpoint), Some(3));
+    endpoint.policy.rate_limit = None;
+    endpoint.app_id = AppId::new();
+    assert_eq!(snapshot.rate_limit(&endpoint), None);
+}
+
+#[tokio::test]
 async fn matching_is_by_type_then_channel_in_the_order_of_ids_and_never_shows_a_disabled_endpoint()
 {
     let store = MemoryStore::new();

@@ -13,7 +13,8 @@ use crate::attempt::park;
 use crate::finisher::Finished;
 use crate::reader::{Arrived, Inbound};
 use crate::{
-    Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender, Waiting, metrics::ByDeath,
+    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender, Terms, Waiting,
+    metrics::ByDeath,
 };
 
 /// How long a delivery is put aside while the store does not say whether its endpoint is still there.
@@ -133,11 +134,8 @@ impl<S: Sender> Dispatcher<S> {
             }
             entry
         });
-        let policy = &endpoint.policy;
-        let most = policy.max_in_flight.unwrap_or(limits.max_in_flight);
-        entry
-            .lane
-            .configure(endpoint.version, policy.rate_limit, most, owned_since);
+        let terms = terms(&*self.ports.endpoints, endpoint, limits);
+        entry.lane.configure(terms, owned_since, now.instant);
         let offered = entry.lane.offer(waiting, limits, now);
         self.note(id);
         match offered {
@@ -208,6 +206,15 @@ impl<S: Sender> Dispatcher<S> {
             self.waiting -= count - entry.lane.queued();
             self.held -= bytes - entry.lane.queued_bytes();
         }
+    }
+}
+
+/// What the configuration asks of an endpoint's lane at present.
+pub(super) fn terms(endpoints: &dyn Endpoints, endpoint: &Endpoint, limits: &LaneLimits) -> Terms {
+    let most = endpoint.policy.max_in_flight;
+    Terms {
+        rate: endpoints.rate_limit(endpoint),
+        max_in_flight: most.unwrap_or(limits.max_in_flight),
     }
 }
 

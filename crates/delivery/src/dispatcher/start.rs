@@ -9,6 +9,7 @@ use postrider_model::{DeathReason, Endpoint, EndpointId};
 use tokio::time::Instant;
 
 use super::Dispatcher;
+use super::admit::terms;
 use crate::attempt::{Begin, Ended};
 use crate::{Next, Now, ParkReason, Sender, Standing, Target, Waiting};
 
@@ -40,7 +41,13 @@ impl<S: Sender> Dispatcher<S> {
         }
     }
 
+    /// Starts what the lane has ready, by what the configuration says now, however long ago it was queued.
     fn run_lane(&mut self, id: EndpointId, now: Now) {
+        let endpoint = self.enabled(id);
+        if let (Some(endpoint), Some(entry)) = (&endpoint, self.lanes.get_mut(&id)) {
+            let terms = terms(&*self.ports.endpoints, endpoint, &self.options.lane);
+            entry.lane.configure(terms, now.instant, now.instant);
+        }
         for _ in 0..QUANTUM {
             let Some(entry) = self.lanes.get_mut(&id) else {
                 return;
@@ -57,7 +64,7 @@ impl<S: Sender> Dispatcher<S> {
                         return self.block(id, waiting, standing);
                     }
                     self.waiting -= 1;
-                    if !self.start(id, waiting, probe, standing, now) {
+                    if !self.start(endpoint.clone(), waiting, probe, standing, now) {
                         self.sockets.give_back(standing);
                     }
                 }
@@ -92,10 +99,10 @@ impl<S: Sender> Dispatcher<S> {
         }
     }
 
-    /// Starts an attempt; false if there is none to start.
+    /// Starts an attempt to `endpoint`, if it is known and enabled; false if there is none to start.
     fn start(
         &mut self,
-        id: EndpointId,
+        endpoint: Option<Arc<Endpoint>>,
         waiting: Waiting,
         probe: bool,
         standing: Standing,
@@ -113,11 +120,11 @@ impl<S: Sender> Dispatcher<S> {
             self.bury(waiting, DeathReason::Expired, now);
             return false;
         }
-        let Some(endpoint) = self.enabled(id) else {
+        let Some(endpoint) = endpoint else {
             self.judging.push(waiting);
             return false;
         };
-        let Some(target) = self.target(id, endpoint) else {
+        let Some(target) = self.target(endpoint) else {
             self.park_for(waiting, WHILE_NOT_READY, ParkReason::NotReady, now);
             return false;
         };
@@ -126,7 +133,8 @@ impl<S: Sender> Dispatcher<S> {
     }
 
     /// The endpoint made ready, once for each of its versions.
-    fn target(&mut self, id: EndpointId, endpoint: Arc<Endpoint>) -> Option<Arc<Target>> {
+    fn target(&mut self, endpoint: Arc<Endpoint>) -> Option<Arc<Target>> {
+        let id = endpoint.id;
         let entry = self.lanes.get_mut(&id)?;
         if let Some(target) = &entry.target
             && Arc::ptr_eq(&target.endpoint, &endpoint)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_model::{EndpointId, EndpointPolicy};
 
-use crate::world::{Does, MS, S, World};
+use crate::world::{self, Does, MS, S, World};
 
 /// Sends an event to each of nine healthy endpoints and the bad one, `times` times at `every`, and asserts that no attempt
 /// to a healthy one began later than `within` after its event.
@@ -93,6 +93,75 @@ async fn a_limited_endpoint_gets_no_more_than_its_limit_in_any_second() {
     assert!(sent.windows(6).all(|six| six[5].at - six[0].at >= S));
     let took = sent[99].at - sent[0].at;
     assert!(took <= 40 * S, "{took:?}: the slots are used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_sets_no_limit_has_its_applications_and_a_change_of_that_reaches_it() {
+    let mut world = World::new();
+    *world.endpoints.rate_limit.lock().unwrap() = Some(5);
+    let id = world.endpoint(0, Does::Answer(200));
+    let own = EndpointPolicy {
+        rate_limit: Some(50),
+        ..EndpointPolicy::default()
+    };
+    let other = world.endpoint_with(1, Does::Answer(200), own);
+    world.start();
+    world.publish(&[id; 15]).await;
+    world.publish(&[other; 15]).await;
+    world
+        .until(1100 * MS, "the other goes by its own limit", |world| {
+            world.sent_to_count(other) == 15
+        })
+        .await;
+    world
+        .until(10 * S, "all sent", |world| world.sent_to_count(id) == 15)
+        .await;
+    let sent = world.sender.sent_to(id);
+    assert!(sent.windows(6).all(|six| six[5].at - six[0].at >= S));
+
+    *world.endpoints.rate_limit.lock().unwrap() = None;
+    world.publish(&[id; 100]).await;
+    world
+        .until(S, "no limit any more", |world| {
+            world.sent_to_count(id) == 115
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_limits_reach_what_is_queued_without_another_delivery() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Slow(100 * MS));
+    world.start();
+    world.publish(&[id; 400]).await;
+    world
+        .until(S, "some are sent", |world| world.sent_to_count(id) >= 20)
+        .await;
+    let policy = EndpointPolicy {
+        rate_limit: Some(5),
+        ..EndpointPolicy::default()
+    };
+    world.put(world::endpoint(0, policy));
+    let before = world.sent_to_count(id);
+    tokio::time::sleep(10 * S).await;
+    let sent = world.sender.sent_to(id);
+    assert!((40..=50).contains(&(sent.len() - before)));
+    assert!(
+        sent[before..]
+            .windows(6)
+            .all(|six| six[5].at - six[0].at >= S)
+    );
+
+    let policy = EndpointPolicy {
+        max_in_flight: Some(1),
+        ..EndpointPolicy::default()
+    };
+    world.put(world::endpoint(0, policy));
+    tokio::time::sleep(2 * S).await;
+    let sent = world.sender.sent_to(id);
+    let one_by_one = |pair: &[world::Sent]| pair[1].at - pair[0].at >= 100 * MS;
+    assert!(sent[sent.len() - 8..].windows(2).all(one_by_one));
+    assert!(sent.len() < 400);
 }
 
 #[tokio::test(start_paused = true)]

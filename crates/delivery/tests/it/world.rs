@@ -159,6 +159,8 @@ pub(crate) struct Known {
     pub(crate) version: AtomicU64,
     pub(crate) store_version: AtomicU64,
     pub(crate) down: AtomicBool,
+    /// The limit of the one application, for endpoints that set none.
+    pub(crate) rate_limit: Mutex<Option<u32>>,
     pub(crate) refreshes: AtomicU64,
 }
 
@@ -166,6 +168,11 @@ pub(crate) struct Known {
 impl Endpoints for Known {
     fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
         self.known.lock().unwrap().get(&id).cloned()
+    }
+
+    fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
+        let application = || *self.rate_limit.lock().unwrap();
+        endpoint.policy.rate_limit.or_else(application)
     }
 
     fn version(&self) -> u64 {
