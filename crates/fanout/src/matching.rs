@@ -1,10 +1,12 @@
 //! From one record of `events` to what follows from it. Pure: a snapshot in, records out.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use postrider_model::topics::{self, EVENTS_WAITING};
 use postrider_model::{
     Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, NewRecord, Record, Rematch,
-    Timestamp,
+    Schedule, Timestamp, tier_for,
 };
 use postrider_registry::Snapshot;
 use postrider_store::ApplicationRef;
@@ -21,8 +23,8 @@ pub(crate) enum Matched {
     },
     /// It cannot be dealt with, ever.
     Reject(Rejected, String),
-    /// Only a fresh snapshot can tell: the application is not in this one, or it is a rematch.
-    NeedsFresh,
+    /// Only a fresh snapshot can tell: the application is not in this one, or it is a rematch. This record brings it back.
+    NeedsFresh(NewRecord),
 }
 
 /// What matching goes by.
@@ -51,7 +53,9 @@ impl Matcher<'_> {
             .application(&ApplicationRef::Id(event.app_id))
             .is_some();
         match (&event.origin, known, self.stale) {
-            (EventOrigin::Rematch(_), _, true) | (_, false, true) => Matched::NeedsFresh,
+            (EventOrigin::Rematch(_), _, true) | (_, false, true) => {
+                Matched::NeedsFresh(waiting(record))
+            }
             (_, false, false) => Matched::Reject(
                 Rejected::NoApplication,
                 format!("there is no application {}", event.app_id),
@@ -77,14 +81,16 @@ impl Matcher<'_> {
         let matched: Vec<EndpointId> = part.endpoints.iter().map(|endpoint| endpoint.id).collect();
         if self.stale {
             let until = last.filter(|_| part.more);
-            records.push(with_origin(
-                event,
-                EventOrigin::Rematch(Rematch {
-                    after,
-                    until,
-                    matched: matched.clone(),
-                }),
-            ));
+            let rematch = Rematch {
+                after,
+                until,
+                matched: matched.clone(),
+            };
+            let rematch = with_origin(event, EventOrigin::Rematch(rematch));
+            records.push(NewRecord {
+                topic: EVENTS_WAITING,
+                ..rematch
+            });
         }
         records.push(self.fanout(event, matched, !part.more).to_record());
         if let (true, Some(after)) = (part.more, last) {
@@ -153,9 +159,13 @@ impl Matcher<'_> {
     ) -> Vec<NewRecord> {
         let event_at = (record.at.partition, record.position);
         let made = to.iter().map(|endpoint| {
-            let deadline = self.deadline(endpoint, event.accepted_at);
+            let schedule = endpoint.policy.schedule.as_ref();
+            let schedule = schedule.unwrap_or(&self.options.schedule);
+            let deadline = self.deadline(schedule, event.accepted_at);
             let version = self.snapshot.version();
-            Delivery::of_event(event, event_at, endpoint.id, version, class, deadline).to_record()
+            let delivery =
+                Delivery::of_event(event, event_at, endpoint.id, version, class, deadline);
+            to_record(delivery, schedule.wait_after(0).unwrap_or_default())
         });
         // Room for the records that come behind them.
         let mut records = Vec::with_capacity(to.len() + 3);
@@ -164,13 +174,8 @@ impl Matcher<'_> {
     }
 
     /// The whole schedule with its jitter, and the slack.
-    fn deadline(&self, endpoint: &Endpoint, accepted_at: Timestamp) -> Timestamp {
-        let total = endpoint
-            .policy
-            .schedule
-            .as_ref()
-            .unwrap_or(&self.options.schedule)
-            .total();
+    fn deadline(&self, schedule: &Schedule, accepted_at: Timestamp) -> Timestamp {
+        let total = schedule.total();
         accepted_at.plus(total + total / 10 + self.options.slack)
     }
 
@@ -194,4 +199,23 @@ fn with_origin(event: &Event, origin: EventOrigin) -> NewRecord {
         ..event.clone()
     }
     .to_record()
+}
+
+/// The record of a new delivery: for its class, or for the tier of the wait that its schedule begins with.
+fn to_record(delivery: Delivery, first_wait: Duration) -> NewRecord {
+    let Some(tier) = tier_for(&topics::RETRY, first_wait, first_wait) else {
+        return delivery.to_record();
+    };
+    let at = delivery.accepted_at.plus(first_wait);
+    delivery.first_at(at).to_record_in(tier.topic)
+}
+
+/// `record` as it came, to be dealt with when the registry is up to date.
+fn waiting(record: &Record) -> NewRecord {
+    NewRecord {
+        topic: EVENTS_WAITING,
+        key: record.key.clone(),
+        headers: record.headers.clone(),
+        value: record.value.clone(),
+    }
 }

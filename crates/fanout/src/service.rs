@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Limits, Log, LogError, NewRecord,
-    Polled, Progress, Purpose, Reader, Record, Subscription, complete_patiently, rejected,
+    Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition, complete_patiently,
+    rejected,
 };
-use postrider_model::topics::{EVENTS, FANOUT};
+use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT};
 use postrider_registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use crate::{FanoutMetrics, Options, Rejected};
 const COMPLETE_RECORDS: usize = 4_000;
 /// Their bytes.
 const COMPLETE_BYTES: usize = 8 << 20;
+/// A store that takes longer than this to say what has changed counts as down.
+const REFRESH_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait before asking a store again that could not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -31,6 +34,9 @@ pub enum FanoutError {
 }
 
 /// Fans out until `shutdown`, finishing the batch in hand.
+///
+/// Two readers: one of what comes in, which never waits for the store, and one of what only an up-to-date registry can
+/// deal with, which does.
 pub async fn run(
     log: Arc<dyn Log>,
     registry: Arc<Registry>,
@@ -38,18 +44,24 @@ pub async fn run(
     metrics: FanoutMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), FanoutError> {
-    let (mut reader, committer) = log.subscribe(Subscription::to(FANOUT, EVENTS)).await?;
-    let service = Service {
-        registry,
-        committer,
-        limits: log.limits(),
-        options,
-        metrics,
-        shutdown,
+    let service = |topic| {
+        let (log, registry) = (Arc::clone(&log), Arc::clone(&registry));
+        let (options, metrics, shutdown) = (options.clone(), metrics.clone(), shutdown.clone());
+        async move {
+            let (reader, committer) = log.subscribe(Subscription::to(FANOUT, topic)).await?;
+            let service = Service {
+                registry,
+                committer,
+                limits: log.limits(),
+                options,
+                metrics,
+                waits_for_store: topic == EVENTS_WAITING,
+                shutdown,
+            };
+            service.run(reader).await
+        }
     };
-    while let Some(records) = service.read(reader.as_mut()).await? {
-        service.fan_out(records).await?;
-    }
+    tokio::try_join!(service(EVENTS), service(EVENTS_WAITING))?;
     Ok(())
 }
 
@@ -59,7 +71,19 @@ struct Service {
     limits: Limits,
     options: Options,
     metrics: FanoutMetrics,
+    /// Goes on only with an up-to-date registry.
+    waits_for_store: bool,
     shutdown: CancellationToken,
+}
+
+/// Why the rest of a batch is not to be written. Nothing behind what was refused may be finished: it would be skipped.
+enum Refused {
+    /// The log took nothing until the shutdown: the next start does it.
+    Stopped,
+    /// Another owner does it.
+    Lost(TopicPartition),
+    /// The log cannot go on.
+    Log(LogError),
 }
 
 /// What a batch has come to so far and is not written yet.
@@ -82,6 +106,16 @@ impl Pending {
 }
 
 impl Service {
+    async fn run(self, mut reader: Box<dyn Reader>) -> Result<(), FanoutError> {
+        while let Some(records) = self.read(reader.as_mut()).await? {
+            let Some(stale) = self.refreshed().await else {
+                break;
+            };
+            self.fan_out(records, stale).await?;
+        }
+        Ok(())
+    }
+
     /// The next batch; `None` at shutdown.
     async fn read(&self, reader: &mut dyn Reader) -> Result<Option<Vec<Record>>, LogError> {
         let limit = BatchLimit {
@@ -101,87 +135,97 @@ impl Service {
                     self.metrics.lost.inc();
                     tracing::error!(%error, "events were trimmed before they were fanned out");
                 }
+                Some(Err(LogError::Busy(_) | LogError::Full(_))) => tokio::time::sleep(PAUSE).await,
                 Some(Err(error)) => return Err(error),
             }
         }
     }
 
-    async fn fan_out(&self, records: Vec<Record>) -> Result<(), LogError> {
-        let began = Instant::now();
-        let mut stale = self.refresh().await;
-        let mut pending = Pending::default();
-        for record in &records {
-            loop {
-                match self.follow(record, stale) {
-                    Some(outputs) => break pending.add(outputs),
-                    None => {
-                        // Only a fresh snapshot can tell. What came before does not wait for it.
-                        self.write(&mut pending).await?;
-                        if self
-                            .shutdown
-                            .run_until_cancelled(tokio::time::sleep(PAUSE))
-                            .await
-                            .is_none()
-                        {
-                            return Ok(());
-                        }
-                        stale = self.refresh().await;
-                    }
-                }
+    /// Brings the registry up to date. True if it could not be; `None` at shutdown.
+    async fn refreshed(&self) -> Option<bool> {
+        loop {
+            let refresh = tokio::time::timeout(REFRESH_WITHIN, self.registry.refresh());
+            let stale = !matches!(refresh.await, Ok(Ok(())));
+            if !stale || !self.waits_for_store {
+                return Some(stale);
             }
-            let committed = Committed {
-                next: record.position + 1,
-                metadata: String::new(),
-            };
-            // A partition's earlier progress is covered by its later one only if both are of the same partition.
-            if pending
-                .finished
-                .as_ref()
-                .is_some_and(|progress| progress.at != record.at)
-            {
+            let pause = tokio::time::sleep(PAUSE);
+            self.shutdown.run_until_cancelled(pause).await?;
+        }
+    }
+
+    async fn fan_out(&self, mut records: Vec<Record>, stale: bool) -> Result<(), LogError> {
+        let began = Instant::now();
+        while !records.is_empty() {
+            match self.try_fan_out(&records, stale).await {
+                Ok(()) => break,
+                Err(Refused::Stopped) => return Ok(()),
+                Err(Refused::Lost(at)) => {
+                    tracing::info!(%at, "a partition went to another owner with a batch in hand");
+                    // What was written of the others is written once more: the deliveries have the same ids.
+                    records.retain(|record| record.at != at);
+                }
+                Err(Refused::Log(error)) => return Err(error),
+            }
+        }
+        self.metrics.batch.observe_duration(began.elapsed());
+        Ok(())
+    }
+
+    async fn try_fan_out(&self, records: &[Record], stale: bool) -> Result<(), Refused> {
+        let mut pending = Pending::default();
+        for record in records {
+            let is_other = |progress: &Progress| progress.at != record.at;
+            // One completion finishes one partition.
+            if pending.finished.as_ref().is_some_and(is_other) {
                 self.write(&mut pending).await?;
             }
+            pending.add(self.follow(record, stale));
             pending.finished = Some(Progress {
                 at: record.at,
-                committed,
+                committed: Committed {
+                    next: record.position + 1,
+                    metadata: String::new(),
+                },
             });
             if pending.is_large() {
                 self.write(&mut pending).await?;
             }
         }
-        self.write(&mut pending).await?;
-        self.metrics.batch.observe_duration(began.elapsed());
-        Ok(())
+        self.write(&mut pending).await
     }
 
-    /// Brings the registry up to date. True if it could not be.
-    async fn refresh(&self) -> bool {
-        self.registry.refresh().await.is_err()
-    }
-
-    /// What follows from `record`; `None` if only a fresh snapshot can tell.
-    fn follow(&self, record: &Record, stale: bool) -> Option<Vec<NewRecord>> {
+    /// What follows from `record`.
+    fn follow(&self, record: &Record, stale: bool) -> Vec<NewRecord> {
         let snapshot = self.registry.snapshot();
         let matcher = Matcher {
             snapshot: &snapshot,
             stale,
             options: &self.options,
         };
-        match matcher.outputs(record) {
-            Matched::NeedsFresh => None,
+        let (records, deliveries) = match matcher.outputs(record) {
+            Matched::NeedsFresh(waiting) => return vec![waiting],
+            Matched::Reject(reason, why) => return vec![self.reject(record, reason, &why)],
             Matched::Outputs {
                 records,
                 deliveries,
-            } => {
-                self.metrics.events.inc();
-                self.metrics.deliveries.inc_by(deliveries as u64);
-                if stale {
-                    self.metrics.stale.inc();
-                }
-                Some(records)
-            }
-            Matched::Reject(reason, why) => Some(vec![self.reject(record, reason, &why)]),
+            } => (records, deliveries),
+        };
+        let limit = self.limits.record_bytes;
+        if let Some(large) = records
+            .iter()
+            .map(NewRecord::size)
+            .find(|size| *size > limit)
+        {
+            let why = format!("a delivery of it has {large} bytes; the log takes {limit}");
+            return vec![self.reject(record, Rejected::TooLarge, &why)];
         }
+        self.metrics.events.inc();
+        self.metrics.deliveries.inc_by(deliveries as u64);
+        if stale {
+            self.metrics.stale.inc();
+        }
+        records
     }
 
     fn reject(&self, record: &Record, reason: Rejected, why: &str) -> NewRecord {
@@ -191,7 +235,7 @@ impl Service {
     }
 
     /// Writes what is pending, waiting while the log is busy or full.
-    async fn write(&self, pending: &mut Pending) -> Result<(), LogError> {
+    async fn write(&self, pending: &mut Pending) -> Result<(), Refused> {
         let Pending {
             outputs, finished, ..
         } = std::mem::take(pending);
@@ -205,14 +249,12 @@ impl Service {
             purpose: Purpose::Intake,
         };
         let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
-        match complete_patiently(&*self.committer, &completion, &self.shutdown, refused).await {
-            // Refused to the end: nothing of it was written, so the next start does it.
-            Ok(()) | Err(LogError::Busy(_) | LogError::Full(_)) => Ok(()),
-            Err(LogError::Lost(at)) => {
-                tracing::info!(%at, "a partition went to another owner with a batch in hand");
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        complete_patiently(&*self.committer, &completion, &self.shutdown, refused)
+            .await
+            .map_err(|error| match error {
+                LogError::Busy(_) | LogError::Full(_) => Refused::Stopped,
+                LogError::Lost(at) => Refused::Lost(at),
+                error => Refused::Log(error),
+            })
     }
 }

@@ -9,7 +9,8 @@ use postrider_log::testing::MemoryLog;
 use postrider_log::{Durability, Log, LogError, NewRecord, Purpose};
 use postrider_metrics::Registry as Metrics;
 use postrider_model::topics::{
-    self, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED, FANOUT, FANOUTS,
+    self, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED, EVENTS_WAITING, FANOUT,
+    FANOUTS,
 };
 use postrider_model::{
     AppId, Clock, Delivery, Disabled, Endpoint, EndpointId, EndpointPolicy, Event, EventId,
@@ -343,23 +344,35 @@ async fn with_the_store_down_fan_out_goes_on_and_what_it_missed_is_added_when_th
     // Made, but fan-out has not seen it when the store goes away.
     let unseen = house.endpoint(|_| {}).await;
     house.store.set_available(false);
-    let event = house.publish(|_| {}).await;
-    let stale = house.deliveries(DELIVERIES_NORMAL, 2).await;
-    assert_eq!(stale[1].endpoint_id, known);
-    assert!(house.fanouts(2).await[1].stale);
+    let mut events = Vec::new();
+    for so_far in 2..12 {
+        events.push(house.publish(|_| {}).await);
+        // One after the other: each is matched in a batch of its own, behind those that are to be matched again.
+        let stale = house.deliveries(DELIVERIES_NORMAL, so_far).await;
+        assert_eq!(stale[so_far - 1].endpoint_id, known);
+    }
+    assert!(
+        house.fanouts(11).await[1..]
+            .iter()
+            .all(|fanout| fanout.stale)
+    );
 
+    let late = |e: &mut Endpoint| e.created_at = SystemClock.now().plus(Duration::from_secs(3600));
     house.store.set_available(true);
-    let late = house
-        .endpoint(|e| e.created_at = SystemClock.now().plus(Duration::from_secs(3600)))
-        .await;
-    let added = house.deliveries(DELIVERIES_NORMAL, 3).await;
+    house.endpoint(late).await;
+    let all = house.deliveries(DELIVERIES_NORMAL, 21).await;
     house.settle().await;
-    assert_eq!((added[2].endpoint_id, added[2].event_id), (unseen, event));
-    let all = house.deliveries(DELIVERIES_NORMAL, 3).await;
+    let added: Vec<_> = all[11..]
+        .iter()
+        .map(|delivery| (delivery.endpoint_id, delivery.event_id))
+        .collect();
+    let expected: Vec<_> = events.into_iter().map(|event| (unseen, event)).collect();
+    assert_eq!(added, expected);
+    let all = house.deliveries(DELIVERIES_NORMAL, 21).await;
     assert_eq!(
         all.len(),
-        3,
-        "nobody twice, and not {late}, which was made after the event"
+        21,
+        "nobody twice, and not the one that was made after the events"
     );
     house.stop().await;
 }
@@ -375,14 +388,9 @@ async fn an_event_of_an_unknown_application_waits_for_a_fresh_snapshot_before_it
         .unwrap();
     house.store.set_available(false);
     house.append(event(newcomer).to_record()).await;
-    let ends = house.log.ends(EVENTS).await.unwrap();
-    assert!(
-        !house
-            .log
-            .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(30))
-            .await
-            .unwrap()
-    );
+    house.log.wait_for_records(EVENTS_WAITING, 1).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(house.log.records(FANOUTS).is_empty());
     house.store.set_available(true);
     house.fanouts(1).await;
     assert!(house.log.records(EVENTS_REJECTED).is_empty());
@@ -452,5 +460,83 @@ async fn a_delivery_ends_with_its_schedule_and_slack() {
         deliveries[0].deadline,
         Timestamp::from_millis(1_700_000_210_000)
     );
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_begins_with_a_wait_is_waited_for() {
+    let house = House::new(Options::default()).await;
+    house
+        .endpoint(|e| e.policy.schedule = Some("5m,1h".parse().unwrap()))
+        .await;
+    house.publish(|_| {}).await;
+    let tier = topics::RETRY
+        .iter()
+        .find(|tier| tier.delay == Duration::from_secs(300))
+        .unwrap();
+    let waiting = house.deliveries(tier.topic, 1).await;
+    assert_eq!(
+        waiting[0].not_before,
+        waiting[0].accepted_at.plus(Duration::from_secs(300))
+    );
+    assert!(house.log.records(DELIVERIES_NORMAL).is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_accepted_in_the_future_is_delivered_now() {
+    let house = House::new(Options::default()).await;
+    house.endpoint(|_| {}).await;
+    house
+        .publish(|e| e.accepted_at = SystemClock.now().plus(Duration::from_secs(3600)))
+        .await;
+    let deliveries = house.deliveries(DELIVERIES_NORMAL, 1).await;
+    assert!(deliveries[0].not_before <= SystemClock.now());
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_the_log_could_not_carry_further_is_set_aside() {
+    let house = House::new(Options::default()).await;
+    house.endpoint(|_| {}).await;
+    // A producer's bare record, which fits, and does not with what a delivery adds.
+    let mut record = NewRecord::new(EVENTS, house.app_id.to_string(), "");
+    for (name, value) in [("ce_id", "1"), ("ce_source", "s"), ("ce_type", "t")] {
+        record.headers.push(name, value);
+    }
+    let most = house.log.limits().record_bytes;
+    record.value = Bytes::from(vec![b'x'; most - record.size()]);
+    house.append(record).await;
+    let rejected = house.log.wait_for_records(EVENTS_REJECTED, 1).await;
+    let reason = rejected[0].headers.get("postrider-reason").unwrap();
+    assert!(reason.starts_with(b"a delivery of it has"), "{reason:?}");
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_log_refused_until_the_shutdown_is_done_by_the_next_start() {
+    let options = Options {
+        batch_records: 10,
+        ..Options::default()
+    };
+    let house = House::new(options.clone()).await;
+    house.endpoint(|_| {}).await;
+    house
+        .log
+        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+    house.log.recover();
+    for _ in 0..30 {
+        house.publish(|_| {}).await;
+    }
+    house
+        .log
+        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+    let log = Arc::clone(&house.log);
+    let (store, app_id) = (house.store.clone(), house.app_id);
+    house.stop().await;
+    log.recover();
+    let house = House::on(Arc::new(log.restarted()), store, app_id, options).await;
+    house.settle().await;
+    assert_eq!(house.log.records(DELIVERIES_NORMAL).len(), 30);
     house.stop().await;
 }

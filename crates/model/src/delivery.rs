@@ -108,13 +108,22 @@ impl Delivery {
             deadline,
             registry_version,
             class,
-            not_before: event.accepted_at,
+            // Not the time of acceptance: a clock that steps back must not make what is new wait.
+            not_before: Timestamp::default(),
             waiting_since: event.accepted_at,
             content_type: event.content_type.clone(),
             payload: event.payload.clone(),
             traceparent: event.traceparent.clone().unwrap_or_default(),
             trigger: Trigger::Scheduled,
             parked_since: None,
+        }
+    }
+
+    /// A new delivery whose schedule begins with a wait: to be tried first at `at`.
+    pub fn first_at(self, at: Timestamp) -> Self {
+        Self {
+            not_before: at,
+            ..self
         }
     }
 

@@ -37,6 +37,8 @@ pub const DEADLETTER: Group = Group("deadletter");
 
 /// Accepted events, keyed by application.
 pub const EVENTS: Topic = Topic("events");
+/// Records of `events` that only an up-to-date registry can deal with, keyed by application.
+pub const EVENTS_WAITING: Topic = Topic("events.waiting");
 /// Records of `events` that could not be read, with the reason in a header.
 pub const EVENTS_REJECTED: Topic = Topic("events.rejected");
 /// Whom each event went to, keyed by event.
@@ -108,6 +110,7 @@ const fn until_finished(topic: Topic, groups: &'static [Group]) -> TopicSpec {
 pub fn all() -> Vec<TopicSpec> {
     let mut specs = vec![
         until_finished(EVENTS, &[FANOUT, RECORDER]),
+        until_finished(EVENTS_WAITING, &[FANOUT]),
         TopicSpec {
             topic: EVENTS_REJECTED,
             keep: Keep::For(Duration::from_secs(7 * 24 * 3600)),
