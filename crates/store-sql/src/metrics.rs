@@ -38,6 +38,18 @@ postrider_metrics::label! {
     }
 }
 
+postrider_metrics::label! {
+    /// What a row that was skipped is.
+    pub enum Skipped("kind") {
+        Application = "application",
+        Endpoint = "endpoint",
+        EventType = "event_type",
+        Token = "token",
+        Removal = "removal",
+        DeadLetter = "dead_letter",
+    }
+}
+
 postrider_metrics::metrics! {
     /// What the store counts.
     pub struct StoreMetrics {
@@ -55,6 +67,10 @@ postrider_metrics::metrics! {
         ),
         deleted: CounterVec<RowKind>(
             "postrider_store_rows_deleted_total", "rows", "Rows that retention deleted, by kind.",
+        ),
+        skipped: CounterVec<Skipped>(
+            "postrider_store_rows_skipped_total", "rows",
+            "Rows that could not be read and were left out of the feed or of a listing, each time, by kind.",
         ),
     }
 }

@@ -47,6 +47,21 @@ impl<K: Clone + Ord> Window<K> {
 }
 
 impl Window<HistoryKey> {
+    /// What is left of it behind `key`, in the order in which the database is asked, at most `limit`.
+    pub(crate) fn behind(self, key: HistoryKey, limit: i64) -> Self {
+        let (above, below) = if self.descending {
+            (self.above, Some(key))
+        } else {
+            (Some(key), self.below)
+        };
+        Self {
+            above,
+            below,
+            limit,
+            ..self
+        }
+    }
+
     /// The part of it that lies strictly between two times.
     pub(crate) fn between(self, after: Option<Timestamp>, before: Option<Timestamp>) -> Self {
         let after = after.map(|at| HistoryKey { at, id: [0xff; 16] });

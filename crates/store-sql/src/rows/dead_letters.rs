@@ -17,6 +17,14 @@ pub(crate) fn stored_dead_letter(row: &impl Columns) -> Result<StoredDeadLetter,
     })
 }
 
+/// Where a dead letter stands in a listing.
+pub(crate) fn history_key(row: &impl Columns) -> Result<HistoryKey, StoreError> {
+    Ok(HistoryKey {
+        at: row.some_time("died_at")?,
+        id: row.bytes("id")?,
+    })
+}
+
 pub(crate) fn replay(row: &impl Columns) -> Result<Replay, StoreError> {
     let status = row.some_text("status")?;
     Ok(Replay {

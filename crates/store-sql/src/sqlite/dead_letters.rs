@@ -8,10 +8,10 @@ use postrider_store::{
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::insert::{Insert, Values};
-use super::{SqliteStore, push_window, read_all};
+use super::{SqliteStore, push_window};
 use crate::columns::blob;
 use crate::error::{signed, store_error};
-use crate::metrics::{Operation, RowKind};
+use crate::metrics::{Operation, RowKind, Skipped};
 use crate::rows;
 use crate::window::Window;
 
@@ -25,7 +25,8 @@ pub(super) fn listing(
     filter: &DeadLetterFilter,
     window: &Window<HistoryKey>,
 ) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new("SELECT letter, replay_id, replayed_at FROM dead_letters");
+    let mut query =
+        QueryBuilder::new("SELECT id, died_at, letter, replay_id, replayed_at FROM dead_letters");
     push_filter(&mut query, filter);
     push_window(&mut query, "died_at", window);
     query
@@ -78,6 +79,37 @@ fn bind_letter(values: &mut Values, letter: &DeadLetter) -> Result<(), StoreErro
     values.push(Vec::from(letter.to_record().value))
 }
 
+impl SqliteStore {
+    /// What the window holds. Rows that cannot be read are left out, and as many behind them are read instead: a page is
+    /// short only at the end, and a replay goes past them.
+    async fn readable(
+        &self,
+        filter: &DeadLetterFilter,
+        mut window: Window<HistoryKey>,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let mut letters = Vec::new();
+        loop {
+            let mut query = listing(filter, &window);
+            let part = query.build().fetch_all(&self.readers).await;
+            let (part, mut skipped) = (part.map_err(store_error)?, 0);
+            for row in &part {
+                match rows::stored_dead_letter(row) {
+                    Ok(letter) => letters.push(letter),
+                    Err(error) => {
+                        self.skipped(Skipped::DeadLetter, row, "id", &error);
+                        skipped += 1;
+                    }
+                }
+            }
+            let whole = i64::try_from(part.len()).is_ok_and(|rows| rows >= window.limit);
+            match part.last().filter(|_| whole && skipped > 0) {
+                Some(last) => window = window.behind(rows::history_key(last)?, skipped),
+                None => return Ok(letters),
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl DeadLetters for SqliteStore {
     async fn keep_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
@@ -111,9 +143,7 @@ impl DeadLetters for SqliteStore {
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         self.timed(Operation::DeadLetterRead, async {
             let window = Window::of(page).between(filter.after, filter.before);
-            let mut query = listing(filter, &window);
-            let found = query.build().fetch_all(&self.readers).await;
-            let found = read_all(&found.map_err(store_error)?, rows::stored_dead_letter)?;
+            let found = self.readable(filter, window.clone()).await?;
             Ok(window.arrange(found))
         })
         .await

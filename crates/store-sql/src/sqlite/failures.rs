@@ -70,7 +70,7 @@ async fn a_stored_row_that_cannot_be_read_is_named_by_its_column() {
     on_the_writer(&store, "UPDATE events SET event_type = 'not a type'".into()).await;
     let by = EventRef::Id(batch.events[0].id);
     let error = store.event(app, &by).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
     assert!(error.to_string().contains("event_type: "), "{error}");
 }
 
@@ -87,5 +87,5 @@ async fn a_call_that_was_abandoned_holds_nothing_up() {
     let at = Timestamp::from_millis;
     let claim = store.claim("k", "a", &[0; 32], at(0), at(1));
     let claim = tokio::time::timeout(Duration::from_secs(10), claim).await;
-    assert_eq!(claim.unwrap().unwrap(), Claim::Ours);
+    assert_eq!(claim.unwrap().unwrap(), Claim::Ours { since: at(0) });
 }

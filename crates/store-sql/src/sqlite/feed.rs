@@ -12,28 +12,48 @@ use sqlx::{Sqlite, Transaction};
 use super::SqliteStore;
 use crate::columns::{Columns, blob};
 use crate::error::{signed, store_error};
-use crate::metrics::Operation;
+use crate::metrics::{Operation, Skipped};
 use crate::rows::{self, RemovedKind};
 
-type Reader = fn(&SqliteRow) -> Result<Change, StoreError>;
+/// A table in which changes are found. Each has a unique index on its version.
+pub(super) struct Source {
+    pub(super) statement: &'static str,
+    kind: Skipped,
+    key: &'static str,
+    read: fn(&SqliteRow) -> Result<Change, StoreError>,
+}
 
-/// Where changes are found. Each has a unique index on its version.
-pub(super) const SOURCES: [(&str, Reader); 5] = [
-    ("SELECT * FROM applications WHERE version > ?", |row| {
-        rows::application(row).map(|found| Change::Application(Arc::new(found)))
-    }),
-    ("SELECT * FROM endpoints WHERE version > ?", |row| {
-        rows::endpoint(row).map(|found| Change::Endpoint(Arc::new(found)))
-    }),
-    ("SELECT * FROM event_types WHERE version > ?", |row| {
-        rows::event_type(row).map(|found| Change::EventType(Arc::new(found)))
-    }),
-    ("SELECT * FROM tokens WHERE version > ?", |row| {
-        rows::token(row).map(|found| Change::Token(Arc::new(found)))
-    }),
-    ("SELECT * FROM removed WHERE version > ?", |row| {
-        rows::removal(row)
-    }),
+pub(super) const SOURCES: [Source; 5] = [
+    Source {
+        statement: "SELECT * FROM applications WHERE version > ?",
+        kind: Skipped::Application,
+        key: "id",
+        read: |row| rows::application(row).map(|found| Change::Application(Arc::new(found))),
+    },
+    Source {
+        statement: "SELECT * FROM endpoints WHERE version > ?",
+        kind: Skipped::Endpoint,
+        key: "id",
+        read: |row| rows::endpoint(row).map(|found| Change::Endpoint(Arc::new(found))),
+    },
+    Source {
+        statement: "SELECT * FROM event_types WHERE version > ?",
+        kind: Skipped::EventType,
+        key: "name",
+        read: |row| rows::event_type(row).map(|found| Change::EventType(Arc::new(found))),
+    },
+    Source {
+        statement: "SELECT * FROM tokens WHERE version > ?",
+        kind: Skipped::Token,
+        key: "id",
+        read: |row| rows::token(row).map(|found| Change::Token(Arc::new(found))),
+    },
+    Source {
+        statement: "SELECT * FROM removed WHERE version > ?",
+        kind: Skipped::Removal,
+        key: "id",
+        read: |row| rows::removal(row),
+    },
 ];
 
 #[async_trait]
@@ -62,11 +82,15 @@ impl SqliteStore {
         // To somebody who has read nothing, nothing was removed.
         let sources = if since == 0 { &SOURCES[..4] } else { &SOURCES };
         let mut items = Vec::new();
-        for (statement, read) in sources {
-            let found = sqlx::query(*statement).bind(signed("version", since)?);
+        for source in sources {
+            let found = sqlx::query(source.statement).bind(signed("version", since)?);
             let found = found.fetch_all(&mut *tx).await.map_err(store_error)?;
             for row in &found {
-                items.push((row.some_int("version")?, read(row)?));
+                // One that cannot be read is as it was before, or not there: nothing else waits for its repair.
+                match (source.read)(row) {
+                    Ok(change) => items.push((row.some_int("version")?, change)),
+                    Err(error) => self.skipped(source.kind, row, source.key, &error),
+                }
             }
         }
         items.sort_by_key(|(version, _)| *version);

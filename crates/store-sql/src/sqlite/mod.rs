@@ -18,6 +18,8 @@ mod recording;
 mod replays;
 mod retention;
 mod tokens;
+#[cfg(test)]
+mod unreadable_rows;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +32,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 use crate::StoreMetrics;
 use crate::columns::Columns;
 use crate::error::{store_error, unreadable};
-use crate::metrics::{Failure, Operation};
+use crate::metrics::{Failure, Operation, Skipped};
 use crate::window::Window;
 
 /// The store in a SQLite file that is this process's own.
@@ -94,6 +96,22 @@ impl SqliteStore {
         }
         result
     }
+
+    /// Says which row cannot be read and is left out.
+    fn skipped(&self, kind: Skipped, row: &SqliteRow, key: &str, error: &StoreError) {
+        let id = match row.blob(key) {
+            Ok(id) => hex(id.unwrap_or_default()),
+            Err(_) => row.text(key).ok().flatten().unwrap_or_default().to_owned(),
+        };
+        tracing::error!(?kind, id, %error, "left out: a stored row that cannot be read");
+        self.metrics.skipped.of(kind).inc();
+    }
+}
+
+/// As SQL writes it, so that the row can be found.
+fn hex(id: &[u8]) -> String {
+    let digits: String = id.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("x'{digits}'")
 }
 
 fn kind_of(error: &StoreError) -> Failure {

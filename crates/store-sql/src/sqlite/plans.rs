@@ -100,7 +100,7 @@ async fn listings_of_configuration_use_an_index() {
         queries.push(replays::listing(Some(AppId::new()), &Window::of(&page)));
     }
     each_uses_an_index(&store, queries).await;
-    for (statement, _) in feed::SOURCES {
+    for feed::Source { statement, .. } in feed::SOURCES {
         let steps = plan(&store, statement).await;
         assert!(
             steps.iter().all(|step| step.starts_with("SEARCH")),
