@@ -31,7 +31,7 @@ postrider_metrics::metrics! {
             "postrider_replay_published_total", "deliveries", "Dead letters published again."),
         replay_failed: Counter(
             "postrider_replay_failed_total", "dead letters",
-            "Dead letters of replays not published, because their endpoint is disabled or gone."),
+            "Dead letters of replays not published: their endpoint is disabled or gone, or they are gone or cannot be read."),
         replays_active: Gauge(
             "postrider_replay_active", "replays", "Replays being carried out here."),
     }

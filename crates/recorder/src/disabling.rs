@@ -35,10 +35,11 @@ impl Disabling {
         }
     }
 
-    /// Disables whom these attempts, which are recorded, show to be gone or failing for too long.
+    /// Disables whom these attempts, which are recorded, show to be gone or failing for too long. What the store has and
+    /// cannot read is judged by nobody, and counted.
     ///
     /// # Errors
-    /// When the store cannot be reached. Judging again is harmless.
+    /// `Unavailable`: when the store cannot be reached. Judging again is harmless.
     pub(crate) async fn judge<S: History + Endpoints + ?Sized>(
         &mut self,
         store: &S,
@@ -48,22 +49,41 @@ impl Disabling {
     ) -> Result<(), StoreError> {
         let (mut judged, mut lookups) = (HashSet::new(), 0);
         for attempt in attempts {
-            if attempt.outcome == Outcome::Gone {
-                if judged.insert((attempt.endpoint_id, attempt.endpoint_version))
-                    && disable(store, attempt, Disabled::Gone, now).await?
-                {
-                    metrics.disabled.of(DisabledFor::Gone).inc();
+            let (why, disabled) = if attempt.outcome == Outcome::Gone {
+                if !judged.insert((attempt.endpoint_id, attempt.endpoint_version)) {
+                    continue;
                 }
+                let disabled = disable(store, attempt, Disabled::Gone, now).await;
+                (DisabledFor::Gone, disabled)
             } else if lookups < LOOKUPS && self.may_be_failing(attempt) {
                 lookups += 1;
-                if self.fails_too_long(store, attempt).await?
-                    && disable(store, attempt, Disabled::Failing, now).await?
-                {
-                    metrics.disabled.of(DisabledFor::Failing).inc();
+                let disabled = self.judge_failing(store, attempt, now).await;
+                (DisabledFor::Failing, disabled)
+            } else {
+                continue;
+            };
+            match disabled {
+                Ok(true) => metrics.disabled.of(why).inc(),
+                Ok(false) => {}
+                Err(unavailable @ StoreError::Unavailable(_)) => return Err(unavailable),
+                Err(error) => {
+                    let endpoint = attempt.endpoint_id;
+                    tracing::error!(%endpoint, %error, "whether an endpoint is to be disabled cannot be judged");
+                    metrics.unjudged.inc();
                 }
             }
         }
         Ok(())
+    }
+
+    async fn judge_failing<S: History + Endpoints + ?Sized>(
+        &mut self,
+        store: &S,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.fails_too_long(store, attempt).await?
+            && disable(store, attempt, Disabled::Failing, now).await?)
     }
 
     /// An endpoint that fails for days exhausts deliveries; so only those are looked into.

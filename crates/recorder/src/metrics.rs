@@ -49,6 +49,9 @@ postrider_metrics::metrics! {
             "postrider_recorder_trimmed_total", "gaps", "Places where records were gone before they were read: history lost."),
         disabled: CounterVec<DisabledFor>(
             "postrider_recorder_endpoints_disabled_total", "endpoints", "Endpoints disabled, by reason."),
+        unjudged: Counter(
+            "postrider_recorder_unjudged_total", "attempts",
+            "Attempts after which the store could not read whether their endpoint is to be disabled."),
         deleted: CounterVec<Deleted>(
             "postrider_recorder_deleted_total", "rows", "Rows deleted by age."),
     }

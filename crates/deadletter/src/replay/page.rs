@@ -10,7 +10,7 @@ use postrider_store::{
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Chosen, but no longer there, or another application's.
+    /// Chosen, but no longer there, or another application's, or such that the store cannot read it.
     pub(crate) missing: u64,
     /// The last of them; where the replay stood already if there was none.
     pub(crate) cursor: HistoryKey,
@@ -80,7 +80,14 @@ async fn by_id<S: DeadLetters + ?Sized>(
         last: chosen.len() == rest.len(),
     };
     for id in chosen {
-        let found = store.dead_letter(*id).await?;
+        let found = match store.dead_letter(*id).await {
+            Ok(found) => found,
+            Err(StoreError::Refused(why)) => {
+                tracing::error!(dead_letter = %id, why, "not replayed: a dead letter that cannot be read");
+                None
+            }
+            Err(error) => return Err(error),
+        };
         match found.filter(|stored| is_ours(replay, &stored.letter)) {
             Some(stored) => part.letters.push(stored.letter),
             None => part.missing += 1,

@@ -60,6 +60,21 @@ async fn everything_that_the_filter_takes_is_published_once_at_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_cannot_be_read_counts_as_failed_and_the_replay_goes_on() {
+    let running = start();
+    let letters = running.letters(EndpointId::new(), 50).await;
+    running.store.memory.spoil(*letters[20].id.as_bytes());
+    let ids = letters.iter().map(|letter| letter.id).collect();
+    let replay = running.replay(Selection::Ids(ids), 100).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed, distinct(&running)), (49, 1, 49));
+    let replay = running.replay_all(100).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (49, 0));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_dies_after_the_replay_began_is_not_taken() {
     let running = start();
     let endpoint = EndpointId::new();

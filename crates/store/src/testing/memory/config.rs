@@ -237,6 +237,9 @@ impl Endpoints for MemoryStore {
                 .find(|endpoint| endpoint.app_id == app_id && endpoint.uid.as_ref() == Some(uid)),
         };
         let found = found.filter(|endpoint| endpoint.app_id == app_id);
+        if let Some(endpoint) = found {
+            self.check_readable(endpoint.id.as_bytes())?;
+        }
         Ok(found.map(|found| Endpoint::clone(found)))
     }
 

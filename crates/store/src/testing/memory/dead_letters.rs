@@ -50,7 +50,9 @@ impl DeadLetters for MemoryStore {
     }
 
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
-        Ok(self.state()?.dead_letters.0.get(id.as_bytes()).cloned())
+        let state = self.state()?;
+        self.check_readable(id.as_bytes())?;
+        Ok(state.dead_letters.0.get(id.as_bytes()).cloned())
     }
 
     async fn dead_letters(
@@ -59,7 +61,10 @@ impl DeadLetters for MemoryStore {
         page: &Page<HistoryKey>,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         let letters = &self.state()?.dead_letters.0;
-        Ok(letters.page(|_, stored| matches(filter, stored), page))
+        Ok(letters.page(
+            |key, stored| matches(filter, stored) && !self.is_spoiled(&key.id),
+            page,
+        ))
     }
 
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {

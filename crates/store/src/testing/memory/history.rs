@@ -158,7 +158,11 @@ impl History for MemoryStore {
         let wanted = |_: HistoryKey, attempt: &Attempt| {
             attempt.app_id == app_id && archive.attempt_matches(filter, attempt)
         };
-        Ok(archive.attempts.page(wanted, page))
+        let found = archive.attempts.page(wanted, page);
+        for attempt in &found {
+            self.check_readable(attempt.id.as_bytes())?;
+        }
+        Ok(found)
     }
 
     async fn attempt(

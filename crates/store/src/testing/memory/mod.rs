@@ -8,6 +8,7 @@ mod paging;
 mod replays;
 mod timeline;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,7 @@ struct Shared {
     id: StoreId,
     available: AtomicBool,
     refuses: Mutex<Option<Predicate>>,
+    spoiled: Mutex<HashSet<[u8; 16]>>,
     state: Mutex<State>,
 }
 
@@ -65,6 +67,7 @@ impl MemoryStore {
             id: StoreId(*EventId::new().as_bytes()),
             available: AtomicBool::new(true),
             refuses: Mutex::new(None),
+            spoiled: Mutex::default(),
             state: Mutex::default(),
         };
         Self {
@@ -81,6 +84,23 @@ impl MemoryStore {
     /// it can never hold.
     pub fn refuse(&self, predicate: impl Fn(Row<'_>) -> bool + Send + 'static) {
         *lock(&self.shared.refuses) = Some(Box::new(predicate));
+    }
+
+    /// From now on reading the endpoint, the attempt or the dead letter of this id is `Refused`, as it is with a row that a
+    /// real store cannot read. Listings of dead letters leave it out.
+    pub fn spoil(&self, id: [u8; 16]) {
+        lock(&self.shared.spoiled).insert(id);
+    }
+
+    fn is_spoiled(&self, id: &[u8; 16]) -> bool {
+        lock(&self.shared.spoiled).contains(id)
+    }
+
+    fn check_readable(&self, id: &[u8; 16]) -> Result<(), StoreError> {
+        if self.is_spoiled(id) {
+            return Err(StoreError::Refused("a row that cannot be read".into()));
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
