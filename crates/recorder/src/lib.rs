@@ -9,10 +9,10 @@
 //!
 //! **Authority.** The log until a row is recorded, the store from then on. Nothing is kept here.
 //!
-//! **Failure.** With the store down the batch in hand waits and the log holds the rest; deliveries go on. A row that the
-//! store refuses, or a record that cannot be read, goes to `events.rejected` with the reason and is counted.
-//! An endpoint whose rows cannot be read is not judged. [`RecorderError`] is returned only when the log stops; on shutdown the batch in hand is recorded first, unless the
-//! store is down.
+//! **Failure.** With the store down the batch in hand waits and the log holds the rest; deliveries go on. A row that
+//! the store refuses, or a record that cannot be read, goes to `events.rejected` with the reason and is counted. An
+//! endpoint whose rows cannot be read is not judged. [`RecorderError`] is returned only when the log stops; on shutdown
+//! the batch in hand is recorded first, unless the store is down.
 
 #![cfg_attr(
     test,
