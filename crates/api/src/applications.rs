@@ -85,14 +85,15 @@ async fn create(
         target: get_if_exists.to_string(),
         body: &body,
     };
-    let work = async {
-        let given: ApplicationIn = parse_json(&body)?;
-        if get_if_exists && let Some(there) = api.by_uid(given.uid()).await? {
+    let (doer, sent) = (Arc::clone(&api), body.clone());
+    let work = async move {
+        let given: ApplicationIn = parse_json(&sent)?;
+        if get_if_exists && let Some(there) = doer.by_uid(given.uid()).await? {
             return shown(StatusCode::OK, &there);
         }
-        let made = given.create(api.now())?;
-        let made = api.store.insert_application(&made).await?;
-        api.changed().await;
+        let made = given.create(doer.now())?;
+        let made = doer.store.insert_application(&made).await?;
+        doer.changed().await;
         shown(StatusCode::CREATED, &made)
     };
     api.once(&headers, operation, work).await

@@ -80,10 +80,12 @@ async fn rotate(
         target: id.clone(),
         body: &body,
     };
-    let work = async {
-        let given: RotateIn = match body.is_empty() {
+    let (doer, sent) = (Arc::clone(&api), body.clone());
+    let (app_id, found_by) = (app.id, by.clone());
+    let work = async move {
+        let given: RotateIn = match sent.is_empty() {
             true => RotateIn::default(),
-            false => parse_json(&body)?,
+            false => parse_json(&sent)?,
         };
         let grace = given.grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
         if grace > MAX_GRACE_S {
@@ -94,10 +96,10 @@ async fn rotate(
             Some(text) => checked_secret("key", &text)?,
             None => SecretText::new(Secret::generate().to_whsec().as_str()),
         };
-        let now = api.now();
+        let now = doer.now();
         let until = now.plus(Duration::from_secs(grace));
         let rotate = |there| rotated(there, new.clone(), now, until);
-        api.change_endpoint(app.id, &by, rotate).await?;
+        doer.change_endpoint(app_id, &found_by, rotate).await?;
         Ok(Reply::nothing())
     };
     // The answer that is kept under a key has no secret in it: a repeat is told the one that is current then.

@@ -56,12 +56,13 @@ async fn create(
         target: String::new(),
         body: &body,
     };
-    let work = async {
-        let given: EndpointIn = parse_json(&body)?;
-        api.check_types(given.wanted_types()).await?;
-        let made = given.create(app.id, &api.guard, api.now())?;
-        let made = api.store.insert_endpoint(&made).await?;
-        api.changed().await;
+    let (doer, sent) = (Arc::clone(&api), body.clone());
+    let work = async move {
+        let given: EndpointIn = parse_json(&sent)?;
+        doer.check_types(given.wanted_types()).await?;
+        let made = given.create(app.id, &doer.guard, doer.now())?;
+        let made = doer.store.insert_endpoint(&made).await?;
+        doer.changed().await;
         shown(StatusCode::CREATED, &made)
     };
     api.once(&headers, operation, work).await

@@ -147,16 +147,17 @@ async fn create(
         target: String::new(),
         body: &body,
     };
-    let work = async {
-        let mut given: EventTypeIn = parse_json(&body)?;
+    let (doer, sent) = (Arc::clone(&api), body.clone());
+    let work = async move {
+        let mut given: EventTypeIn = parse_json(&sent)?;
         let name = std::mem::take(&mut given.name).value();
         let name = name.ok_or_else(|| HttpError::body("name", "is missing"))?;
-        let made = given.clone().create(name.clone(), api.now())?;
-        let made = match api.store.insert_event_type(&made).await {
-            Err(StoreError::Conflict(why)) => api.unarchive(&name, given, why).await?,
+        let made = given.clone().create(name.clone(), doer.now())?;
+        let made = match doer.store.insert_event_type(&made).await {
+            Err(StoreError::Conflict(why)) => doer.unarchive(&name, given, why).await?,
             other => other?,
         };
-        api.changed().await;
+        doer.changed().await;
         shown(StatusCode::CREATED, &made)
     };
     api.once(&headers, operation, work).await

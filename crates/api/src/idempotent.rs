@@ -20,12 +20,12 @@ pub(crate) struct Operation<'a> {
 }
 
 impl Api {
-    /// Runs `work` once for the key in `headers`; without one, simply runs it.
+    /// Runs `work` once for the key in `headers`, to its end even if the client goes away; without one, simply runs it.
     pub(crate) async fn once(
         &self,
         headers: &HeaderMap,
         operation: Operation<'_>,
-        work: impl Future<Output = Answer>,
+        work: impl Future<Output = Answer> + Send + 'static,
     ) -> Answer {
         let Some(key) = key_header(headers)? else {
             return work.await;
@@ -39,8 +39,8 @@ impl Api {
             fingerprint: asked.finalize().into(),
             taken: "this idempotency key was used for another request",
         };
-        let work = async { Ok(work.await?.to_kept()) };
-        let kept = self.idempotency.once(&[claim], work).await?;
+        let run = |_since| async { Ok(work.await?.to_kept()) };
+        let kept = self.idempotency.once(vec![claim], run).await?;
         Reply::from_kept(&kept).ok_or_else(|| {
             HttpError::Conflict("this idempotency key holds something that is no answer".to_owned())
         })

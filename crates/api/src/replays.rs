@@ -111,15 +111,16 @@ async fn create(
         target: String::new(),
         body: &body,
     };
-    let work = async {
-        let given: ReplayIn = parse_json(&body)?;
+    let (doer, sent) = (Arc::clone(&api), body.clone());
+    let work = async move {
+        let given: ReplayIn = parse_json(&sent)?;
         let dry_run = given.dry_run;
-        let replay = api.planned(&reach, given).await?;
+        let replay = doer.planned(&reach, given).await?;
         let mut out = ReplayOut::from(&replay);
         if dry_run {
             (out.id, out.status) = (None, "dry_run");
         } else {
-            api.store.insert_replay(&replay).await?;
+            doer.store.insert_replay(&replay).await?;
         }
         Reply::json(StatusCode::ACCEPTED, &out)
     };

@@ -40,16 +40,17 @@ async fn resend(
         target: format!("{event}/{endpoint}"),
         body: &[],
     };
-    let work = async {
+    let doer = Arc::clone(&api);
+    let work = async move {
         let by = endpoint_ref(&endpoint)?;
-        let event = api.event(app.id, &event).await?;
-        let endpoint = api.endpoint(app.id, &by).await?;
+        let event = doer.event(app.id, &event).await?;
+        let endpoint = doer.endpoint(app.id, &by).await?;
         if endpoint.disabled.is_some() {
             return Err(HttpError::Conflict(
                 "the endpoint is disabled: enable it first".to_owned(),
             ));
         }
-        api.publish_again(&event, &endpoint).await?;
+        doer.publish_again(&event, &endpoint).await?;
         Reply::json(StatusCode::ACCEPTED, &EmptyOut {})
     };
     api.once(&headers, operation, work).await

@@ -1,13 +1,15 @@
 //! One request under one key is carried out once; its repeats get the first answer.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use postrider_model::{Clock, TokenId};
+use postrider_model::{Clock, Timestamp, TokenId};
 use postrider_store::{Claim, Claims};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{HttpError, unavailable};
 
@@ -28,6 +30,14 @@ pub struct KeyClaim {
     pub fingerprint: [u8; 32],
     /// What the client is told when the key was used for another request.
     pub taken: &'static str,
+}
+
+/// What became of one key.
+enum Acquired {
+    /// It is ours, and claimed since then.
+    Ours(Timestamp),
+    /// It was carried out before, with this answer.
+    Done(Bytes),
 }
 
 /// Claims keys in the store.
@@ -64,22 +74,51 @@ impl Idempotency {
     /// The answer to the request that `keys` stand for: the first one if it was carried out before, else that of `run`, whose
     /// result is then kept. Without keys the store is not asked.
     ///
+    /// `run` is told since when the first key is claimed (without keys: the present). Who takes a key over after another's
+    /// lease ended is told the same, so what follows from it and the key is the same; a key that was forgotten starts anew.
+    ///
+    /// Once this was polled all of it is carried out to its end, also if the future is dropped because the client went away:
+    /// what was begun is confirmed or released. A panic in `run` comes out of here, and the keys stay held until the lease ends.
+    ///
     /// After an error that certainly did nothing the keys are free again; after [`HttpError::Uncertain`] they stay held until
     /// the lease ends.
-    pub async fn once(
+    pub async fn once<W>(
+        &self,
+        keys: Vec<KeyClaim>,
+        run: impl FnOnce(Timestamp) -> W + Send + 'static,
+    ) -> Result<Bytes, HttpError>
+    where
+        W: Future<Output = Result<Bytes, HttpError>> + Send + 'static,
+    {
+        if keys.is_empty() {
+            return run(self.clock.now()).await;
+        }
+        let this = self.clone();
+        let work = async move { this.claim_and_run(&keys, run).await };
+        let ended = tokio::spawn(work.in_current_span()).await;
+        ended.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(cause) => resume_unwind(cause),
+            Err(_) => Err(HttpError::Uncertain(
+                "the process is stopping; it may have been done: ask again in a moment".to_owned(),
+            )),
+        })
+    }
+
+    async fn claim_and_run<W>(
         &self,
         keys: &[KeyClaim],
-        run: impl Future<Output = Result<Bytes, HttpError>>,
-    ) -> Result<Bytes, HttpError> {
-        if keys.is_empty() {
-            return run.await;
-        }
+        run: impl FnOnce(Timestamp) -> W,
+    ) -> Result<Bytes, HttpError>
+    where
+        W: Future<Output = Result<Bytes, HttpError>>,
+    {
         let holder = TokenId::new().to_string();
+        let mut first_since = None;
         for (index, key) in keys.iter().enumerate() {
             let held = &keys[..index];
             match self.acquire(key, &holder).await {
-                Ok(None) => {}
-                Ok(Some(first_answer)) => {
+                Ok(Acquired::Ours(since)) => first_since = first_since.or(Some(since)),
+                Ok(Acquired::Done(first_answer)) => {
                     self.confirm(held, &holder, &first_answer).await;
                     return Ok(first_answer);
                 }
@@ -89,7 +128,8 @@ impl Idempotency {
                 }
             }
         }
-        let result = run.await;
+        let since = first_since.unwrap_or_else(|| self.clock.now());
+        let result = run(since).await;
         match &result {
             Ok(answer) => self.confirm(keys, &holder, answer).await,
             Err(HttpError::Uncertain(_)) => {}
@@ -98,8 +138,8 @@ impl Idempotency {
         result
     }
 
-    /// Claims one key; the first answer if it was carried out before.
-    async fn acquire(&self, key: &KeyClaim, holder: &str) -> Result<Option<Bytes>, HttpError> {
+    /// Claims one key, waiting for another who holds it.
+    async fn acquire(&self, key: &KeyClaim, holder: &str) -> Result<Acquired, HttpError> {
         let deadline = Instant::now() + WAIT;
         let (mut pause, longest) = LOOK_AGAIN;
         loop {
@@ -110,13 +150,13 @@ impl Idempotency {
                 .await
                 .map_err(unavailable)?;
             match claim {
-                Claim::Ours => return Ok(None),
+                Claim::Ours { since } => return Ok(Acquired::Ours(since)),
                 Claim::Held { fingerprint, .. } | Claim::Done { fingerprint, .. }
                     if fingerprint != key.fingerprint =>
                 {
                     return Err(HttpError::Conflict(key.taken.to_owned()));
                 }
-                Claim::Done { answer, .. } => return Ok(Some(answer)),
+                Claim::Done { answer, .. } => return Ok(Acquired::Done(answer)),
                 Claim::Held { .. } if Instant::now() + pause > deadline => {
                     return Err(HttpError::InProgress);
                 }
@@ -146,3 +186,12 @@ impl Idempotency {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+mod tests;

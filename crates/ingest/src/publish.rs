@@ -1,8 +1,11 @@
 //! Writing an event to the log, once for each key.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use postrider_http::{HttpError, KeyClaim};
-use postrider_log::{Durability, LogError, Purpose};
+use postrider_log::{Durability, Log, LogError, Purpose};
 use postrider_model::{Event, EventId, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -43,13 +46,14 @@ impl Keys {
         }
         Self(claims)
     }
+}
 
-    /// The id of an event under keys. It follows from them, so that a repeat after a lost confirmation, when a claim's lease
-    /// has ended, has the `webhook-id` of the first.
-    fn event_id(&self) -> Option<EventId> {
-        let first = self.0.first()?;
-        Some(EventId::derive(&[first.key.as_bytes(), &first.fingerprint]))
-    }
+/// The id of an event whose first key is claimed since then. It follows from both: a repeat after a lost confirmation, when
+/// the claim's lease has ended, has the `webhook-id` of the first, and the same key used again after its claim was forgotten
+/// is another event, which receivers must not take for a repeat.
+fn event_id(first: &KeyClaim, since: Timestamp) -> EventId {
+    let since = since.as_millis().to_be_bytes();
+    EventId::derive(&[first.key.as_bytes(), &first.fingerprint, &since])
 }
 
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
@@ -68,37 +72,39 @@ impl Ingest {
         mut event: Event,
         keys: Keys,
     ) -> Result<Event, HttpError> {
-        let Some(id) = keys.event_id() else {
-            self.publish(&event).await?;
+        let within = self.options.append_within;
+        let Some(first) = keys.0.first().cloned() else {
+            append(&*self.log, within, &event).await?;
             return Ok(event);
         };
-        // Derived ids of producers' own (CloudEvents) stay: they hold across keys.
-        if !event.id.is_derived() {
-            event.id = id;
-        }
-        let publish = async {
-            self.publish(&event).await?;
-            Ok(written(&event))
+        let (log, mut asked) = (Arc::clone(&self.log), event.clone());
+        let publish = move |since| async move {
+            // Derived ids of producers' own (CloudEvents) stay: they hold across keys.
+            if !asked.id.is_derived() {
+                asked.id = event_id(&first, since);
+            }
+            append(&*log, within, &asked).await?;
+            Ok(written(&asked))
         };
-        let answer = self.idempotency.once(&keys.0, publish).await?;
+        let answer = self.idempotency.once(keys.0, publish).await?;
         let (id, accepted_at) = read(&answer).ok_or_else(|| {
             HttpError::Conflict("this key holds something that is not an event".to_owned())
         })?;
         (event.id, event.accepted_at) = (id, accepted_at);
         Ok(event)
     }
+}
 
-    async fn publish(&self, event: &Event) -> Result<(), HttpError> {
-        let append = self
-            .log
-            .append(vec![event.to_record()], Durability::Synced, Purpose::Intake);
-        match tokio::time::timeout(self.options.append_within, append).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(refusal(error)),
-            Err(_) => Err(HttpError::Uncertain(
-                "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
-            )),
-        }
+/// Writes an event; the log has this long to acknowledge.
+async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), HttpError> {
+    let records = vec![event.to_record()];
+    let append = log.append(records, Durability::Synced, Purpose::Intake);
+    match tokio::time::timeout(within, append).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(refusal(error)),
+        Err(_) => Err(HttpError::Uncertain(
+            "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
+        )),
     }
 }
 

@@ -10,7 +10,11 @@ use crate::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// It is ours until the lease ends: carry the request out, then confirm or release it.
-    Ours,
+    Ours {
+        /// When the key was first claimed, by whomever, and not released or deleted since. Those who take it over one after
+        /// another are told the same.
+        since: Timestamp,
+    },
     /// Somebody else carries it out at present.
     Held {
         /// What they were asked; compare it with this request's.
@@ -53,6 +57,7 @@ pub trait Claims: Send + Sync + 'static {
     /// Gives the claim up, because nothing was carried out, if `holder` still has it.
     async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError>;
 
-    /// Deletes at most `limit` claims made before `before`. Returns how many.
+    /// Deletes at most `limit` claims that were answered before `before`, or first claimed before it and not held beyond it.
+    /// Returns how many.
     async fn delete_claims(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

@@ -1,8 +1,10 @@
 //! One request under one key is carried out once.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use postrider_log::{LogError, Purpose};
-use postrider_model::{Clock, SystemClock};
+use postrider_model::{Clock, SystemClock, Timestamp};
 use postrider_store::{Claim, Claims};
 
 use crate::house::House;
@@ -89,7 +91,7 @@ async fn a_repeat_waits_for_the_first_and_is_then_told_to_come_back() {
     assert_eq!(first.status, StatusCode::ACCEPTED);
     let name = format!("event/{}/key/k2", house.app.id);
     let now = SystemClock.now();
-    let until = now.plus(std::time::Duration::from_secs(3600));
+    let until = now.plus(Duration::from_secs(3600));
     let done = format!("event/{}/key/k1", house.app.id);
     let done = house.store.claim(&done, "me", &[0; 32], now, until).await;
     let Claim::Done { fingerprint, .. } = done.unwrap() else {
@@ -99,7 +101,7 @@ async fn a_repeat_waits_for_the_first_and_is_then_told_to_come_back() {
         .store
         .claim(&name, "first", &fingerprint, now, until)
         .await;
-    assert_eq!(held.unwrap(), Claim::Ours);
+    assert_eq!(held.unwrap(), Claim::Ours { since: now });
     let key = [("idempotency-key", "k2")];
     let answer = house.publish(&key, BODY).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
@@ -120,17 +122,49 @@ async fn a_key_that_is_no_key_is_refused() {
     }
 }
 
+/// Leaves a claim whose holder went away an hour ago without a word, and publishes under its key.
+async fn publish_after_another_died(house: &House, hour_ago: Timestamp) -> String {
+    let name = format!("event/{}/key/k1", house.app.id);
+    let until = hour_ago.plus(Duration::from_secs(20));
+    let claim = house.store.claim(&name, "dead", &[0; 32], hour_ago, until);
+    let claim = claim.await.unwrap();
+    assert_eq!(claim, Claim::Ours { since: hour_ago });
+    published(house).await
+}
+
+/// The id that the house's answer under the key `k1` has.
+async fn published(house: &House) -> String {
+    let answer = house.publish(&[("idempotency-key", "k1")], BODY).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("msg_h"), "{id}");
+    id
+}
+
+async fn forget(house: &House) {
+    let later = SystemClock.now().plus(Duration::from_secs(3600));
+    assert_eq!(house.store.delete_claims(later, 10).await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn an_event_whose_confirmation_was_lost_has_the_same_id_when_it_is_sent_again() {
+    let house = House::new().await;
+    let hour_ago = Timestamp::from_millis(SystemClock.now().as_millis() - 3_600_000);
+    let first = publish_after_another_died(&house, hour_ago).await;
+    // As if the first had not been confirmed: the claim is as it was, and taken over again.
+    forget(&house).await;
+    let again = publish_after_another_died(&house, hour_ago).await;
+    assert_eq!(first, again);
+}
+
+#[tokio::test]
+async fn a_key_that_is_used_again_after_it_was_forgotten_is_another_event() {
     let (one, other) = (House::new().await, House::new().await);
-    let key = [("idempotency-key", "k1")];
-    let first = one.publish(&key, BODY).await.json();
-    assert!(first["id"].as_str().unwrap().starts_with("msg_h"));
+    let hour_ago = Timestamp::from_millis(SystemClock.now().as_millis() - 3_600_000);
+    let first = publish_after_another_died(&one, hour_ago).await;
     // Another application's key of the same text is another key.
-    assert_ne!(first["id"], other.publish(&key, BODY).await.json()["id"]);
-    let name = format!("event/{}/key/k1", one.app.id);
-    let later = SystemClock.now().plus(std::time::Duration::from_secs(3600));
-    one.store.delete_claims(later, 10).await.unwrap();
-    let again = one.publish(&key, BODY).await.json();
-    assert_eq!(first["id"], again["id"], "{name}");
+    assert_ne!(first, publish_after_another_died(&other, hour_ago).await);
+    forget(&one).await;
+    assert_ne!(first, published(&one).await);
+    assert_eq!(one.events().len(), 2);
 }

@@ -7,8 +7,10 @@
     reason = "tests"
 )]
 
+mod abandoned;
 mod accepting;
 mod cloudevents;
 mod house;
 mod idempotency;
 mod refusing;
+mod slow_log;

@@ -12,11 +12,11 @@ use crate::columns::Columns;
 use crate::error::store_error;
 use crate::metrics::Operation;
 
-/// Compare and set: whoever gets a row back has the claim.
+/// Compare and set: whoever gets a row back has the claim. `made_at` stays when it is taken over.
 const TAKE: &str = "INSERT INTO claims (key, holder, fingerprint, until, made_at) VALUES (?, ?, ?, ?, ?) \
     ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, fingerprint = excluded.fingerprint, \
-        until = excluded.until, made_at = excluded.made_at \
-    WHERE answer IS NULL AND (until <= excluded.made_at OR holder = excluded.holder) RETURNING 1";
+        until = excluded.until \
+    WHERE answer IS NULL AND (until <= excluded.made_at OR holder = excluded.holder) RETURNING made_at";
 
 #[async_trait]
 impl Claims for SqliteStore {
@@ -40,7 +40,9 @@ impl Claims for SqliteStore {
                 .await
                 .map_err(store_error)?;
             let claim = match taken {
-                Some(_) => Claim::Ours,
+                Some(since) => Claim::Ours {
+                    since: Timestamp::from_millis(since),
+                },
                 None => {
                     let row = sqlx::query("SELECT * FROM claims WHERE key = ?").bind(key);
                     let row = row.fetch_one(&mut *tx).await.map_err(store_error)?;

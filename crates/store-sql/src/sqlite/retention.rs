@@ -18,7 +18,7 @@ pub(super) const OLD_ATTEMPTS: &str = "DELETE FROM attempts WHERE rowid IN \
 pub(super) const OLD_DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE rowid IN \
     (SELECT rowid FROM dead_letters WHERE died_at < ? ORDER BY died_at, id LIMIT ?)";
 pub(super) const OLD_CLAIMS: &str = "DELETE FROM claims WHERE key IN \
-    (SELECT key FROM claims WHERE made_at < ? ORDER BY made_at LIMIT ?)";
+    (SELECT key FROM claims WHERE made_at < ?1 AND (answer IS NOT NULL OR until <= ?1) ORDER BY made_at LIMIT ?2)";
 
 impl SqliteStore {
     /// Deletes events, and whom they went to.

@@ -86,6 +86,7 @@ macro_rules! store_conformance {
             replays::the_end_of_a_replay_is_final,
             claims::of_many_at_once_one_gets_the_claim,
             claims::a_claim_is_held_until_its_lease_ends_and_then_taken_over_once,
+            claims::who_takes_a_claim_over_is_told_since_when_there_is_one,
             claims::what_is_done_stays_done,
             claims::a_holder_that_lost_its_claim_changes_nothing,
             claims::a_released_claim_is_free,

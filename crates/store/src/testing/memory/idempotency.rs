@@ -51,15 +51,16 @@ impl Claims for MemoryStore {
         if let Some(taken) = claims.get(key).and_then(|entry| entry.taken(holder, now)) {
             return Ok(taken);
         }
+        let since = claims.get(key).map_or(now, |entry| entry.made_at);
         let entry = Entry {
             holder: holder.to_owned(),
             fingerprint: *fingerprint,
             until,
-            made_at: now,
+            made_at: since,
             answer: None,
         };
         claims.insert(key.to_owned(), entry);
-        Ok(Claim::Ours)
+        Ok(Claim::Ours { since })
     }
 
     async fn confirm(
@@ -91,7 +92,9 @@ impl Claims for MemoryStore {
 
     async fn delete_claims(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let claims = &mut self.state()?.claims.0;
-        let old = claims.iter().filter(|(_, entry)| entry.made_at < before);
+        let old = claims.iter().filter(|(_, entry)| {
+            entry.made_at < before && (entry.answer.is_some() || entry.until <= before)
+        });
         let mut old: Vec<_> = old
             .map(|(key, entry)| (entry.made_at, key.clone()))
             .collect();
