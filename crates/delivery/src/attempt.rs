@@ -45,6 +45,9 @@ pub(crate) struct Ended {
     /// From acceptance to the answer, if it succeeded at the first attempt.
     pub(crate) latency: Option<Duration>,
     pub(crate) died: Option<DeathReason>,
+    /// Until when the delivery is parked, if it is made again without being counted.
+    pub(crate) parked_until: Option<Timestamp>,
+    pub(crate) deadline: Timestamp,
     pub(crate) outputs: Vec<NewRecord>,
 }
 
@@ -90,6 +93,8 @@ impl Begin {
             duration,
             latency: (outcome.is_success() && made == 1).then(|| now.since(delivery.accepted_at)),
             died: None,
+            parked_until: None,
+            deadline: delivery.deadline,
             outputs: Vec::with_capacity(2),
         };
         let attempt = attempt(
@@ -115,7 +120,8 @@ impl Ended {
         now: Timestamp,
     ) -> Self {
         let delivery = &waiting.delivery;
-        let again = park(Delivery::clone(delivery), now, now.plus(AFTER_OUR_FAULT));
+        let at = now.plus(AFTER_OUR_FAULT);
+        let again = park(Delivery::clone(delivery), now, at);
         Self {
             at: waiting.at,
             position: waiting.position,
@@ -127,6 +133,8 @@ impl Ended {
             duration: began.elapsed(),
             latency: None,
             died: None,
+            parked_until: Some(at),
+            deadline: delivery.deadline,
             outputs: vec![again],
         }
     }
@@ -171,6 +179,7 @@ fn conclude(
         // No record of the attempt: its number is used again by the one that counts.
         Verdict::Again(wait) => {
             let at = now.plus(wait);
+            ended.parked_until = Some(at);
             ended
                 .outputs
                 .push(park(Arc::unwrap_or_clone(delivery), now, at));

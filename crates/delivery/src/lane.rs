@@ -5,6 +5,7 @@ use std::time::Duration;
 use postrider_model::{Delivery, EndpointId, EndpointState, Outcome, Timestamp};
 use tokio::time::Instant;
 
+use crate::pace::Pace;
 use crate::parking::SPREAD;
 use crate::{
     Admission, Breaker, BreakerPolicy, Concurrency, Now, ParkReason, Parking, Queue, RateLimiter,
@@ -67,7 +68,7 @@ pub struct Terms {
 pub enum Offered {
     /// It waits in the lane.
     Accepted,
-    /// It is to be parked until then.
+    /// It is to be parked until then; once it is, the lane is [told](Lane::parked).
     Park(Waiting, Timestamp, ParkReason),
     /// More is parked than may be: it is to become a dead letter.
     Overflow(Waiting),
@@ -136,7 +137,7 @@ impl Lane {
         };
         Self {
             breaker: Breaker::restore(state, now),
-            parking: Parking::restore(next_slot, state.parked, state.parked_bytes),
+            parking: Parking::restore(next_slot, state.parked, state.parked_bytes, now),
             standing,
             ..Self::new(limits)
         }
@@ -178,30 +179,50 @@ impl Lane {
 
     /// Takes a delivery, or says where it goes instead.
     pub fn offer(&mut self, waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
-        if waiting.delivery.parked_since.is_some() {
-            self.parking.came_back(waiting.delivery.weight());
-        }
         match self.place(&waiting.delivery, limits, now) {
             None => {
                 let due = now.instant_of(waiting.delivery.not_before);
                 self.queue.push(waiting, due, now.instant);
                 Offered::Accepted
             }
-            Some((until, reason)) => self.park(waiting, until, reason, limits),
+            Some((until, reason)) => self.park(waiting, until, reason, limits, now),
         }
     }
 
-    /// Parks what waits although it was accepted: the breaker has opened, or memory is short.
-    pub fn shed(&mut self, reason: ParkReason, limits: &LaneLimits, now: Now) -> Vec<Offered> {
-        let all = self.queue.take();
-        all.into_iter()
-            .map(|waiting| {
-                let (until, reason) = self
-                    .place(&waiting.delivery, limits, now)
-                    .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
-                self.park(waiting, until, reason, limits)
-            })
-            .collect()
+    /// A delivery of its endpoint is parked until then.
+    pub fn parked(&mut self, bytes: usize, deadline: Timestamp, until: Timestamp, now: Now) {
+        self.parking.parked.add(bytes, deadline);
+        self.parking.is_due(now.instant_of(until));
+    }
+
+    /// A delivery came back that was parked.
+    pub fn came_back(&mut self, delivery: &Delivery) {
+        let parked = &mut self.parking.parked;
+        parked.came_back(delivery.weight(), delivery.deadline);
+    }
+
+    /// Forgets what was parked and will not come back; true if there was anything.
+    pub fn forget_parked(&mut self, now: Now) -> bool {
+        self.parking.forget(self.breaker.knows_nothing(), now)
+    }
+
+    /// Empties the queue: what is in it is to be [put aside](Self::put_aside).
+    pub fn take_all(&mut self) -> Vec<Waiting> {
+        self.queue.take()
+    }
+
+    /// Parks what was accepted: the breaker has opened, or memory is short.
+    pub fn put_aside(
+        &mut self,
+        waiting: Waiting,
+        reason: ParkReason,
+        limits: &LaneLimits,
+        now: Now,
+    ) -> Offered {
+        let (until, reason) = self
+            .place(&waiting.delivery, limits, now)
+            .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
+        self.park(waiting, until, reason, limits, now)
     }
 
     /// Until when, and why, a delivery cannot be taken; `None` if it can.
@@ -273,9 +294,10 @@ impl Lane {
         until: Timestamp,
         reason: ParkReason,
         limits: &LaneLimits,
+        now: Now,
     ) -> Offered {
-        let bytes = waiting.delivery.weight();
-        let parked = self.parking.bytes() + bytes as u64;
+        self.forget_parked(now);
+        let parked = self.parking.parked.bytes() + waiting.delivery.weight() as u64;
         let came_round = waiting.delivery.parked_since.is_some();
         let most = if came_round {
             limits.parked_bytes
@@ -285,7 +307,6 @@ impl Lane {
         if parked > most {
             return Offered::Overflow(waiting);
         }
-        self.parking.parked(bytes);
         Offered::Park(waiting, until, reason)
     }
 
@@ -401,6 +422,11 @@ impl Lane {
         self.in_flight
     }
 
+    /// True if nothing waits in it and no attempt is out.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight == 0
+    }
+
     /// How the endpoint stands with the pool of sockets.
     pub fn standing(&self) -> Standing {
         self.standing
@@ -414,19 +440,15 @@ impl Lane {
 
     /// True if a new lane would do as well as this one.
     pub fn is_forgettable(&mut self, now: Instant) -> bool {
-        if self.breaker.knows_nothing() {
-            self.parking.forget_overdue(now);
-        }
-        self.queue.is_empty()
-            && self.in_flight == 0
+        self.is_idle()
             && self.breaker.knows_nothing()
-            && self.parking.count() == 0
+            && self.parking.parked.count() == 0
             && self.rate.as_mut().is_none_or(|rate| rate.is_idle(now))
     }
 
     /// True if the next owner, the pump or fan-out should know of it.
     pub fn is_worth_publishing(&self) -> bool {
-        !self.breaker.knows_nothing() || self.parking.count() > 0
+        !self.breaker.knows_nothing() || self.parking.parked.count() > 0
     }
 
     /// What the next owner, the pump and fan-out should know; `None` if there is nothing worth knowing.
@@ -438,44 +460,12 @@ impl Lane {
             openings: self.breaker.openings(),
             consecutive_failures: self.breaker.consecutive_failures(),
             next_slot: self.parking.next_slot().map(|at| now.wall_of(at)),
-            parked: self.parking.count(),
-            parked_bytes: self.parking.bytes(),
+            parked: self.parking.parked.count(),
+            parked_bytes: self.parking.parked.bytes(),
             epoch,
             updated_at: now.wall,
             failing_since: self.breaker.failing_since(),
         })
-    }
-}
-
-/// Successes a second, over the last whole second in which there were any.
-#[derive(Debug, Default)]
-struct Pace {
-    second: Option<Instant>,
-    counted: u32,
-    last: u32,
-}
-
-impl Pace {
-    fn count(&mut self, now: Instant) {
-        const SECOND: Duration = Duration::from_secs(1);
-        match self.second {
-            Some(began) if now < began + SECOND => self.counted += 1,
-            _ => {
-                self.last = self.counted;
-                (self.second, self.counted) = (Some(now), 1);
-            }
-        }
-    }
-
-    /// How long so many take; between a second and a minute. A second where nothing is known.
-    fn time_for(&self, deliveries: usize) -> Duration {
-        let pace = f64::from(self.last.max(self.counted));
-        let seconds = if pace > 0.0 {
-            deliveries as f64 / pace
-        } else {
-            0.0
-        };
-        Duration::from_secs_f64(seconds.clamp(1.0, 60.0))
     }
 }
 

@@ -58,6 +58,35 @@ fn waiting(n: u64, now: Now) -> Waiting {
     waiting_with(n, delivery(n, now))
 }
 
+/// Parks everything that waits, and counts it.
+fn shed(lane: &mut Lane, reason: ParkReason, limits: &LaneLimits, now: Now) -> Vec<Offered> {
+    let all = lane.take_all().into_iter();
+    all.map(|waiting| {
+        let offered = lane.put_aside(waiting, reason, limits, now);
+        count(lane, &offered, now);
+        offered
+    })
+    .collect()
+}
+
+/// Tells the lane what was parked of it.
+fn count(lane: &mut Lane, offered: &Offered, now: Now) {
+    if let Offered::Park(waiting, until, _) = offered {
+        let delivery = &waiting.delivery;
+        lane.parked(delivery.weight(), delivery.deadline, *until, now);
+    }
+}
+
+/// Offers what came back, or is new, as the dispatcher does.
+fn arrive(lane: &mut Lane, waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+    if waiting.delivery.parked_since.is_some() {
+        lane.came_back(&waiting.delivery);
+    }
+    let offered = lane.offer(waiting, limits, now);
+    count(lane, &offered, now);
+    offered
+}
+
 fn limited(rate: u32) -> Terms {
     Terms {
         rate: Some(rate),
@@ -229,7 +258,7 @@ fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken(
         .map(|n| lane.offer(waiting(n, now), &limits, now))
         .collect();
     while lane.queued() > 0 {
-        lane.shed(ParkReason::Memory, &limits, now);
+        shed(&mut lane, ParkReason::Memory, &limits, now);
     }
     let later = now.plus(20 * S);
     let (until, _) = parked(&lane.offer(waiting(5000, later), &limits, later)).unwrap();
@@ -248,7 +277,7 @@ fn an_open_breaker_parks_all_and_the_first_of_them_comes_back_as_the_probe() {
     (0..20).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
     assert_eq!(start_all(&mut lane, now).len(), 4);
     assert!(fail(&mut lane, &limits, 5, now));
-    let shed = lane.shed(ParkReason::BreakerOpen, &limits, now);
+    let shed = shed(&mut lane, ParkReason::BreakerOpen, &limits, now);
     let until: Vec<_> = shed
         .iter()
         .filter_map(parked)
@@ -304,7 +333,7 @@ fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap()
     let mut lane = Lane::new(&limits);
     fail(&mut lane, &limits, 5, now);
     let overflows = |lane: &mut Lane, waiting| {
-        matches!(lane.offer(waiting, &limits, now), Offered::Overflow(_))
+        matches!(arrive(lane, waiting, &limits, now), Offered::Overflow(_))
     };
     let first = (0..100).find(|n| overflows(&mut lane, waiting(*n, now)));
     assert_eq!(first, Some(20), "newcomers are parked up to twice the cap");
@@ -316,6 +345,31 @@ fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap()
         died, 10,
         "the oldest die until what is parked is within the cap"
     );
+}
+
+#[test]
+fn what_expired_while_parked_makes_room_though_the_breaker_stays_open() {
+    let now = start();
+    let limits = LaneLimits {
+        parked_bytes: 10 * delivery(0, now).weight() as u64,
+        ..LaneLimits::default()
+    };
+    let mut lane = Lane::new(&limits);
+    fail(&mut lane, &limits, 5, now);
+    let first = (0..100).find(|n| {
+        let offered = arrive(&mut lane, waiting(*n, now), &limits, now);
+        matches!(offered, Offered::Overflow(_))
+    });
+    assert_eq!(first, Some(20));
+    let later = now.plus(2 * 3600 * S);
+    fail(&mut lane, &limits, 5, later);
+    assert!(lane.forget_parked(later));
+    for n in 100..110 {
+        let due = later.wall.plus(3600 * S);
+        let again = delivery(n, later).parked_until(later.wall, due);
+        let offered = arrive(&mut lane, waiting_with(n, again), &limits, later);
+        assert!(matches!(offered, Offered::Park(..)));
+    }
 }
 
 #[test]
@@ -350,14 +404,14 @@ fn a_lane_that_knows_nothing_is_forgettable_and_one_that_does_is_restored_from_i
     let mut lane = Lane::new(&limits);
     assert!(lane.is_forgettable(now.instant) && lane.state(id, 1, now).is_none());
     fail(&mut lane, &limits, 5, now);
-    lane.offer(waiting(1, now), &limits, now);
-    lane.offer(waiting(2, now), &limits, now);
+    arrive(&mut lane, waiting(1, now), &limits, now);
+    arrive(&mut lane, waiting(2, now), &limits, now);
     assert!(!lane.is_forgettable(now.instant + 3600 * S));
     let state = lane.state(id, 1, now).unwrap();
     assert_eq!((state.parked, state.openings), (2, 1));
     let later = now.plus(S);
     let mut restored = Lane::restore(&state, &limits, later);
-    assert!(parked(&restored.offer(waiting(3, later), &limits, later)).is_some());
+    assert!(parked(&arrive(&mut restored, waiting(3, later), &limits, later)).is_some());
     assert_eq!(restored.state(id, 1, later).unwrap().parked, 3);
 }
 
@@ -388,7 +442,7 @@ proptest! {
                 _ => if let Some(probe) = out.pop() {
                     let outcome = if millis % 3 == 0 { Outcome::Succeeded } else { Outcome::TimedOut };
                     if lane.ended(outcome, probe, now.instant, &limits.breaker, now, 0.5) {
-                        placed += lane.shed(ParkReason::BreakerOpen, &limits, now).len() as u64;
+                        placed += shed(&mut lane, ParkReason::BreakerOpen, &limits, now).len() as u64;
                     }
                 }
             }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use postrider_model::Schedule;
 use tokio::time::Instant;
 
+use crate::Now;
+use crate::parked::Parked;
+
 /// Parked deliveries of one endpoint come back at most this often where nothing else sets the pace (2,000 a second), so
 /// that a million of them is not read and rewritten every few seconds.
 pub(crate) const SPREAD: Duration = Duration::from_micros(500);
-/// How long after the last reserved slot what did not come back is counted as gone (expired on its way).
+/// While the breaker is closed: how long after the last one was due what did not come back is counted as gone.
 const GRACE: Duration = Duration::from_secs(300);
 
 /// What of one endpoint is parked, and the slots that are reserved for it.
@@ -16,19 +19,21 @@ const GRACE: Duration = Duration::from_secs(300);
 pub struct Parking {
     /// The first time that is not reserved.
     next_slot: Option<Instant>,
-    parked: u64,
-    parked_bytes: u64,
+    /// What is parked and not yet back.
+    pub(crate) parked: Parked,
+    /// When the last of it is due.
+    last_due: Option<Instant>,
     /// For which probe one delivery is on its way already.
     probe_at: Option<Instant>,
 }
 
 impl Parking {
     /// Goes on with what an earlier owner counted.
-    pub fn restore(next_slot: Option<Instant>, parked: u64, parked_bytes: u64) -> Self {
+    pub fn restore(next_slot: Option<Instant>, parked: u64, parked_bytes: u64, now: Now) -> Self {
         Self {
             next_slot,
-            parked,
-            parked_bytes,
+            parked: Parked::inherit(parked, parked_bytes, now.wall),
+            last_due: next_slot.max(Some(now.instant)),
             probe_at: None,
         }
     }
@@ -61,45 +66,31 @@ impl Parking {
         self.next_slot.is_some_and(|next| next > horizon)
     }
 
-    /// A delivery of `bytes` is parked.
-    pub fn parked(&mut self, bytes: usize) {
-        self.parked += 1;
-        self.parked_bytes += bytes as u64;
+    /// Something was parked that is due at `due`.
+    pub fn is_due(&mut self, due: Instant) {
+        self.last_due = self.last_due.max(Some(due));
     }
 
-    /// A delivery of `bytes` came back.
-    pub fn came_back(&mut self, bytes: usize) {
-        self.parked = self.parked.saturating_sub(1);
-        self.parked_bytes = self.parked_bytes.saturating_sub(bytes as u64);
-    }
-
-    /// While the endpoint takes deliveries: forgets what should have come back long ago and did not, because it expired
-    /// on its way.
-    pub fn forget_overdue(&mut self, now: Instant) {
-        if self.next_slot.is_none_or(|next| next + GRACE <= now) {
-            *self = Self::default();
+    /// Forgets what will not come back: what has expired, and, while the breaker is closed and so nothing is held back,
+    /// what should have come long ago. True if there was anything.
+    pub fn forget(&mut self, is_closed: bool, now: Now) -> bool {
+        let last = self.last_due.max(self.next_slot);
+        if is_closed && last.is_none_or(|last| last + GRACE <= now.instant) {
+            return std::mem::take(self).parked.count() > 0;
         }
+        self.parked.forget_expired(now.wall)
     }
 
     /// The first time that is not reserved.
     pub fn next_slot(&self) -> Option<Instant> {
         self.next_slot
     }
-
-    /// Deliveries parked and not yet back.
-    pub fn count(&self) -> u64 {
-        self.parked
-    }
-
-    /// Their bytes.
-    pub fn bytes(&self) -> u64 {
-        self.parked_bytes
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postrider_model::Timestamp;
     use proptest::prelude::*;
 
     const S: Duration = Duration::from_secs(1);
@@ -128,14 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn what_never_came_back_is_forgotten_in_the_end() {
-        let (mut parking, now) = (Parking::default(), Instant::now());
-        parking.parked(100);
-        parking.reserve(now, now + S, S);
-        parking.forget_overdue(now + 60 * S);
-        assert_eq!(parking.count(), 1);
-        parking.forget_overdue(now + 400 * S);
-        assert_eq!((parking.count(), parking.bytes()), (0, 0));
+    fn what_never_came_back_though_nothing_held_it_is_forgotten_soon() {
+        let mut parking = Parking::default();
+        let now = Now {
+            instant: Instant::now(),
+            wall: Timestamp::from_millis(1_700_000_000_000),
+        };
+        parking.parked.add(100, now.wall.plus(3_600 * S));
+        parking.is_due(now.instant + S);
+        assert!(!parking.forget(true, now.plus(60 * S)));
+        assert!(!parking.forget(false, now.plus(400 * S)));
+        assert!(parking.forget(true, now.plus(400 * S)));
+        assert_eq!(parking.parked.count(), 0);
     }
 
     proptest! {

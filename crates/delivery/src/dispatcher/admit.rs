@@ -1,20 +1,22 @@
 //! A record meets its lane.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_model::{
-    DeadLetter, DeathReason, Endpoint, EndpointId, EndpointState, NewRecord, Timestamp,
+    DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, EndpointState, NewRecord, Timestamp,
 };
 use tokio::time::Instant;
 
 use super::{Dispatcher, Entry};
 use crate::attempt::park;
 use crate::finisher::Finished;
+use crate::proven::Proven;
 use crate::reader::{Arrived, Inbound};
 use crate::{
-    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender, Terms, Waiting,
-    metrics::ByDeath,
+    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, Options, ParkReason, Sender, Terms,
+    Waiting, metrics::ByDeath,
 };
 
 /// How long a delivery is put aside while the store does not say whether its endpoint is still there.
@@ -64,6 +66,9 @@ impl<S: Sender> Dispatcher<S> {
         match arrived.delivery {
             Ok(delivery) => {
                 self.held += delivery.weight();
+                if delivery.parked_since.is_some() {
+                    self.count_back(&delivery, now);
+                }
                 let waiting = Waiting {
                     at: arrived.at,
                     position: arrived.position,
@@ -124,17 +129,15 @@ impl<S: Sender> Dispatcher<S> {
         let (id, at) = (waiting.delivery.endpoint_id, waiting.at);
         let owned_since = self.partitions.owned_since(at).unwrap_or(now.instant);
         let limits = &self.options.lane;
-        let restored = &mut self.restored;
-        let cautious = self.options.cautious_start;
-        let proven = &self.proven;
-        let entry = self.lanes.entry(id).or_insert_with(|| {
-            let mut entry = Entry::first(restored.remove(&id), cautious, limits, now);
-            if proven.contains(id) {
-                entry.lane.is_proven();
-            }
-            entry
-        });
         let terms = terms(&*self.ports.endpoints, endpoint, limits);
+        let entry = entry_of(
+            &mut self.lanes,
+            &mut self.restored,
+            &self.proven,
+            &self.options,
+            id,
+            now,
+        );
         entry.lane.configure(terms, owned_since, now.instant);
         let offered = entry.lane.offer(waiting, limits, now);
         self.note(id);
@@ -152,7 +155,6 @@ impl<S: Sender> Dispatcher<S> {
         match offered {
             Offered::Accepted => {}
             Offered::Park(waiting, until, reason) => {
-                self.changed.insert(waiting.delivery.endpoint_id);
                 self.park(waiting, until, reason, now);
             }
             Offered::Overflow(waiting) => self.bury(waiting, DeathReason::ParkedOverflow, now),
@@ -171,12 +173,49 @@ impl<S: Sender> Dispatcher<S> {
 
     fn park(&mut self, waiting: Waiting, until: Timestamp, reason: ParkReason, now: Now) {
         self.metrics.parked.of(reason).inc();
+        let delivery = &waiting.delivery;
+        self.count_parked(
+            delivery.endpoint_id,
+            delivery.weight(),
+            delivery.deadline,
+            until,
+            now,
+        );
         let output = park(
             Arc::unwrap_or_clone(Arc::clone(&waiting.delivery)),
             now.wall,
             until,
         );
         self.finish(&waiting, output, now.instant);
+    }
+
+    /// The lane of an endpoint; a first one, if it has none.
+    fn entry(&mut self, id: EndpointId, now: Now) -> &mut Entry {
+        let (lanes, restored) = (&mut self.lanes, &mut self.restored);
+        entry_of(lanes, restored, &self.proven, &self.options, id, now)
+    }
+
+    /// Every delivery that is parked is counted here, and nowhere else.
+    pub(super) fn count_parked(
+        &mut self,
+        id: EndpointId,
+        bytes: usize,
+        deadline: Timestamp,
+        until: Timestamp,
+        now: Now,
+    ) {
+        self.entry(id, now).lane.parked(bytes, deadline, until, now);
+        self.changed.insert(id);
+    }
+
+    /// Every delivery that was parked and has come back is counted off here, and nowhere else, whatever becomes of it.
+    fn count_back(&mut self, delivery: &Delivery, now: Now) {
+        let id = delivery.endpoint_id;
+        // Of an endpoint of which nothing is known, nothing is counted.
+        if self.lanes.contains_key(&id) || self.restored.contains_key(&id) {
+            self.entry(id, now).lane.came_back(delivery);
+            self.changed.insert(id);
+        }
     }
 
     pub(super) fn bury(&mut self, waiting: Waiting, reason: DeathReason, now: Now) {
@@ -216,6 +255,24 @@ pub(super) fn terms(endpoints: &dyn Endpoints, endpoint: &Endpoint, limits: &Lan
         rate: endpoints.rate_limit(endpoint),
         max_in_flight: most.unwrap_or(limits.max_in_flight),
     }
+}
+
+fn entry_of<'a>(
+    lanes: &'a mut HashMap<EndpointId, Entry>,
+    restored: &mut HashMap<EndpointId, EndpointState>,
+    proven: &Proven,
+    options: &Options,
+    id: EndpointId,
+    now: Now,
+) -> &'a mut Entry {
+    lanes.entry(id).or_insert_with(|| {
+        let state = restored.remove(&id);
+        let mut entry = Entry::first(state, options.cautious_start, &options.lane, now);
+        if proven.contains(id) {
+            entry.lane.is_proven();
+        }
+        entry
+    })
 }
 
 impl Entry {

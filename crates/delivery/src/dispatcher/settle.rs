@@ -40,6 +40,9 @@ impl<S: Sender> Dispatcher<S> {
             self.held -= ended.weight;
             return;
         }
+        if let Some(until) = ended.parked_until {
+            self.count_parked(id, ended.weight, ended.deadline, until, now);
+        }
         let finished = Finished {
             record: Some((ended.at, ended.position)),
             weight: ended.weight,
@@ -71,10 +74,17 @@ impl<S: Sender> Dispatcher<S> {
         let Some(entry) = self.lanes.get_mut(&id) else {
             return;
         };
-        let shed = entry.lane.shed(reason, &self.options.lane, now);
-        self.waiting -= shed.len();
-        shed.into_iter()
-            .for_each(|offered| self.carry_out(offered, now));
+        let all = entry.lane.take_all();
+        self.waiting -= all.len();
+        for waiting in all {
+            let Some(entry) = self.lanes.get_mut(&id) else {
+                return;
+            };
+            let offered = entry
+                .lane
+                .put_aside(waiting, reason, &self.options.lane, now);
+            self.carry_out(offered, now);
+        }
     }
 
     /// After a change of a lane: its state is published with the next tick, if there is anything to say of it.
@@ -113,8 +123,7 @@ impl<S: Sender> Dispatcher<S> {
     pub(super) fn note_idle(&mut self, id: EndpointId, now: Instant) {
         if let Some(entry) = self.lanes.get_mut(&id)
             && entry.idle_since.is_none()
-            && entry.lane.queued() == 0
-            && entry.lane.in_flight() == 0
+            && entry.lane.is_idle()
         {
             entry.idle_since = Some(now);
             self.idle.push_back((now, id));

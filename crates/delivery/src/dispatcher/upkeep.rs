@@ -25,6 +25,11 @@ impl<S: Sender> Dispatcher<S> {
             let Some(entry) = self.lanes.get_mut(&id) else {
                 continue;
             };
+            // What is only counted in it goes without an attempt, after which it would be noted as idle.
+            if entry.idle_since.is_none() && entry.lane.is_idle() {
+                entry.idle_since = Some(now.instant);
+                self.idle.push_back((now.instant, id));
+            }
             let state = entry.lane.state(id, epoch, now);
             let output = match &state {
                 Some(state) => state.to_record(),
@@ -54,6 +59,7 @@ impl<S: Sender> Dispatcher<S> {
             if entry.idle_since != Some(since) {
                 continue;
             }
+            let forgot = entry.lane.forget_parked(now);
             if entry.lane.is_forgettable(now.instant) && !entry.published && !entry.runnable {
                 if entry.lane.standing() == Standing::Answering {
                     self.proven.insert(id);
@@ -61,8 +67,7 @@ impl<S: Sender> Dispatcher<S> {
                 self.lanes.remove(&id);
                 continue;
             }
-            // It may have found out by itself that there is nothing to tell any more.
-            if entry.published {
+            if entry.published && (forgot || !entry.lane.is_worth_publishing()) {
                 self.changed.insert(id);
             }
             entry.idle_since = Some(now.instant);

@@ -1,6 +1,10 @@
 //! What an endpoint cannot take now waits in the log, costs no attempt, and comes back.
 
-use postrider_model::{BreakerState, DeathReason, EndpointPolicy, EndpointState, topics};
+use std::sync::atomic::Ordering;
+
+use postrider_model::{
+    BreakerState, DeadLetter, DeathReason, EndpointPolicy, EndpointState, topics,
+};
 
 use crate::world::{Does, MS, S, World};
 
@@ -144,6 +148,61 @@ async fn more_parked_bytes_than_may_be_become_dead_letters() {
     world
         .until(10 * S, "overflown", |world| overflown(world) > 1_000)
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_while_it_is_parked_does_not_count_for_ever() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Dead);
+    let delivery = world.delivery(id);
+    world.options.lane.parked_bytes = 500 * delivery.weight() as u64;
+    world.start();
+    for _ in 0..150 {
+        let mut deliveries: Vec<_> = (0..20).map(|_| world.delivery(id)).collect();
+        for delivery in &mut deliveries {
+            delivery.deadline = delivery.accepted_at.plus(40 * S);
+        }
+        world.write(&deliveries).await;
+        tokio::time::sleep(60 * S).await;
+    }
+    world
+        .until(3_600 * S, "all expired", |world| {
+            world.dead_letters().len() >= 3_000
+        })
+        .await;
+    let dead = world.dead_letters();
+    let overflown = |dead: &&DeadLetter| dead.reason == DeathReason::ParkedOverflow;
+    assert_eq!(dead.iter().filter(overflown).count(), 0);
+    let forgotten = |world: &World| open_state(world).is_none_or(|state| state.parked == 0);
+    world
+        .until(3_600 * S, "nothing is counted any more", forgotten)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_aside_while_the_store_is_down_is_counted_until_it_is_back() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Answer(200));
+    world.endpoints.known.lock().unwrap().clear();
+    world.endpoints.down.store(true, Ordering::SeqCst);
+    world.start();
+    world.publish(&[id; 10]).await;
+    let counted = |world: &World, count| {
+        open_state(world)
+            .is_some_and(|state| (state.parked, state.parked_bytes > 0) == (count, true))
+    };
+    world
+        .until(4 * S, "counted", |world| counted(world, 10))
+        .await;
+    world.endpoints.down.store(false, Ordering::SeqCst);
+    let withdrawn = |world: &World| {
+        let records = world.log.records(topics::ENDPOINT_STATE);
+        records.last().is_some_and(|record| record.value.is_empty())
+    };
+    world
+        .until(60 * S, "nothing is counted any more", withdrawn)
+        .await;
+    assert_eq!(world.sender.sent(), 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,8 +18,9 @@ use postrider_log::{
 use postrider_metrics::Registry;
 use postrider_model::topics::Tier;
 use postrider_model::{
-    AppId, Attempt, Class, Clock, DeadLetter, Delivery, Endpoint, EndpointId, EndpointPolicy,
-    EndpointSecret, Event, EventId, EventOrigin, SecretText, Timestamp, tier_for, topics,
+    AppId, Attempt, Class, Clock, DeadLetter, DeathReason, Delivery, Endpoint, EndpointId,
+    EndpointPolicy, EndpointSecret, Event, EventId, EventOrigin, NewRecord, SecretText, Timestamp,
+    tier_for, topics,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -428,10 +429,10 @@ async fn wait_out(log: MemoryLog, clock: Arc<Paced>, tiers: &'static [Tier], tie
         for record in records {
             tokio::time::sleep(record.appended_at.plus(tier.delay).since(clock.now())).await;
             let delivery = Delivery::decode(&record.value).unwrap();
-            let whole = delivery.not_before.since(delivery.waiting_since);
-            let next = match tier_for(tiers, delivery.wait(clock.now()), whole) {
-                Some(tier) => delivery.to_record_in(tier.topic),
-                None => delivery.to_record(),
+            let next = if delivery.deadline <= clock.now() {
+                DeadLetter::of(delivery, DeathReason::Expired, clock.now()).to_record()
+            } else {
+                onwards(&delivery, tiers, clock.now())
             };
             let committed = Committed {
                 next: record.position + 1,
@@ -450,5 +451,13 @@ async fn wait_out(log: MemoryLog, clock: Arc<Paced>, tiers: &'static [Tier], tie
                 return;
             }
         }
+    }
+}
+
+fn onwards(delivery: &Delivery, tiers: &'static [Tier], now: Timestamp) -> NewRecord {
+    let whole = delivery.not_before.since(delivery.waiting_since);
+    match tier_for(tiers, delivery.wait(now), whole) {
+        Some(tier) => delivery.to_record_in(tier.topic),
+        None => delivery.to_record(),
     }
 }
