@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,9 @@ use crate::OpenError;
 const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// Payloads are nobody else's to read.
+pub(crate) const PRIVATE: u32 = 0o600;
+
 /// Takes the data directory for as long as the file is open.
 pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
     let path = dir.join("log.lock");
@@ -23,6 +27,7 @@ pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(PRIVATE)
         .open(&path)
         .map_err(failed)?;
     match try_for(&file, PATIENCE) {

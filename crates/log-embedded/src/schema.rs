@@ -1,5 +1,7 @@
 //! The file: its tables, its version, and how a connection to it is made.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use postrider_model::{Position, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::OpenError;
+use crate::lock::PRIVATE;
 
 /// Records of a kilobyte cost least in pages of this size: seven to a page, and the WAL carries whole pages.
 pub(crate) const PAGE_BYTES: u32 = 8192;
@@ -106,10 +109,9 @@ pub(crate) struct StoredProgress {
 
 /// The writer's connection, to a file that is ours and of a version that we know; made if it is not there.
 pub(crate) fn open(file: &Path, sql: &[TopicSql]) -> Result<Connection, OpenError> {
+    make(file)?;
     let failed = OpenError::database(file);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(&failed)?;
     let pragma = |name: &str| {
         connection
@@ -170,6 +172,14 @@ pub(crate) fn open_checkpointing(file: &Path) -> rusqlite::Result<Connection> {
         "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -64",
     )?;
     Ok(connection)
+}
+
+/// Makes the file, if it is not there, for its owner alone; SQLite gives its other files the same mode. Before SQLite has
+/// opened it: closing it later would give SQLite's locks away.
+fn make(file: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    let options = options.append(true).create(true).mode(PRIVATE);
+    options.open(file).map(drop).map_err(OpenError::io(file))
 }
 
 /// Beside the writer's, which has made the file. Readers hold each other up for a moment only.

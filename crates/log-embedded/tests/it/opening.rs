@@ -51,6 +51,24 @@ fn a_directory_that_belongs_to_another_process_is_refused_and_named() {
     EmbeddedLog::open(options(dir.path(), topics())).unwrap();
 }
 
+#[tokio::test]
+async fn what_is_kept_is_for_its_owner_alone_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 100)).await;
+    let files: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+    }
+    log.close().await.unwrap();
+}
+
 #[test]
 fn a_directory_that_is_open_already_is_refused() {
     let dir = tempfile::tempdir().unwrap();

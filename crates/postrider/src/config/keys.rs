@@ -69,7 +69,7 @@ keys! {
         memory: Bytes = "64MiB", "1MiB" ..= "64GiB";
             "Memory for deliveries that were read and not finished; beyond it the longest lanes are parked."
         breaker_failures: u32 = "5", "1" ..= "10000";
-            "Failures in a row that open an endpoint's breaker."
+            "Failures in a row that open an endpoint's breaker. It also opens when nine in ten of at least 20 attempts within 30 s failed."
         breaker_wait: Duration = "2s", "100ms" ..= "1h";
             "How long a breaker that opened waits for its probe; doubles with each failed probe, up to breaker_longest_wait."
         breaker_longest_wait: Duration = "5m", "100ms" ..= "1d";
