@@ -21,8 +21,10 @@ const ENOUGH: usize = 256;
 /// One commit, at most.
 const MOST: usize = 2_000;
 const MOST_BYTES: usize = 8 << 20;
-/// With so many waiting, the log is behind: nothing starts until it has caught up.
+/// With so many attempts and the like waiting, the log is behind: nothing starts until it has caught up.
 const BACKLOG: usize = 8_000;
+/// The same with what is put aside: one full lane, or a few, whose breakers open must not stop the neighbours.
+const BACKLOG_WITH_ASIDE: usize = 64_000;
 
 /// Something that is done, and what follows from it.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub(crate) struct Finished {
     pub(crate) record: Option<(TopicPartition, Position)>,
     /// Bytes of memory that are free once it is written.
     pub(crate) weight: usize,
+    /// It was put aside without an attempt, in whatever number its lane had.
+    pub(crate) aside: bool,
     pub(crate) outputs: Vec<NewRecord>,
 }
 
@@ -48,6 +52,8 @@ pub(crate) struct Finisher {
     linger: Duration,
     metrics: DeliveryMetrics,
     waiting: VecDeque<Finished>,
+    /// How many of them were put aside.
+    aside: usize,
     /// Since when the oldest waits.
     since: Option<Instant>,
     under_way: Option<BoxFuture<'static, Commit>>,
@@ -70,6 +76,7 @@ impl Finisher {
             linger,
             metrics,
             waiting: VecDeque::new(),
+            aside: 0,
             since: None,
             under_way: None,
             refused: Arc::default(),
@@ -80,12 +87,15 @@ impl Finisher {
     /// Takes something that is done.
     pub(crate) fn push(&mut self, finished: Finished, now: Instant) {
         self.since.get_or_insert(now);
+        self.aside += usize::from(finished.aside);
         self.waiting.push_back(finished);
     }
 
     /// False while nothing may start, because its outcome could not be written.
     pub(crate) fn is_writable(&self) -> bool {
-        !self.refused.load(Ordering::Relaxed) && self.waiting.len() < BACKLOG
+        !self.refused.load(Ordering::Relaxed)
+            && self.waiting.len() - self.aside < BACKLOG
+            && self.waiting.len() < BACKLOG_WITH_ASIDE
     }
 
     /// True if everything is written.
@@ -141,7 +151,9 @@ impl Finisher {
             bytes <= MOST_BYTES
         };
         let count = self.waiting.iter().take(MOST).take_while(fits).count();
-        self.waiting.drain(..count.max(1)).collect()
+        let batch: Vec<Finished> = self.waiting.drain(..count.max(1)).collect();
+        self.aside -= batch.iter().filter(|finished| finished.aside).count();
+        batch
     }
 
     /// Marks the batch as finished, and asks how far that brings each partition.
@@ -204,6 +216,7 @@ impl Finisher {
         if !batch.is_empty() {
             self.since = Some(now);
         }
+        self.aside += batch.iter().filter(|finished| finished.aside).count();
         batch
             .into_iter()
             .rev()

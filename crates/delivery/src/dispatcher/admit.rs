@@ -80,6 +80,7 @@ impl<S: Sender> Dispatcher<S> {
                 let finished = Finished {
                     record: Some((arrived.at, arrived.position)),
                     weight: 0,
+                    aside: false,
                     outputs: vec![set_aside],
                 };
                 self.finisher.push(finished, now.instant);
@@ -232,6 +233,7 @@ impl<S: Sender> Dispatcher<S> {
         let finished = Finished {
             record: Some((waiting.at, waiting.position)),
             weight: waiting.delivery.weight(),
+            aside: true,
             outputs: vec![output],
         };
         self.finisher.push(finished, now);

@@ -46,6 +46,7 @@ impl<S: Sender> Dispatcher<S> {
         let finished = Finished {
             record: Some((ended.at, ended.position)),
             weight: ended.weight,
+            aside: false,
             outputs: ended.outputs,
         };
         self.finisher.push(finished, now.instant);

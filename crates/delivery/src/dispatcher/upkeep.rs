@@ -40,6 +40,7 @@ impl<S: Sender> Dispatcher<S> {
             let finished = Finished {
                 record: None,
                 weight: 0,
+                aside: false,
                 outputs: vec![output],
             };
             self.finisher.push(finished, now.instant);

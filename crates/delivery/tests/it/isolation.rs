@@ -165,6 +165,38 @@ async fn new_limits_reach_what_is_queued_without_another_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_lane_whose_breaker_opens_does_not_delay_its_neighbours_until_it_is_written() {
+    let mut world = World::new();
+    world.commit_takes = 200 * MS;
+    let bad = world.endpoint(0, Does::Hang);
+    let good = world.endpoint(1, Does::Answer(200));
+    world.start();
+    world.publish(&[bad; 18_000]).await;
+    world
+        .until(10 * S, "the lane is full", |world| {
+            world.metrics.waiting.get() > 17_000
+        })
+        .await;
+    let mut sent = 0;
+    let mut shed_at = None;
+    // Two seconds beyond the moment at which the breaker opens, in which what was in the lane is written.
+    while shed_at.is_none_or(|at: tokio::time::Instant| at.elapsed() < 2 * S) {
+        world.publish(&[good]).await;
+        sent += 1;
+        world
+            .until(20 * MS, "the neighbour is not delayed", |world| {
+                world.sent_to_count(good) == sent
+            })
+            .await;
+        tokio::time::sleep(20 * MS).await;
+        if shed_at.is_none() && world.metrics.open_breakers.get() == 1 {
+            shed_at = Some(tokio::time::Instant::now());
+        }
+    }
+    assert!(world.parked().len() > 14_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_endpoint_that_answers_soon_has_all_its_connections() {
     let mut world = World::new();
     let id = world.endpoint(0, Does::Slow(10 * MS));

@@ -13,4 +13,5 @@ mod log_refuses;
 mod parking;
 mod restart;
 mod retries;
+mod slow_log;
 mod world;

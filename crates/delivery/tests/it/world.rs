@@ -26,6 +26,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::slow_log::SlowLog;
+
 pub(crate) const S: Duration = Duration::from_secs(1);
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -195,6 +197,8 @@ impl Endpoints for Known {
 
 pub(crate) struct World {
     pub(crate) log: MemoryLog,
+    /// How long each commit of the worker takes.
+    pub(crate) commit_takes: Duration,
     pub(crate) clock: Arc<Paced>,
     pub(crate) endpoints: Arc<Known>,
     pub(crate) sender: Arc<Scripted>,
@@ -213,6 +217,7 @@ impl World {
         });
         Self {
             log: MemoryLog::with_clock(topics::all(), clock.clone()),
+            commit_takes: Duration::ZERO,
             clock,
             endpoints: Arc::default(),
             sender: Arc::default(),
@@ -250,8 +255,15 @@ impl World {
 
     pub(crate) fn start(&mut self) {
         let shutdown = CancellationToken::new();
+        let log: Arc<dyn Log> = match self.commit_takes {
+            Duration::ZERO => Arc::new(self.log.clone()),
+            commit_takes => Arc::new(SlowLog {
+                log: self.log.clone(),
+                commit_takes,
+            }),
+        };
         let worker = Worker {
-            log: Arc::new(self.log.clone()),
+            log,
             endpoints: self.endpoints.clone(),
             sender: self.sender.clone(),
             clock: self.clock.clone(),

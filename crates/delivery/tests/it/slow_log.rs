@@ -1,0 +1,100 @@
+//! A log whose commits take their time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_log::testing::MemoryLog;
+use postrider_log::{
+    Committer, Completion, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord,
+    Partition, Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+};
+
+pub(crate) struct SlowLog {
+    pub(crate) log: MemoryLog,
+    pub(crate) commit_takes: Duration,
+}
+
+struct SlowCommitter {
+    committer: Arc<dyn Committer>,
+    takes: Duration,
+}
+
+#[async_trait]
+impl Committer for SlowCommitter {
+    async fn complete(&self, completion: Completion) -> Result<(), LogError> {
+        tokio::time::sleep(self.takes).await;
+        self.committer.complete(completion).await
+    }
+
+    fn holds(&self, at: TopicPartition) -> bool {
+        self.committer.holds(at)
+    }
+
+    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.committer.release(partitions).await
+    }
+}
+
+#[async_trait]
+impl Log for SlowLog {
+    fn limits(&self) -> Limits {
+        self.log.limits()
+    }
+
+    fn topics(&self) -> &[TopicSpec] {
+        self.log.topics()
+    }
+
+    async fn append(
+        &self,
+        records: Vec<NewRecord>,
+        durability: Durability,
+        purpose: Purpose,
+    ) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        self.log.append(records, durability, purpose).await
+    }
+
+    async fn sync(&self) -> Result<(), LogError> {
+        self.log.sync().await
+    }
+
+    async fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> Result<(Box<dyn Reader>, Arc<dyn Committer>), LogError> {
+        let (reader, committer) = self.log.subscribe(subscription).await?;
+        let takes = self.commit_takes;
+        Ok((reader, Arc::new(SlowCommitter { committer, takes })))
+    }
+
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {
+        self.log.follow(topic).await
+    }
+
+    async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
+        self.log.ends(topic).await
+    }
+
+    async fn wait_finished(
+        &self,
+        group: Group,
+        topic: Topic,
+        ends: &[(Partition, Position)],
+        within: Duration,
+    ) -> Result<bool, LogError> {
+        self.log.wait_finished(group, topic, ends, within).await
+    }
+
+    async fn lags(&self) -> Result<Vec<Lag>, LogError> {
+        self.log.lags().await
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.log.disk_bytes()
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.log.close().await
+    }
+}
