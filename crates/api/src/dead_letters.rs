@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use postrider_http::{HttpError, MessageOut, Query, Slashed, endpoint_ref, unavailable};
+use postrider_http::{Fault, HttpError, MessageOut, Query, Slashed, endpoint_ref, unavailable};
 use postrider_model::{
     AppId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventOrigin, EventType, ReplayId,
     Timestamp,
@@ -14,7 +14,7 @@ use postrider_store::{DeadLetterFilter, EndpointRef, HistoryKey, Order, StoredDe
 use serde::Serialize;
 
 use crate::Api;
-use crate::page::Paging;
+use crate::page::{PAGING, Paging};
 use crate::reach::{LastId, Reach};
 use crate::reply::{Answer, Reply};
 
@@ -74,9 +74,13 @@ impl<'a> From<&'a StoredDeadLetter> for DeadLetterOut<'a> {
     }
 }
 
+/// What dead letters are told apart by.
+const FILTER: [&str; 5] = ["app_id", "endpoint_id", "event_type", "after", "before"];
+
 /// The filter that a query asks for, within the caller's reach.
 async fn filter(api: &Api, reach: &Reach, query: &Query) -> Result<DeadLetterFilter, HttpError> {
-    let app_id = reach.narrowed(api, query.text("app_id")).await?;
+    let app = query.text("app_id");
+    let app_id = reach.narrowed(api, app, "query", "app_id").await?;
     let endpoint = query.text("endpoint_id");
     Ok(DeadLetterFilter {
         app_id,
@@ -91,6 +95,7 @@ async fn filter(api: &Api, reach: &Reach, query: &Query) -> Result<DeadLetterFil
 }
 
 async fn list(State(api): State<Arc<Api>>, reach: Reach, query: Query) -> Answer {
+    let query = query.only(&[&FILTER[..], &PAGING].concat())?;
     let paging = Paging::of(&query, Order::Descending)?;
     let filter = filter(&api, &reach, &query).await?;
     let page = api.store.dead_letters(&filter, &paging.page()).await;
@@ -174,15 +179,18 @@ impl Api {
         field: &'static str,
     ) -> Result<Option<EndpointId>, HttpError> {
         let Some(given) = given else { return Ok(None) };
-        match (endpoint_ref(given)?, app_id) {
+        let refused = |why| HttpError::Invalid(vec![Fault::new(place, field, why)]);
+        let Ok(by) = endpoint_ref(given) else {
+            return Err(refused("expected an endpoint's id or uid"));
+        };
+        match (by, app_id) {
             (EndpointRef::Id(id), _) => Ok(Some(id)),
             (by @ EndpointRef::Uid(_), Some(app_id)) => {
                 Ok(Some(self.endpoint(app_id, &by).await?.id))
             }
             (EndpointRef::Uid(_), None) => {
                 let why = "a uid names an endpoint only within an application: name that too, or use the endpoint's id";
-                let fault = postrider_http::Fault::new(place, field, why);
-                Err(HttpError::Invalid(vec![fault]))
+                Err(refused(why))
             }
         }
     }

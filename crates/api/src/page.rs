@@ -9,6 +9,9 @@ use serde::Serialize;
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 250;
 
+/// The parameters of every listing.
+pub(crate) const PAGING: [&str; 3] = ["limit", "iterator", "order"];
+
 /// A place in a listing that has a text form.
 pub(crate) trait Cursor: Sized {
     /// The text form.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use postrider_http::{Caller, HasGate, HttpError, InApp, Operator};
+use postrider_http::{Caller, Fault, HasGate, HttpError, InApp, Operator, application_ref};
 use postrider_model::AppId;
 
 use crate::Api;
@@ -23,15 +23,21 @@ impl Reach {
         self.app_id.is_none() || self.app_id == app_id
     }
 
-    /// This reach narrowed to the application that `given` names, if it names one.
+    /// This reach narrowed to the application that `given`, in `place` under `field`, names, if it names one.
     pub(crate) async fn narrowed(
         &self,
         api: &Api,
         given: Option<&str>,
+        place: &'static str,
+        field: &'static str,
     ) -> Result<Option<AppId>, HttpError> {
         let Some(given) = given else {
             return Ok(self.app_id);
         };
+        if application_ref(given).is_none() {
+            let fault = Fault::new(place, field, "expected an application's id or uid");
+            return Err(HttpError::Invalid(vec![fault]));
+        }
         let named = api.gate().find(&self.caller, given).await?;
         let named = named.ok_or(HttpError::NotFound)?.id;
         match self.covers(Some(named)) {

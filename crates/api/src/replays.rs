@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Api;
 use crate::idempotent::Operation;
-use crate::page::Paging;
+use crate::page::{PAGING, Paging};
 use crate::reach::{LastId, Reach};
 use crate::reply::{Answer, Reply};
 
@@ -128,6 +128,7 @@ async fn create(
 }
 
 async fn list(State(api): State<Arc<Api>>, reach: Reach, query: Query) -> Answer {
+    let query = query.only(&PAGING)?;
     let paging = Paging::<ReplayId>::of(&query, Order::Descending)?;
     let page = api.store.replays(reach.app_id, &paging.page()).await;
     let page = page.map_err(unavailable)?;
@@ -246,7 +247,8 @@ impl Api {
         given: FilterIn,
         now: Timestamp,
     ) -> Result<(Selection, u64), HttpError> {
-        let app_id = reach.narrowed(self, given.app_id.as_deref()).await?;
+        let app = given.app_id.as_deref();
+        let app_id = reach.narrowed(self, app, "body", "filter").await?;
         let endpoint = given.endpoint_id.as_deref();
         let bound = now.plus(Duration::from_millis(1));
         let filter = DeadLetterFilter {

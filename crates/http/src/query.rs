@@ -26,6 +26,27 @@ impl Query {
         )
     }
 
+    /// These parameters under the names of `known`, which may be sent in camel case too. Refuses others, and one that is sent
+    /// twice with different values: for listings where a filter that is overlooked would show more than was meant.
+    pub fn only(self, known: &[&'static str]) -> Result<Self, HttpError> {
+        let mut pairs: Vec<(String, String)> = Vec::with_capacity(self.0.len());
+        for (given, value) in self.0 {
+            let Some(name) = known.iter().copied().find(|name| *name == snake(&given)) else {
+                let why = format!("unknown parameter: expected {}", known.join(", "));
+                return Err(HttpError::query(given, why));
+            };
+            match pairs.iter().find(|(there, _)| there == name) {
+                None => pairs.push((name.to_owned(), value)),
+                Some((_, first)) if *first == value => {}
+                Some(_) => {
+                    let why = format!("two different values of {name}: send one");
+                    return Err(HttpError::query(given, why));
+                }
+            }
+        }
+        Ok(Self(pairs))
+    }
+
     /// The first value of `name`.
     pub fn text(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
@@ -77,6 +98,18 @@ impl Query {
     }
 }
 
+/// `endpointId` as `endpoint_id`.
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
 
@@ -95,6 +128,34 @@ mod tests {
         let names: Vec<String> = query.list("event_types").unwrap();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(query.get::<u32>("limit").unwrap(), Some(5));
+    }
+
+    #[test]
+    fn only_known_parameters_pass_in_either_spelling_and_with_one_value() {
+        let only = |text| Query::parse(text).only(&["app_id", "limit"]);
+        for text in [
+            "app_id=a&limit=5",
+            "appId=a",
+            "appId=a&app_id=a",
+            "appId=a&x=",
+        ] {
+            assert_eq!(only(text).unwrap().text("app_id"), Some("a"), "{text}");
+        }
+        for (text, field, says) in [
+            (
+                "bogus=1",
+                "bogus",
+                "unknown parameter: expected app_id, limit",
+            ),
+            ("appID=a", "appID", "unknown parameter"),
+            ("limit=1&app_id=a&appId=b", "appId", "two different values"),
+        ] {
+            let HttpError::Invalid(faults) = only(text).unwrap_err() else {
+                panic!("{text}")
+            };
+            assert_eq!(faults[0].loc, ["query", field]);
+            assert!(faults[0].msg.contains(says), "{}", faults[0].msg);
+        }
     }
 
     #[test]

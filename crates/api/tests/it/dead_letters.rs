@@ -73,6 +73,79 @@ async fn dead_letters_are_listed_filtered_inspected_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_filter_is_taken_in_either_spelling() {
+    let house = House::new().await;
+    let one = house.endpoint("one").await;
+    letters(&house, one.id, 3).await;
+    let empty = house.endpoint("two").await;
+    let acme = house.app.id;
+    for (query, found) in [
+        ("app_id=acme".to_owned(), 3),
+        (format!("appId={acme}"), 3),
+        ("appId=acme&endpointId=two".to_owned(), 0),
+        ("app_id=acme&endpointId=one".to_owned(), 3),
+        (format!("endpointId={}", empty.id), 0),
+        (format!("endpoint_id={}", one.id), 3),
+        ("eventType=other".to_owned(), 0),
+        ("event_type=other".to_owned(), 0),
+        (format!("after={}&before={}&limit=9", at(100), at(102)), 1),
+    ] {
+        let listed = house.get(format!("/dead-letter?{query}")).await.with(200);
+        assert_eq!(ids(&listed).len(), found, "{query}");
+        if !query.contains("app") {
+            let path = format!("/app/acme/dead-letter?{query}");
+            assert_eq!(
+                ids(&house.get(path).await.with(200)).len(),
+                found,
+                "{query}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_understood_is_refused_and_one_that_finds_nobody_is_not_found() {
+    let house = House::new().await;
+    letters(&house, house.endpoint("one").await.id, 1).await;
+    let all = "expected app_id, endpoint_id, event_type, after, before, limit, iterator, order";
+    for (query, field, says) in [
+        ("bogus=1", "bogus", all),
+        ("limit=1&appID=acme", "appID", all),
+        ("app_id=a%20b", "app_id", "an application's id or uid"),
+        (
+            "appId=acme&endpointId=a%20b",
+            "endpoint_id",
+            "an endpoint's id or uid",
+        ),
+        ("app_id=acme&appId=other", "appId", "two different values"),
+        ("eventType=a%20b", "event_type", ""),
+        ("after=yesterday", "after", "RFC 3339"),
+        ("before=1", "before", "RFC 3339"),
+        ("limit=many", "limit", "1 to 250"),
+        ("iterator=x", "iterator", "an iterator"),
+    ] {
+        for base in ["/dead-letter", "/app/acme/dead-letter"] {
+            let answer = house.get(format!("{base}?{query}")).await;
+            answer.refuses(field, says);
+        }
+    }
+    for (query, body) in [
+        ("appId=nope", r#"{"filter":{"appId":"nope"}}"#),
+        (
+            "appId=acme&endpointId=zz",
+            r#"{"filter":{"appId":"acme","endpointId":"zz"}}"#,
+        ),
+    ] {
+        house.get(format!("/dead-letter?{query}")).await.with(404);
+        house.post("/replay", body).await.with(404);
+    }
+    for base in ["/replay", "/app/acme/replay"] {
+        let answer = house.get(format!("{base}?status=running")).await;
+        answer.refuses("status", "expected limit, iterator, order");
+    }
+}
+
+#[tokio::test]
 async fn a_replay_by_ids_is_counted_stored_and_steered() {
     let house = House::new().await;
     let all = letters(&house, house.endpoint("one").await.id, 2).await;
@@ -172,6 +245,11 @@ async fn what_is_wrong_with_a_replay_is_said_with_its_place() {
             r#"{"filter":{"endpoint":"x"}}"#.to_owned(),
             "filter",
             "unknown field",
+        ),
+        (
+            r#"{"filter":{"appId":"a b"}}"#.to_owned(),
+            "filter",
+            "an application's id or uid",
         ),
     ] {
         house.post("/replay", &body).await.refuses(field, says);
