@@ -351,7 +351,8 @@ impl Lane {
         self.queue.push_front(waiting);
     }
 
-    /// An attempt that began at `began` ended. True if the breaker opened with it: [`Self::shed`] what waits.
+    /// An attempt that began at `began` ended. True if the breaker opened with it: [take](Self::take_all) what waits and put
+    /// it aside.
     pub fn ended(
         &mut self,
         outcome: Outcome,
