@@ -81,6 +81,8 @@ impl Begin {
         let asked = result.as_ref().ok().and_then(|answer| answer.retry_after);
         let verdict = classify::verdict(outcome, made, schedule, asked, rand::random());
 
+        // A replay comes long after acceptance, by an operator's choice.
+        let at_once = outcome.is_success() && made == 1 && delivery.generation == 0;
         let duration = self.began.instant.elapsed();
         let mut ended = Ended {
             at: self.waiting.at,
@@ -91,7 +93,7 @@ impl Begin {
             began: self.began.instant,
             outcome,
             duration,
-            latency: (outcome.is_success() && made == 1).then(|| now.since(delivery.accepted_at)),
+            latency: at_once.then(|| now.since(delivery.accepted_at)),
             died: None,
             parked_until: None,
             deadline: delivery.deadline,
