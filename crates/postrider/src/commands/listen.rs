@@ -29,11 +29,11 @@ pub(crate) struct Args {
     /// Fail the first N requests
     #[arg(long, value_name = "N")]
     fail: Option<u64>,
-    /// Fail with this status; without --fail, every request
+    /// Fail with this status, 300 to 599; without --fail, every request
     #[arg(long, value_name = "STATUS", value_parser = status)]
     fail_status: Option<StatusCode>,
     /// Never answer
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fail", "fail_status"])]
     hang: bool,
     /// Wait this long before answering, such as 2s
     #[arg(long, value_name = "DURATION", value_parser = config::duration, default_value = "0s")]
@@ -63,9 +63,12 @@ impl Args {
     }
 }
 
+/// A status that a sender takes as failure. Below 300 it is success, or no end of an answer yet; above 599 there is none.
 fn status(text: &str) -> Result<StatusCode, String> {
     text.parse()
-        .map_err(|_| "expected an HTTP status, 100 to 999".to_owned())
+        .ok()
+        .filter(|status: &StatusCode| (300..=599).contains(&status.as_u16()))
+        .ok_or_else(|| "expected a status of failure, 300 to 599".to_owned())
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -113,7 +116,7 @@ fn teller(args: &Args, done: CancellationToken) -> impl Fn(Arrival) + Send + Syn
 
 fn describe(arrival: &Arrival) -> String {
     let signature = match &arrival.signature {
-        Signature::Unchecked => "unchecked".to_owned(),
+        Signature::Unchecked => "signature not checked (no --secret)".to_owned(),
         Signature::Verified => "verified ✓".to_owned(),
         Signature::Refused(why) => format!("verified ✗ ({why})"),
     };
@@ -129,4 +132,58 @@ fn describe(arrival: &Arrival) -> String {
         arrival.event_type().as_deref().unwrap_or("-"),
         arrival.body.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches};
+
+    use super::*;
+
+    fn parsed(given: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(Command::new("listen").no_binary_name(true));
+        let matches = command.try_get_matches_from(given)?;
+        Args::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn it_fails_only_with_a_status_of_failure() {
+        for good in ["300", "404", "599"] {
+            let behaviour = parsed(&["--fail-status", good]).unwrap().behaviour();
+            assert_eq!(behaviour.fail_status.as_str(), good);
+            assert_eq!(behaviour.fail_first, u64::MAX);
+        }
+        for bad in ["100", "200", "299", "600", "999", "x"] {
+            let error = parsed(&["--fail-status", bad]).unwrap_err().to_string();
+            assert!(
+                error.contains("expected a status of failure, 300 to 599"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn never_to_answer_and_to_fail_exclude_each_other() {
+        assert!(parsed(&["--hang"]).unwrap().behaviour().hang);
+        for fail in [["--fail", "2"], ["--fail-status", "503"]] {
+            let error = parsed(&["--hang", fail[0], fail[1]]).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        }
+    }
+
+    #[test]
+    fn a_signature_that_nobody_checked_is_not_told_as_anything_else() {
+        let arrival = Arrival {
+            method: axum::http::Method::POST,
+            path: "/hook".to_owned(),
+            id: Some("msg_1".to_owned()),
+            body: bytes::Bytes::from_static(br#"{"type":"a.b"}"#),
+            signature: Signature::Unchecked,
+            answer: Some(StatusCode::NO_CONTENT),
+        };
+        assert_eq!(
+            describe(&arrival),
+            "POST /hook id=msg_1 type=a.b signature not checked (no --secret) 14 bytes → 204"
+        );
+    }
 }
