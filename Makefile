@@ -16,7 +16,7 @@ BENCH ?=
 export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-log-long kill-test bench lint fmt fmt-check doc layers deny clients tools clean
+.PHONY: help build demo test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-log-long: tools ## write steadily into the embedded log for ten minutes and
 
 kill-test: tools ## kill -9 a server under load N times (N=200 SEED=…): nothing lost, few repeated
 	POSTRIDER_TEST_KILLS=$(N) $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture kill
+
+parked-test: tools ## park 300,000 deliveries for one endpoint beside a neighbour's retry
+	POSTRIDER_TEST_PARKED=300000 $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture parked
 
 bench: tools ## measure a release build; prints a table and writes JSON to target/bench/
 	@echo "A release build takes about 10 minutes on two cores the first time."
