@@ -60,9 +60,7 @@ impl Matcher<'_> {
                 Rejected::NoApplication,
                 format!("there is no application {}", event.app_id),
             ),
-            (EventOrigin::Rematch(rematch), true, false) => {
-                self.add(&event, record, &rematch.clone())
-            }
+            (EventOrigin::Rematch(rematch), true, false) => self.add(&event, record, rematch),
             (EventOrigin::Accepted, true, _) => self.part(&event, record, None),
             (EventOrigin::Continuation { after }, true, _) => {
                 self.part(&event, record, Some(*after))

@@ -1,181 +1,23 @@
 //! Fan-out on the in-memory log and store.
 
+mod house;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_log::testing::MemoryLog;
-use postrider_log::{Durability, Log, LogError, NewRecord, Purpose};
-use postrider_metrics::Registry as Metrics;
+use postrider_log::{Log, LogError, NewRecord, Purpose};
 use postrider_model::topics::{
     self, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED, EVENTS_WAITING, FANOUT,
     FANOUTS,
 };
-use postrider_model::{
-    AppId, Clock, Delivery, Disabled, Endpoint, EndpointId, EndpointPolicy, Event, EventId,
-    EventOrigin, Fanout, SystemClock, Timestamp, Topic,
-};
-use postrider_registry::{Registry, RegistryMetrics};
-use postrider_store::testing::MemoryStore;
-use postrider_store::{Application, Applications, Endpoints};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use postrider_model::{AppId, Clock, Delivery, Disabled, Endpoint, SystemClock, Timestamp};
+use postrider_store::Applications;
 
-use crate::{FanoutError, FanoutMetrics, Options, run};
+use crate::Options;
 
-/// A running fan-out and what it stands on.
-struct House {
-    log: Arc<MemoryLog>,
-    store: Arc<MemoryStore>,
-    app_id: AppId,
-    stop: CancellationToken,
-    service: JoinHandle<Result<(), FanoutError>>,
-}
-
-impl House {
-    async fn new(options: Options) -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let app_id = AppId::new();
-        store
-            .insert_application(&application(app_id))
-            .await
-            .unwrap();
-        Self::on(
-            Arc::new(MemoryLog::new(topics::all())),
-            store,
-            app_id,
-            options,
-        )
-        .await
-    }
-
-    async fn on(
-        log: Arc<MemoryLog>,
-        store: Arc<MemoryStore>,
-        app_id: AppId,
-        options: Options,
-    ) -> Self {
-        let metrics = Metrics::new();
-        let registry = Registry::load(store.clone(), RegistryMetrics::register(&metrics).unwrap())
-            .await
-            .unwrap();
-        let stop = CancellationToken::new();
-        let metrics = FanoutMetrics::register(&metrics).unwrap();
-        let service = tokio::spawn(run(log.clone(), registry, options, metrics, stop.clone()));
-        Self {
-            log,
-            store,
-            app_id,
-            stop,
-            service,
-        }
-    }
-
-    async fn endpoint(&self, change: impl FnOnce(&mut Endpoint)) -> EndpointId {
-        let mut endpoint = endpoint(self.app_id);
-        change(&mut endpoint);
-        self.store.insert_endpoint(&endpoint).await.unwrap().id
-    }
-
-    async fn publish(&self, change: impl FnOnce(&mut Event)) -> EventId {
-        let mut event = event(self.app_id);
-        change(&mut event);
-        self.append(event.to_record()).await;
-        event.id
-    }
-
-    async fn append(&self, record: NewRecord) {
-        self.log
-            .append(vec![record], Durability::Synced, Purpose::Intake)
-            .await
-            .unwrap();
-    }
-
-    async fn deliveries(&self, topic: Topic, at_least: usize) -> Vec<Delivery> {
-        let records = self.log.wait_for_records(topic, at_least).await;
-        records
-            .iter()
-            .map(|record| Delivery::decode(&record.value).unwrap())
-            .collect()
-    }
-
-    async fn fanouts(&self, at_least: usize) -> Vec<Fanout> {
-        let records = self.log.wait_for_records(FANOUTS, at_least).await;
-        records
-            .iter()
-            .map(|record| Fanout::decode(&record.value).unwrap())
-            .collect()
-    }
-
-    /// Waits until everything in `events` is fanned out.
-    async fn settle(&self) {
-        loop {
-            let ends = self.log.ends(EVENTS).await.unwrap();
-            let finished = self
-                .log
-                .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(60));
-            assert!(finished.await.unwrap(), "fan-out did not finish");
-            if self.log.ends(EVENTS).await.unwrap() == ends {
-                return;
-            }
-        }
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.service.await.unwrap().unwrap();
-    }
-}
-
-fn application(id: AppId) -> Application {
-    let now = SystemClock.now();
-    Application {
-        id,
-        uid: None,
-        name: "shop".to_owned(),
-        metadata: Default::default(),
-        rate_limit: None,
-        version: 0,
-        created_at: now,
-        updated_at: now,
-    }
-}
-
-fn endpoint(app_id: AppId) -> Endpoint {
-    let now = SystemClock.now();
-    Endpoint {
-        id: EndpointId::new(),
-        app_id,
-        uid: None,
-        url: "https://example.com/hook".parse().unwrap(),
-        description: String::new(),
-        metadata: Default::default(),
-        event_types: None,
-        channels: None,
-        disabled: None,
-        policy: EndpointPolicy::default(),
-        secrets: vec![],
-        version: 0,
-        created_at: now,
-        updated_at: now,
-    }
-}
-
-fn event(app_id: AppId) -> Event {
-    Event {
-        id: EventId::new(),
-        app_id,
-        event_type: "order.created".parse().unwrap(),
-        channels: vec![],
-        uid: None,
-        content_type: Event::JSON.to_owned(),
-        payload: Bytes::from_static(br#"{"order": 1}"#),
-        accepted_at: SystemClock.now(),
-        traceparent: None,
-        origin: EventOrigin::Accepted,
-    }
-}
+use house::{House, application, event};
 
 #[tokio::test(start_paused = true)]
 async fn an_event_goes_to_each_endpoint_that_wants_it_and_to_no_other() {

@@ -1,0 +1,174 @@
+//! What the tests stand on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_log::testing::MemoryLog;
+use postrider_log::{Durability, Log, NewRecord, Purpose};
+use postrider_metrics::Registry as Metrics;
+use postrider_model::topics::{self, EVENTS, FANOUT, FANOUTS};
+use postrider_model::{
+    AppId, Clock, Delivery, Endpoint, EndpointId, EndpointPolicy, Event, EventId, EventOrigin,
+    Fanout, SystemClock, Topic,
+};
+use postrider_registry::{Registry, RegistryMetrics};
+use postrider_store::testing::MemoryStore;
+use postrider_store::{Application, Applications, Endpoints};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{FanoutError, FanoutMetrics, Options, run};
+
+/// A running fan-out and what it stands on.
+pub(super) struct House {
+    pub(super) log: Arc<MemoryLog>,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) app_id: AppId,
+    pub(super) stop: CancellationToken,
+    pub(super) service: JoinHandle<Result<(), FanoutError>>,
+}
+
+impl House {
+    pub(super) async fn new(options: Options) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let app_id = AppId::new();
+        store
+            .insert_application(&application(app_id))
+            .await
+            .unwrap();
+        Self::on(
+            Arc::new(MemoryLog::new(topics::all())),
+            store,
+            app_id,
+            options,
+        )
+        .await
+    }
+
+    pub(super) async fn on(
+        log: Arc<MemoryLog>,
+        store: Arc<MemoryStore>,
+        app_id: AppId,
+        options: Options,
+    ) -> Self {
+        let metrics = Metrics::new();
+        let registry = Registry::load(store.clone(), RegistryMetrics::register(&metrics).unwrap())
+            .await
+            .unwrap();
+        let stop = CancellationToken::new();
+        let metrics = FanoutMetrics::register(&metrics).unwrap();
+        let service = tokio::spawn(run(log.clone(), registry, options, metrics, stop.clone()));
+        Self {
+            log,
+            store,
+            app_id,
+            stop,
+            service,
+        }
+    }
+
+    pub(super) async fn endpoint(&self, change: impl FnOnce(&mut Endpoint)) -> EndpointId {
+        let mut endpoint = endpoint(self.app_id);
+        change(&mut endpoint);
+        self.store.insert_endpoint(&endpoint).await.unwrap().id
+    }
+
+    pub(super) async fn publish(&self, change: impl FnOnce(&mut Event)) -> EventId {
+        let mut event = event(self.app_id);
+        change(&mut event);
+        self.append(event.to_record()).await;
+        event.id
+    }
+
+    pub(super) async fn append(&self, record: NewRecord) {
+        self.log
+            .append(vec![record], Durability::Synced, Purpose::Intake)
+            .await
+            .unwrap();
+    }
+
+    pub(super) async fn deliveries(&self, topic: Topic, at_least: usize) -> Vec<Delivery> {
+        let records = self.log.wait_for_records(topic, at_least).await;
+        records
+            .iter()
+            .map(|record| Delivery::decode(&record.value).unwrap())
+            .collect()
+    }
+
+    pub(super) async fn fanouts(&self, at_least: usize) -> Vec<Fanout> {
+        let records = self.log.wait_for_records(FANOUTS, at_least).await;
+        records
+            .iter()
+            .map(|record| Fanout::decode(&record.value).unwrap())
+            .collect()
+    }
+
+    /// Waits until everything in `events` is fanned out.
+    pub(super) async fn settle(&self) {
+        loop {
+            let ends = self.log.ends(EVENTS).await.unwrap();
+            let finished = self
+                .log
+                .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(60));
+            assert!(finished.await.unwrap(), "fan-out did not finish");
+            if self.log.ends(EVENTS).await.unwrap() == ends {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.service.await.unwrap().unwrap();
+    }
+}
+
+pub(super) fn application(id: AppId) -> Application {
+    let now = SystemClock.now();
+    Application {
+        id,
+        uid: None,
+        name: "shop".to_owned(),
+        metadata: Default::default(),
+        rate_limit: None,
+        version: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn endpoint(app_id: AppId) -> Endpoint {
+    let now = SystemClock.now();
+    Endpoint {
+        id: EndpointId::new(),
+        app_id,
+        uid: None,
+        url: "https://example.com/hook".parse().unwrap(),
+        description: String::new(),
+        metadata: Default::default(),
+        event_types: None,
+        channels: None,
+        disabled: None,
+        policy: EndpointPolicy::default(),
+        secrets: vec![],
+        version: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+pub(super) fn event(app_id: AppId) -> Event {
+    Event {
+        id: EventId::new(),
+        app_id,
+        event_type: "order.created".parse().unwrap(),
+        channels: vec![],
+        uid: None,
+        content_type: Event::JSON.to_owned(),
+        payload: Bytes::from_static(br#"{"order": 1}"#),
+        accepted_at: SystemClock.now(),
+        traceparent: None,
+        origin: EventOrigin::Accepted,
+    }
+}
