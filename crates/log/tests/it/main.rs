@@ -7,4 +7,5 @@
     reason = "tests"
 )]
 
+mod members;
 mod memory;

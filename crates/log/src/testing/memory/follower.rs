@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_model::{Position, Record, Topic};
+use postrider_model::{Position, Record, Topic, TopicPartition};
 use tokio::sync::watch;
 
 use super::{Shared, state};
@@ -16,7 +16,7 @@ const BATCH: usize = 1000;
 pub(super) struct MemoryFollower {
     changes: watch::Receiver<()>,
     shared: Arc<Shared>,
-    topic: Topic,
+    at: TopicPartition,
     next: Position,
     /// The topic's end when following began; none once it was reached and said so.
     until: Option<Position>,
@@ -27,7 +27,11 @@ impl MemoryFollower {
         Self {
             changes: shared.changes.subscribe(),
             shared,
-            topic,
+            // Compacted topics have one partition.
+            at: TopicPartition {
+                topic,
+                partition: 0,
+            },
             next: 0,
             until: Some(until),
         }
@@ -39,14 +43,14 @@ impl MemoryFollower {
         let records: Vec<Record> = match self.until {
             // What was removed before following began is not there.
             Some(until) => state
-                .from(self.topic, self.next)
+                .from(self.at, self.next)
                 .take_while(|record| record.position < until)
                 .filter(|record| !record.value.is_empty())
                 .take(BATCH)
                 .cloned()
                 .collect(),
             None => state
-                .from(self.topic, self.next)
+                .from(self.at, self.next)
                 .take(BATCH)
                 .cloned()
                 .collect(),

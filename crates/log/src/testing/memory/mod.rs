@@ -1,6 +1,11 @@
-//! A log in memory: one partition a topic, no thread, no file, only tokio's waits, so it works under paused time.
+//! A log in memory: no thread, no file, only tokio's waits, so it works under paused time.
+//!
+//! A topic has one partition unless more were asked for, and a group one reader unless it is [shared](MemoryLog::share).
+//! Partitions change their owner only when a test says so.
 
 mod follower;
+mod members;
+mod orders;
 mod reader;
 mod state;
 
@@ -28,6 +33,12 @@ use crate::{
 pub struct MemoryLog {
     shared: Arc<Shared>,
 }
+
+/// Only a record's size is bounded.
+const NO_LIMITS: Limits = Limits {
+    record_bytes: 8 << 20,
+    metadata_bytes: None,
+};
 
 struct Shared {
     specs: Vec<TopicSpec>,
@@ -95,11 +106,7 @@ impl MemoryLog {
 
     /// The same on another clock.
     pub fn with_clock(specs: impl Into<Vec<TopicSpec>>, clock: Arc<dyn Clock>) -> Self {
-        let limits = Limits {
-            record_bytes: 8 << 20,
-            metadata_bytes: None,
-        };
-        Self::with_limits(specs, clock, limits)
+        Self::with_limits(specs, clock, NO_LIMITS)
     }
 
     /// The same with other limits.
@@ -109,8 +116,19 @@ impl MemoryLog {
         limits: Limits,
     ) -> Self {
         let specs = specs.into();
-        let state = State::new(&specs);
+        let state = State::new(&specs, |_| 1);
         Self::over(specs, clock, limits, state)
+    }
+
+    /// The same on a clock, where `parts` says how many partitions each topic has. Compacted ones have one.
+    pub fn with_partitions(
+        specs: impl Into<Vec<TopicSpec>>,
+        clock: Arc<dyn Clock>,
+        parts: impl Fn(Topic) -> Partition,
+    ) -> Self {
+        let specs = specs.into();
+        let state = State::new(&specs, parts);
+        Self::over(specs, clock, NO_LIMITS, state)
     }
 
     fn over(specs: Vec<TopicSpec>, clock: Arc<dyn Clock>, limits: Limits, state: State) -> Self {
@@ -166,9 +184,20 @@ impl MemoryLog {
         }
     }
 
-    /// What a group has committed.
+    /// What a group has committed for a topic, or for its first partition if it has several.
     pub fn committed(&self, group: Group, topic: Topic) -> Committed {
-        self.shared.state().committed(group, topic)
+        let partition = 0;
+        self.committed_at(group, TopicPartition { topic, partition })
+    }
+
+    /// What a group has committed for a partition.
+    pub fn committed_at(&self, group: Group, at: TopicPartition) -> Committed {
+        self.shared.state().committed(group, at)
+    }
+
+    /// Where records with this key are put.
+    pub fn partition_of(&self, topic: Topic, key: &[u8]) -> TopicPartition {
+        self.shared.state().partition_of(topic, key)
     }
 }
 
@@ -203,7 +232,7 @@ impl Log for MemoryLog {
         subscription: Subscription,
     ) -> Result<(Box<dyn Reader>, Arc<dyn Committer>), LogError> {
         let member = self.shared.change(|state| state.join(&subscription))?;
-        let committer = MemoryCommitter::new(Arc::clone(&self.shared), subscription.group, &member);
+        let committer = MemoryCommitter::new(Arc::clone(&self.shared), subscription.group, member);
         let reader = MemoryReader::new(Arc::clone(&self.shared), &subscription, member);
         Ok((Box::new(reader), Arc::new(committer)))
     }
@@ -215,7 +244,7 @@ impl Log for MemoryLog {
     }
 
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
-        Ok(vec![(0, self.shared.state().end(topic)?)])
+        self.shared.state().ends(topic)
     }
 
     async fn wait_finished(
@@ -230,9 +259,12 @@ impl Log for MemoryLog {
             loop {
                 {
                     let state = self.shared.state();
-                    state.end(topic)?;
-                    let next = state.committed(group, topic).next;
-                    if ends.iter().all(|(_, end)| next >= *end) {
+                    state.ends(topic)?;
+                    let next = |partition| {
+                        let at = TopicPartition { topic, partition };
+                        state.committed(group, at).next
+                    };
+                    if ends.iter().all(|(partition, end)| next(*partition) >= *end) {
                         return Ok(true);
                     }
                 }

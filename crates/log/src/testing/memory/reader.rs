@@ -6,122 +6,164 @@ use async_trait::async_trait;
 use postrider_model::{Group, Position, Record, Topic, TopicPartition};
 use tokio::sync::watch;
 
-use super::{Shared, state};
+use super::Shared;
+use super::members::{MemberId, News};
+use super::state::{self, State};
 use crate::{
     Assignment, BatchLimit, Committer, Completion, LogError, Polled, Reader, Subscription, Turns,
 };
 
+/// How far a partition was read.
 struct Cursor {
-    topic: Topic,
+    at: TopicPartition,
     next: Position,
     epoch: u64,
     paused: bool,
 }
 
-/// The one reader of its group.
+/// One reader of a group.
 pub(super) struct MemoryReader {
     shared: Arc<Shared>,
     changes: watch::Receiver<()>,
     group: Group,
-    /// Returned by the first call of `next`.
-    assigned: Option<Vec<Assignment>>,
+    member: MemberId,
+    topics: Vec<Topic>,
     cursors: Vec<Cursor>,
     turns: Turns,
 }
 
 impl MemoryReader {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        subscription: &Subscription,
-        assigned: Vec<Assignment>,
-    ) -> Self {
-        let group = subscription.group;
-        let cursor = |assignment: &Assignment| {
-            let topic = assignment.at.topic;
-            let state = shared.state();
-            // A group that never committed begins where the topic does; for it, nothing was lost.
-            let next = match state.has_committed(group, topic) {
-                true => assignment.committed.next,
-                false => state.first(topic),
-            };
-            Cursor {
-                topic,
-                next,
-                epoch: assignment.epoch,
-                paused: false,
-            }
-        };
-        let cursors = assigned.iter().map(cursor).collect();
+    pub(super) fn new(shared: Arc<Shared>, subscription: &Subscription, member: MemberId) -> Self {
+        let topics = subscription.topics.iter();
         Self {
             changes: shared.changes.subscribe(),
-            group,
-            cursors,
-            turns: Turns::new(subscription.topics.iter().map(|topic| topic.weight), 1),
-            assigned: Some(assigned),
+            group: subscription.group,
+            member,
+            turns: Turns::new(topics.clone().map(|topic| topic.weight), 1),
+            topics: topics.map(|topic| topic.topic).collect(),
+            cursors: Vec::new(),
             shared,
         }
     }
 
     /// What is there now, if anything is.
     fn poll(&mut self, limit: BatchLimit) -> Result<Option<Polled>, LogError> {
-        let state = self.shared.state();
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
         state.check_open()?;
-        let mut records: Vec<Record> = Vec::new();
-        let mut bytes = 0;
+        if let Some(news) = state.members.news(self.member) {
+            return Ok(Some(self.hear(news, &state)));
+        }
         for cursor in self.cursors.iter_mut().filter(|cursor| !cursor.paused) {
-            let first = state.first(cursor.topic);
+            let first = state.first(cursor.at);
             if cursor.next < first {
                 let asked = std::mem::replace(&mut cursor.next, first);
-                let at = at(cursor.topic);
+                let at = cursor.at;
                 return Err(LogError::Trimmed { at, asked, first });
             }
         }
+        let records = self.take(&state, limit);
+        Ok((!records.is_empty()).then_some(Polled::Records(records)))
+    }
+
+    /// Begins or ends with partitions.
+    fn hear(&mut self, news: News, state: &State) -> Polled {
+        match news {
+            News::Given(given) => {
+                let begun = given
+                    .into_iter()
+                    .map(|(at, epoch)| self.begin(at, epoch, state));
+                Polled::Assigned(begun.collect())
+            }
+            News::Revoked(partitions) => {
+                self.cursors
+                    .retain(|cursor| !partitions.contains(&cursor.at));
+                Polled::Revoking(partitions)
+            }
+            News::Lost(partitions) => {
+                self.cursors
+                    .retain(|cursor| !partitions.contains(&cursor.at));
+                Polled::Lost(partitions)
+            }
+        }
+    }
+
+    fn begin(&mut self, at: TopicPartition, epoch: u64, state: &State) -> Assignment {
+        let committed = state.committed(self.group, at);
+        // A group that never committed begins where the topic does; for it, nothing was lost.
+        let next = match state.has_committed(self.group, at) {
+            true => committed.next,
+            false => state.first(at),
+        };
+        self.cursors.retain(|cursor| cursor.at != at);
+        self.cursors.push(Cursor {
+            at,
+            next,
+            epoch,
+            paused: false,
+        });
+        Assignment {
+            at,
+            committed,
+            epoch,
+        }
+    }
+
+    /// The next records, by weight of their topics.
+    fn take(&mut self, state: &State, limit: BatchLimit) -> Vec<Record> {
+        let mut records: Vec<Record> = Vec::new();
+        let mut bytes = 0;
         while records.len() < limit.records {
-            let cursors = &self.cursors;
-            let ready = |index: usize| {
-                let cursor: &Cursor = &cursors[index];
-                !cursor.paused && state.from(cursor.topic, cursor.next).next().is_some()
-            };
-            let Some((turn, _)) = self.turns.deal(ready) else {
+            let next = |topic: Topic| self.next_of(topic, state);
+            let ready = |turn: usize| next(self.topics[turn]).is_some();
+            let Some((turn, _)) = self.turns.clone().deal(ready) else {
                 break;
             };
-            let cursor = &mut self.cursors[turn];
-            let Some(record) = state.from(cursor.topic, cursor.next).next() else {
+            // Dealt again, now that nothing is borrowed: what is ready is the same.
+            let Some((index, record)) = next(self.topics[turn]) else {
                 break;
             };
             bytes += record.value.len();
             if bytes > limit.bytes && !records.is_empty() {
                 break;
             }
-            cursor.next = record.position + 1;
+            self.turns.deal(|other| other == turn);
             self.turns.took(1);
-            records.push(record.clone());
+            self.cursors[index].next = record.position + 1;
+            records.push(record);
         }
-        Ok((!records.is_empty()).then_some(Polled::Records(records)))
+        records
+    }
+
+    /// The next record of a topic, and which cursor it is of: the oldest of its partitions' heads.
+    fn next_of(&self, topic: Topic, state: &State) -> Option<(usize, Record)> {
+        let heads = self
+            .cursors
+            .iter()
+            .enumerate()
+            .filter_map(|(index, cursor)| {
+                let readable = cursor.at.topic == topic
+                    && !cursor.paused
+                    && state.members.may_read(self.member, cursor.at, cursor.epoch);
+                let head = readable.then(|| state.from(cursor.at, cursor.next).next())?;
+                Some((index, head?))
+            });
+        let oldest = heads.min_by_key(|(_, head)| (head.appended_at, head.position));
+        oldest.map(|(index, head)| (index, head.clone()))
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
         for cursor in &mut self.cursors {
-            if partitions.contains(&at(cursor.topic)) {
+            if partitions.contains(&cursor.at) {
                 cursor.paused = paused;
             }
         }
     }
 }
 
-fn at(topic: Topic) -> TopicPartition {
-    TopicPartition {
-        topic,
-        partition: 0,
-    }
-}
-
 #[async_trait]
 impl Reader for MemoryReader {
     async fn next(&mut self, limit: BatchLimit) -> Result<Polled, LogError> {
-        if let Some(assigned) = self.assigned.take() {
-            return Ok(Polled::Assigned(assigned));
-        }
         loop {
             // Seen before looking, so that a change in between is not slept through.
             self.changes.borrow_and_update();
@@ -145,10 +187,7 @@ impl Reader for MemoryReader {
 
 impl Drop for MemoryReader {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        for cursor in &self.cursors {
-            state.leave(self.group, cursor.topic, cursor.epoch);
-        }
+        self.shared.state().members.leave(self.member);
     }
 }
 
@@ -156,22 +195,16 @@ impl Drop for MemoryReader {
 pub(super) struct MemoryCommitter {
     shared: Arc<Shared>,
     group: Group,
-    epochs: Vec<(Topic, u64)>,
+    member: MemberId,
 }
 
 impl MemoryCommitter {
-    pub(super) fn new(shared: Arc<Shared>, group: Group, assigned: &[Assignment]) -> Self {
-        let epochs = assigned.iter().map(|a| (a.at.topic, a.epoch)).collect();
+    pub(super) fn new(shared: Arc<Shared>, group: Group, member: MemberId) -> Self {
         Self {
             shared,
             group,
-            epochs,
+            member,
         }
-    }
-
-    fn epoch(&self, topic: Topic) -> Option<u64> {
-        let found = self.epochs.iter().find(|(of, _)| *of == topic);
-        found.map(|(_, epoch)| *epoch)
     }
 }
 
@@ -182,9 +215,7 @@ impl Committer for MemoryCommitter {
         let now = self.shared.clock.now();
         self.shared.change(|state| {
             for progress in &completion.finished {
-                let topic = progress.at.topic;
-                let epoch = self.epoch(topic);
-                if !epoch.is_some_and(|epoch| state.holds(self.group, topic, epoch)) {
+                if !state.may_finish(self.member, progress.at) {
                     return Err(LogError::Lost(progress.at));
                 }
             }
@@ -199,17 +230,12 @@ impl Committer for MemoryCommitter {
     }
 
     fn holds(&self, at: TopicPartition) -> bool {
-        let epoch = self.epoch(at.topic);
-        epoch.is_some_and(|epoch| self.shared.state().holds(self.group, at.topic, epoch))
+        self.shared.state().holds(self.member, at)
     }
 
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.shared.change(|state| {
-            for at in partitions {
-                if let Some(epoch) = self.epoch(at.topic) {
-                    state.release(self.group, at.topic, epoch);
-                }
-            }
+            state.members.release(self.member, partitions);
             Ok(())
         })
     }

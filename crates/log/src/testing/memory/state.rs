@@ -5,13 +5,16 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use postrider_model::topics::{Keep, TopicSpec};
-use postrider_model::{Group, NewRecord, Position, Record, Timestamp, Topic, TopicPartition};
+use postrider_model::{
+    Group, NewRecord, Partition, Position, Record, Timestamp, Topic, TopicPartition,
+};
 
-use crate::{Assignment, Committed, Lag, LogError, Progress, Purpose, Subscription};
+use super::members::{MemberId, Members};
+use crate::{Committed, Lag, LogError, Progress, Purpose, Subscription};
 
-/// The state of a topic.
+/// The state of a partition.
 #[derive(Clone)]
-struct TopicState {
+struct PartitionState {
     keep: Keep,
     /// The position of the next record. Never goes back, whatever is trimmed.
     next: Position,
@@ -19,24 +22,16 @@ struct TopicState {
     first: Position,
     last_appended_at: Timestamp,
     records: BTreeMap<Position, Record>,
-    /// In a compacted topic, where the newest of each key lies. Removed keys stay, for the followers' sake.
+    /// In a compacted one, where the newest of each key lies. Removed keys stay, for the followers' sake.
     newest: BTreeMap<Bytes, Position>,
-}
-
-/// Who reads a topic for a group.
-#[derive(Clone, Copy)]
-struct Member {
-    epoch: u64,
-    reading: bool,
 }
 
 /// Everything, behind one lock.
 #[derive(Clone)]
 pub(super) struct State {
-    topics: BTreeMap<Topic, TopicState>,
-    committed: BTreeMap<(Group, Topic), Committed>,
-    members: BTreeMap<(Group, Topic), Member>,
-    epoch: u64,
+    partitions: BTreeMap<TopicPartition, PartitionState>,
+    committed: BTreeMap<(Group, TopicPartition), Committed>,
+    pub(super) members: Members,
     failures: Vec<(Purpose, LogError)>,
     stopped: bool,
 }
@@ -45,34 +40,30 @@ pub(super) fn stopped() -> LogError {
     LogError::Stopped("it was closed".to_owned())
 }
 
-fn at(topic: Topic) -> TopicPartition {
-    TopicPartition {
-        topic,
-        partition: 0,
-    }
+/// The first partition of a topic, and the last that any can have.
+fn bounds(topic: Topic) -> std::ops::RangeInclusive<TopicPartition> {
+    let at = |partition| TopicPartition { topic, partition };
+    at(Partition::MIN)..=at(Partition::MAX)
 }
 
 impl State {
-    pub(super) fn new(specs: &[TopicSpec]) -> Self {
-        let topics = specs
-            .iter()
-            .map(|spec| {
-                let state = TopicState {
-                    keep: spec.keep,
-                    next: 0,
-                    first: 0,
-                    last_appended_at: Timestamp::default(),
-                    records: BTreeMap::new(),
-                    newest: BTreeMap::new(),
-                };
-                (spec.topic, state)
+    /// Empty topics. `parts` says how many partitions each has; compacted ones have one.
+    pub(super) fn new(specs: &[TopicSpec], parts: impl Fn(Topic) -> Partition) -> Self {
+        let partitions_of = |spec: &TopicSpec| {
+            let (topic, keep) = (spec.topic, spec.keep);
+            let count = match keep {
+                Keep::Newest => 1,
+                Keep::UntilFinished(_) | Keep::For(_) => parts(topic).max(1),
+            };
+            (0..count).map(move |partition| {
+                let at = TopicPartition { topic, partition };
+                (at, PartitionState::new(keep))
             })
-            .collect();
+        };
         Self {
-            topics,
+            partitions: specs.iter().flat_map(partitions_of).collect(),
             committed: BTreeMap::new(),
-            members: BTreeMap::new(),
-            epoch: 0,
+            members: Members::default(),
             failures: Vec::new(),
             stopped: false,
         }
@@ -91,7 +82,7 @@ impl State {
 
     pub(super) fn take_for_restart(&mut self) -> Self {
         let mut next = self.clone();
-        next.members.clear();
+        next.members = Members::default();
         next.failures.clear();
         next.stopped = false;
         self.stopped = true;
@@ -107,10 +98,27 @@ impl State {
         self.failures.clear();
     }
 
-    fn topic(&self, topic: Topic) -> Result<&TopicState, LogError> {
-        self.topics
-            .get(&topic)
-            .ok_or(LogError::NoSuchTopic(topic.0))
+    /// The partitions of a topic.
+    pub(super) fn partitions(&self, topic: Topic) -> Result<Vec<TopicPartition>, LogError> {
+        let all: Vec<_> = self.of_topic(topic).map(|(at, _)| *at).collect();
+        if all.is_empty() {
+            return Err(LogError::NoSuchTopic(topic.0));
+        }
+        Ok(all)
+    }
+
+    fn of_topic(&self, topic: Topic) -> impl Iterator<Item = (&TopicPartition, &PartitionState)> {
+        self.partitions.range(bounds(topic))
+    }
+
+    /// Where records with this key lie; partition 0 of a topic that is not there.
+    pub(super) fn partition_of(&self, topic: Topic, key: &[u8]) -> TopicPartition {
+        // FNV-1a: any hash will do that is the same in each run.
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        let hash = key.iter().fold(0xcbf2_9ce4_8422_2325, step);
+        let count = self.of_topic(topic).count().max(1) as u64;
+        let partition = Partition::try_from(hash % count).unwrap_or(0);
+        TopicPartition { topic, partition }
     }
 
     pub(super) fn append(
@@ -133,7 +141,7 @@ impl State {
         }
         records
             .iter()
-            .try_for_each(|record| self.topic(record.topic).map(drop))
+            .try_for_each(|record| self.partitions(record.topic).map(drop))
     }
 
     /// None only for a topic that is not there, which [`Self::check_append`] has ruled out.
@@ -142,8 +150,8 @@ impl State {
         record: NewRecord,
         now: Timestamp,
     ) -> Option<(TopicPartition, Position)> {
-        let topic = self.topics.get_mut(&record.topic)?;
-        let at = at(record.topic);
+        let at = self.partition_of(record.topic, &record.key);
+        let topic = self.partitions.get_mut(&at)?;
         let position = topic.next;
         topic.next += 1;
         topic.last_appended_at = topic.last_appended_at.max(now);
@@ -178,150 +186,117 @@ impl State {
     ) -> Result<(), LogError> {
         self.append(outputs, purpose, now)?;
         for progress in finished {
-            let topic = progress.at.topic;
-            let committed = self.committed.entry((group, topic)).or_default();
+            let committed = self.committed.entry((group, progress.at)).or_default();
             if progress.committed.next >= committed.next {
                 *committed = progress.committed;
             }
-            self.trim_finished(topic);
+            self.trim_finished(progress.at);
         }
         Ok(())
     }
 
-    fn trim_finished(&mut self, name: Topic) {
+    fn trim_finished(&mut self, at: TopicPartition) {
         let committed = &self.committed;
-        let Some(topic) = self.topics.get_mut(&name) else {
+        let Some(partition) = self.partitions.get_mut(&at) else {
             return;
         };
-        if let Keep::UntilFinished(groups) = topic.keep {
-            let of = |group: &Group| committed.get(&(*group, name)).map_or(0, |c| c.next);
-            topic.trim_below(groups.iter().map(of).min().unwrap_or(0));
+        if let Keep::UntilFinished(groups) = partition.keep {
+            let of = |group: &Group| committed.get(&(*group, at)).map_or(0, |c| c.next);
+            partition.trim_below(groups.iter().map(of).min().unwrap_or(0));
         }
     }
 
-    /// Makes the caller the only member of its group for these topics.
-    pub(super) fn join(
-        &mut self,
-        subscription: &Subscription,
-    ) -> Result<Vec<Assignment>, LogError> {
+    /// The caller becomes a member of its group, and owns what nobody reads of these topics.
+    pub(super) fn join(&mut self, subscription: &Subscription) -> Result<MemberId, LogError> {
         let group = subscription.group;
-        for weighted in &subscription.topics {
-            self.topic(weighted.topic)?;
-            let member = self.members.get(&(group, weighted.topic));
-            if member.is_some_and(|member| member.reading) {
-                let topic = weighted.topic;
-                return Err(LogError::Stopped(format!(
-                    "group {group} has a reader of {topic} in this process already"
-                )));
-            }
+        let topics: Vec<Topic> = subscription.topics.iter().map(|of| of.topic).collect();
+        let mut partitions = Vec::new();
+        for topic in &topics {
+            partitions.extend(self.partitions(*topic)?);
         }
-        self.epoch += 1;
-        let epoch = self.epoch;
-        let assigned = subscription.topics.iter().map(|weighted| {
-            let reading = true;
-            let member = Member { epoch, reading };
-            self.members.insert((group, weighted.topic), member);
-            let of = (group, weighted.topic);
-            let committed = self.committed.get(&of).cloned().unwrap_or_default();
-            let at = at(weighted.topic);
-            Assignment {
-                at,
-                committed,
-                epoch,
-            }
-        });
-        Ok(assigned.collect())
+        let joined = self.members.join(group, topics, &partitions);
+        joined.map_err(|at| {
+            let topic = at.topic;
+            LogError::Stopped(format!(
+                "group {group} has a reader of {topic} in this process already"
+            ))
+        })
     }
 
-    /// The reader is gone. Its committer may still finish, until another member joins.
-    pub(super) fn leave(&mut self, group: Group, topic: Topic, epoch: u64) {
-        if let Some(member) = self.members.get_mut(&(group, topic))
-            && member.epoch == epoch
-        {
-            member.reading = false;
-        }
+    pub(super) fn may_finish(&self, member: MemberId, at: TopicPartition) -> bool {
+        !self.stopped && self.members.may_finish(member, at)
     }
 
-    pub(super) fn release(&mut self, group: Group, topic: Topic, epoch: u64) {
-        if self.holds(group, topic, epoch) {
-            self.members.remove(&(group, topic));
-        }
+    pub(super) fn holds(&self, member: MemberId, at: TopicPartition) -> bool {
+        !self.stopped && self.members.holds(member, at)
     }
 
-    pub(super) fn holds(&self, group: Group, topic: Topic, epoch: u64) -> bool {
-        let member = self.members.get(&(group, topic));
-        !self.stopped && member.is_some_and(|member| member.epoch == epoch)
-    }
-
-    pub(super) fn committed(&self, group: Group, topic: Topic) -> Committed {
-        let of = (group, topic);
+    pub(super) fn committed(&self, group: Group, at: TopicPartition) -> Committed {
+        let of = (group, at);
         self.committed.get(&of).cloned().unwrap_or_default()
     }
 
-    pub(super) fn has_committed(&self, group: Group, topic: Topic) -> bool {
-        self.committed.contains_key(&(group, topic))
+    pub(super) fn has_committed(&self, group: Group, at: TopicPartition) -> bool {
+        self.committed.contains_key(&(group, at))
     }
 
     /// The first position that was not trimmed.
-    pub(super) fn first(&self, topic: Topic) -> Position {
-        self.topics.get(&topic).map_or(0, |topic| topic.first)
+    pub(super) fn first(&self, at: TopicPartition) -> Position {
+        self.partitions.get(&at).map_or(0, |found| found.first)
     }
 
-    pub(super) fn end(&self, topic: Topic) -> Result<Position, LogError> {
+    pub(super) fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
         self.check_open()?;
-        Ok(self.topic(topic)?.next)
+        self.partitions(topic)?;
+        let ends = self.of_topic(topic);
+        Ok(ends.map(|(at, found)| (at.partition, found.next)).collect())
     }
 
     pub(super) fn end_of_compacted(&self, topic: Topic) -> Result<Position, LogError> {
         self.check_open()?;
-        match self.topic(topic)? {
-            found if matches!(found.keep, Keep::Newest) => Ok(found.next),
+        match self.of_topic(topic).next() {
+            Some((_, found)) if matches!(found.keep, Keep::Newest) => Ok(found.next),
             _ => Err(LogError::NoSuchTopic(topic.0)),
         }
     }
 
     pub(super) fn records(&self, topic: Topic) -> Vec<Record> {
-        self.from(topic, 0).cloned().collect()
+        let all = self.of_topic(topic).flat_map(|(_, of)| of.records.values());
+        all.cloned().collect()
     }
 
-    /// What lies in a topic from a position on.
-    pub(super) fn from(&self, topic: Topic, from: Position) -> impl Iterator<Item = &Record> {
-        self.topics
-            .get(&topic)
-            .into_iter()
-            .flat_map(move |topic| {
-                topic
-                    .records
-                    .range((Bound::Included(from), Bound::Unbounded))
-            })
-            .map(|(_, record)| record)
+    /// What lies in a partition from a position on.
+    pub(super) fn from(&self, at: TopicPartition, from: Position) -> impl Iterator<Item = &Record> {
+        let partition = self.partitions.get(&at).into_iter();
+        let bounds = (Bound::Included(from), Bound::Unbounded);
+        let records = partition.flat_map(move |found| found.records.range(bounds));
+        records.map(|(_, record)| record)
     }
 
     pub(super) fn lags(&self, now: Timestamp) -> Result<Vec<Lag>, LogError> {
         self.check_open()?;
         let mut lags = Vec::new();
-        for (name, topic) in &self.topics {
-            let declared = match topic.keep {
+        for (at, partition) in &self.partitions {
+            let declared = match partition.keep {
                 Keep::UntilFinished(groups) => groups,
                 Keep::Newest | Keep::For(_) => &[],
             };
-            let committed = self.committed.keys().filter(|(_, of)| of == name);
+            let committed = self.committed.keys().filter(|(_, of)| of == at);
             let others = committed.map(|(group, _)| *group);
             let mut groups: Vec<Group> = declared.iter().copied().chain(others).collect();
             groups.sort_unstable();
             groups.dedup();
-            lags.extend(groups.iter().map(|group| self.lag(*group, *name, now)));
+            lags.extend(groups.iter().map(|group| self.lag(*group, *at, now)));
         }
         Ok(lags)
     }
 
-    fn lag(&self, group: Group, topic: Topic, now: Timestamp) -> Lag {
-        let watermark = self.committed(group, topic).next;
-        let mut unfinished = self.from(topic, watermark);
+    fn lag(&self, group: Group, at: TopicPartition, now: Timestamp) -> Lag {
+        let watermark = self.committed(group, at).next;
+        let mut unfinished = self.from(at, watermark);
         let oldest = unfinished.next();
         let oldest_age = oldest.map_or_else(Default::default, |r| now.since(r.appended_at));
         let records = u64::from(oldest.is_some()) + unfinished.count() as u64;
-        let at = at(topic);
         Lag {
             at,
             group,
@@ -331,7 +306,18 @@ impl State {
     }
 }
 
-impl TopicState {
+impl PartitionState {
+    fn new(keep: Keep) -> Self {
+        Self {
+            keep,
+            next: 0,
+            first: 0,
+            last_appended_at: Timestamp::default(),
+            records: BTreeMap::new(),
+            newest: BTreeMap::new(),
+        }
+    }
+
     fn trim_below(&mut self, position: Position) {
         if position > self.first {
             self.records = self.records.split_off(&position);
