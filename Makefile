@@ -16,7 +16,7 @@ BENCH ?=
 export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients tools clean
+.PHONY: help build demo test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,8 @@ demo: tools ## see it work: server, receiver and a few thousand events, in a tem
 		echo "The first build compiles every dependency: about 3 minutes on two cores. Then the demonstration starts by itself."; }
 	@$(CARGO) run $(CARGO_FLAGS) --profile quick -p postrider -- demo
 
-test: tools clients ## run every test, also those against the official client libraries
-	$(CARGO) test $(CARGO_FLAGS) --workspace
+test: tools clients kafka ## run every test, also those against client libraries, a Kafka broker and PostgreSQL
+	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) --workspace
 
 test-log-long: tools ## write steadily into the embedded log for ten minutes and watch its bounds
 	POSTRIDER_TEST_STEADY_SECONDS=600 $(CARGO) test $(CARGO_FLAGS) -p postrider-log-embedded -- --nocapture steady
@@ -69,6 +69,9 @@ deny: tools ## licences, banned crates and sources of all dependencies
 
 clients: ## install the official client libraries that the tests use (target/clients)
 	@$(SCRIPTS)/clients.sh $(POSTRIDER_TEST_CLIENTS)
+
+kafka: ## fetch the Kafka broker that the tests start (target/kafka)
+	@$(SCRIPTS)/kafka.sh $(TARGET)/kafka
 
 tools:
 	@$(SCRIPTS)/tools.sh

@@ -11,14 +11,20 @@ lack() {
 command -v cargo >/dev/null ||
     lack "cargo" "Install Rust by rustup (https://rustup.rs); the version is in rust-toolchain.toml."
 
-# For the C in two dependencies: SQLite, and the cryptography of rustls.
-if ! command -v cc >/dev/null; then
+# For the C and C++ in three dependencies: SQLite, the cryptography of rustls, and librdkafka, which speaks TLS by OpenSSL.
+packages="gcc g++ make pkg-config libc6-dev libssl-dev"
+can_compile() {
+    command -v cc && command -v c++ && command -v make && command -v pkg-config && pkg-config --exists openssl
+}
+if ! can_compile >/dev/null; then
     if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-        echo "tools: installing a C compiler" >&2
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y gcc libc6-dev; } >/dev/null 2>&1 || true
+        echo "tools: installing $packages" >&2
+        # shellcheck disable=SC2086 # several packages, divided by blanks
+        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $packages; } >/dev/null 2>&1 || true
         hash -r
     fi
-    command -v cc >/dev/null || lack "a C compiler" "Get one with: sudo apt-get install gcc libc6-dev"
+    can_compile >/dev/null ||
+        lack "a compiler of C and C++, or OpenSSL's headers" "Get them with: sudo apt-get install $packages"
 fi
 
 exit "$missing"

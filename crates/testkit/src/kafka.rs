@@ -1,0 +1,289 @@
+//! Kafka brokers of a test's own: to be killed, paused and started again.
+//!
+//! Tests that only need a broker share one ([`kafka`]); starting one takes seconds and 300 MB.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::process::signal;
+use crate::{eventually, setting};
+
+/// A broker starts in 4 s on a quiet machine.
+const START: Duration = Duration::from_secs(120);
+/// How much of its log a failing test shows, in lines.
+const SHOWN: usize = 30;
+/// Any identifier will do: nothing else ever joins these clusters.
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+/// What it says once it takes connections.
+const STARTED: &str = "Kafka Server started";
+
+const PROPERTIES: &str = include_str!("../kafka/server.properties");
+const LOGGING: &str = include_str!("../kafka/log4j2.properties");
+
+/// `HOST:PORT` of the broker that this run of the tests shares. Use topics and groups with a prefix of your own.
+///
+/// # Errors
+/// If there is none; the message says how to start it.
+pub fn kafka() -> Result<String> {
+    required("POSTRIDER_TEST_KAFKA")
+}
+
+fn required(name: &str) -> Result<String> {
+    let value = setting(name, String::new());
+    ensure!(
+        !value.is_empty(),
+        "{name} is not set: this test needs a Kafka broker. `make test` starts one for all tests, and \
+         `crates/testkit/scripts/with-services.sh COMMAND` for one command"
+    );
+    Ok(value)
+}
+
+/// One node of a cluster, as a process. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    dir: PathBuf,
+    port: u16,
+    /// None while it does not run.
+    child: Option<Child>,
+}
+
+/// The ports of one node: for clients, and for the other nodes' controllers.
+struct Ports {
+    client: u16,
+    controller: u16,
+}
+
+impl Broker {
+    /// Starts a cluster of one node, with its data in `dir`, which is wiped.
+    ///
+    /// # Errors
+    /// If the jars are missing (the message says how to get them), or the broker does not start.
+    pub async fn start(dir: &Path) -> Result<Self> {
+        let mut nodes = start_nodes(dir, 1).await?;
+        nodes.pop().context("no node")
+    }
+
+    /// `HOST:PORT` to connect to; stays the same over a restart.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let child = self
+            .child
+            .as_ref()
+            .context("the broker does not run at present")?;
+        Ok(child.id())
+    }
+
+    /// Kills it with -9 and returns once it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It has ended already, or ends here.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end, as an operator does, and returns once it has.
+    ///
+    /// # Errors
+    /// If it does not run, or does not end in time.
+    pub async fn stop(&mut self) -> Result<()> {
+        signal(self.pid()?, Signal::TERM)?;
+        let ended = eventually("the broker has ended", START, async || {
+            self.child.as_mut()?.try_wait().ok().flatten()
+        });
+        ended.await?;
+        self.child = None;
+        Ok(())
+    }
+
+    /// Starts it again, on the same port and data.
+    ///
+    /// # Errors
+    /// If it runs, or does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the broker runs already");
+        self.spawn()?;
+        self.started().await
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("broker.log")
+    }
+
+    fn java(&self) -> Result<Command> {
+        let jars = required("POSTRIDER_TEST_KAFKA_JARS")?;
+        let mut java = Command::new("java");
+        let logging = self.dir.join("log4j2.properties");
+        java.args(["-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1"])
+            .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
+            .args(["-cp", &format!("{jars}/*")])
+            .stdin(Stdio::null());
+        Ok(java)
+    }
+
+    fn format(&self) -> Result<()> {
+        let properties = self.dir.join("server.properties");
+        let format = self
+            .java()?
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
+            .arg(properties)
+            .output()
+            .context("starting java")?;
+        let said = String::from_utf8_lossy(&format.stderr);
+        ensure!(
+            format.status.success(),
+            "preparing the broker's data: {said}"
+        );
+        Ok(())
+    }
+
+    fn spawn(&mut self) -> Result<()> {
+        // A file of its own for each start, so that what is read in it is of this one.
+        let log = File::create(self.log())?;
+        let child = self
+            .java()?
+            .arg("kafka.Kafka")
+            .arg(self.dir.join("server.properties"))
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting java")?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    async fn started(&mut self) -> Result<()> {
+        let log = self.log();
+        let started = eventually("the broker has started", START, async || {
+            let said = fs::read_to_string(&log).ok()?;
+            if said.contains(STARTED) {
+                return Some(Ok(()));
+            }
+            let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+            Some(Err(anyhow::anyhow!("the broker ended with {status}")))
+        });
+        let outcome = started.await.and_then(|ended| ended);
+        outcome.with_context(|| tail(&log))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Three nodes that replicate everything to all, with `min.insync.replicas` 2.
+#[derive(Debug)]
+pub struct BrokerCluster {
+    /// The nodes; node n has the id n + 1.
+    pub nodes: Vec<Broker>,
+}
+
+impl BrokerCluster {
+    /// Starts it, with its data in `dir`, which is wiped.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start(dir: &Path) -> Result<Self> {
+        let nodes = start_nodes(dir, 3).await?;
+        Ok(Self { nodes })
+    }
+
+    /// `HOST:PORT` of every node, as clients take them.
+    #[must_use]
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<String> = self.nodes.iter().map(Broker::address).collect();
+        addresses.join(",")
+    }
+}
+
+async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
+    let ports = free_ports(count)?;
+    let voters: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(node, ports)| format!("{}@127.0.0.1:{}", node + 1, ports.controller))
+        .collect();
+    let mut brokers = Vec::new();
+    for (node, ports) in ports.iter().enumerate() {
+        let dir = dir.join(format!("broker-{}", node + 1));
+        prepare(&dir, node + 1, ports, &voters)?;
+        let (port, child) = (ports.client, None);
+        let broker = Broker { dir, port, child };
+        broker.format()?;
+        brokers.push(broker);
+    }
+    // All at once: none starts before most are there.
+    for broker in &mut brokers {
+        broker.spawn()?;
+    }
+    for broker in &mut brokers {
+        broker.started().await?;
+    }
+    Ok(brokers)
+}
+
+fn prepare(dir: &Path, node: usize, ports: &Ports, voters: &[String]) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir)?;
+    let data = dir.join("data");
+    let (replication, min_isr) = match voters.len() {
+        1 => ("1", "1"),
+        _ => ("3", "2"),
+    };
+    let properties = PROPERTIES
+        .replace("@NODE@", &node.to_string())
+        .replace("@VOTERS@", &voters.join(","))
+        .replace("@PORT@", &ports.client.to_string())
+        .replace("@CONTROLLER@", &ports.controller.to_string())
+        .replace("@DATA@", data.to_str().context("a folder's name in UTF-8")?)
+        .replace("@REPLICATION@", replication)
+        .replace("@MIN_ISR@", min_isr);
+    fs::write(dir.join("server.properties"), properties)?;
+    fs::write(dir.join("log4j2.properties"), LOGGING)?;
+    Ok(())
+}
+
+/// Asks the system for ports, all held until all are known. Another program may take one before the broker does: then
+/// the broker says so and the test fails.
+fn free_ports(nodes: usize) -> Result<Vec<Ports>> {
+    let held: Vec<TcpListener> = (0..2 * nodes)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<_>>()?;
+    let ports: Vec<u16> = held
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect::<std::io::Result<_>>()?;
+    let pair = |pair: &[u16]| match pair {
+        [client, controller] => Ok(Ports {
+            client: *client,
+            controller: *controller,
+        }),
+        _ => bail!("ports come in pairs"),
+    };
+    ports.chunks(2).map(pair).collect()
+}
+
+fn tail(log: &Path) -> String {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = said.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(SHOWN)..];
+    format!("the end of {}:\n{}", log.display(), shown.join("\n"))
+}
