@@ -8,4 +8,5 @@
 )]
 
 mod brokers;
+mod databases;
 mod receiving;
