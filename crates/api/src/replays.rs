@@ -115,11 +115,12 @@ async fn create(
     let work = async move {
         let given: ReplayIn = parse_json(&sent)?;
         let dry_run = given.dry_run;
-        let replay = doer.planned(&reach, given).await?;
+        let mut replay = doer.planned(&reach, given).await?;
         let mut out = ReplayOut::from(&replay);
         if dry_run {
             (out.id, out.status) = (None, "dry_run");
         } else {
+            replay.generation = doer.store.new_generation(replay.created_at).await?;
             doer.store.insert_replay(&replay).await?;
         }
         Reply::json(StatusCode::ACCEPTED, &out)
@@ -177,7 +178,7 @@ impl Api {
         Reply::ok(&ReplayOut::from(&changed.await?))
     }
 
-    /// The replay that `given` asks for, counted but not stored.
+    /// The replay that `given` asks for, counted but not stored, and without a generation.
     async fn planned(&self, reach: &Reach, given: ReplayIn) -> Result<Replay, HttpError> {
         let rate = given.rate.unwrap_or(self.options.replay_rate);
         if !(1..=MAX_RATE).contains(&rate) {
@@ -210,6 +211,7 @@ impl Api {
             failed: 0,
             cursor: None,
             requested_by: token.map_or_else(String::new, |token| token.id.to_string()),
+            generation: 0,
             created_at: now,
             updated_at: now,
         })

@@ -70,8 +70,10 @@ impl Api {
             Class::Bulk,
             deadline,
         );
-        let generation = now.as_millis().max(0).unsigned_abs();
-        let record = delivery.again(generation, now, deadline).to_record();
+        let generation = self.store.new_generation(now).await?;
+        // No worker judges the endpoint by an older state of it than this one.
+        let delivery = delivery.again(generation, endpoint.version, now, deadline);
+        let record = delivery.to_record();
         let append = self
             .log
             .append(vec![record], Durability::Synced, Purpose::Intake);

@@ -5,15 +5,16 @@
 //! **Invariants.** A dead letter is finished in the log only once it is committed in the store, and is there once however
 //! often it is written: it is unique by (delivery, generation). A replay has one owner, by a lease; it publishes no faster
 //! than its rate, Synced, before it records that it did; so a crash repeats at most one step, and with the same ids. What
-//! it publishes has its creation time as generation, so a dead letter that fails again is a new one. One bad row stops
-//! nobody.
+//! it publishes has a generation of its own, so a dead letter that fails again is a new one. Of replays that overlap one
+//! publishes each dead letter: it takes it in the store first. One bad row stops nobody.
 //!
 //! **Authority.** The log until a dead letter is kept, the store from then on, and for each replay's progress. Nothing is
 //! kept here.
 //!
 //! **Failure.** With the store down the log holds dead letters and replays stand. A row that the store refuses, or a
 //! record that cannot be read, goes to `events.rejected` with the reason and is counted. [`DeadLetterError`] is returned
-//! only when the log stops; on shutdown what is being written is finished first, and a replay goes on at the next start.
+//! only when the log stops; on shutdown what is being written is finished first, and a replay is let go, so that another
+//! process goes on with it at once.
 
 #![cfg_attr(
     test,

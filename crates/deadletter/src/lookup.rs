@@ -20,6 +20,9 @@ pub trait EndpointLookup: Send + Sync + 'static {
     /// Brings what is known up to date, so that "gone" is a verdict.
     async fn refresh(&self) -> Result<(), StoreError>;
 
+    /// The version of what is known.
+    fn version(&self) -> u64;
+
     /// What the endpoint takes, as of the last refresh.
     fn takes(&self, endpoint: EndpointId) -> Takes;
 }
@@ -28,6 +31,10 @@ pub trait EndpointLookup: Send + Sync + 'static {
 impl EndpointLookup for Registry {
     async fn refresh(&self) -> Result<(), StoreError> {
         Self::refresh(self).await
+    }
+
+    fn version(&self) -> u64 {
+        self.snapshot().version()
     }
 
     fn takes(&self, endpoint: EndpointId) -> Takes {

@@ -13,7 +13,7 @@ pub struct Options {
     pub batch_records: usize,
     /// Their bytes, at most; at least 64 KiB.
     pub batch_bytes: usize,
-    /// How long a dead letter is kept; `None` for ever.
+    /// How long a dead letter is kept, and a replay once it has ended; `None` for ever.
     pub keep: Option<Duration>,
     /// Between two rounds of deleting.
     pub delete_every: Duration,

@@ -1,12 +1,12 @@
-//! Deleting dead letters by age, in small batches with pauses.
+//! Deleting dead letters, and replays that ended, by age, in small batches with pauses.
 
-use postrider_store::{DeadLetters, StoreError};
+use postrider_store::{DeadLetters, Replays, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{DeadLetterError, DeadLetterMetrics, Options, Ports};
 
 /// Deletes what is old, round by round, until `stop`.
-pub(crate) async fn run<S: DeadLetters + ?Sized>(
+pub(crate) async fn run<S: DeadLetters + Replays + ?Sized>(
     ports: Ports<S>,
     options: Options,
     metrics: DeadLetterMetrics,
@@ -28,7 +28,7 @@ pub(crate) async fn run<S: DeadLetters + ?Sized>(
     }
 }
 
-async fn round<S: DeadLetters + ?Sized>(
+async fn round<S: DeadLetters + Replays + ?Sized>(
     ports: &Ports<S>,
     options: &Options,
     metrics: &DeadLetterMetrics,
@@ -41,8 +41,12 @@ async fn round<S: DeadLetters + ?Sized>(
         let deleted = ports.store.delete_dead_letters(before, limit).await?;
         metrics.deleted.inc_by(deleted as u64);
         if deleted < limit {
-            return Ok(());
+            break;
         }
         tokio::time::sleep(options.delete_pause).await;
     }
+    while ports.store.delete_replays(before, limit).await? >= limit {
+        tokio::time::sleep(options.delete_pause).await;
+    }
+    Ok(())
 }

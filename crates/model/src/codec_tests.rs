@@ -183,7 +183,7 @@ fn what_is_malformed_is_refused_and_says_where() {
 #[test]
 fn ids_derive_from_what_they_repeat() {
     let delivery = delivery();
-    let again = delivery.clone().again(99, at(1), at(2));
+    let again = delivery.clone().again(99, 7, at(1), at(2));
     assert_eq!(again.id, delivery.id);
     assert_ne!(again.attempt_id(1), delivery.attempt_id(1));
     assert_ne!(again.dead_letter_id(), delivery.dead_letter_id());

@@ -16,7 +16,7 @@ use crate::{
 pub struct Delivery {
     /// Derived from (event, endpoint).
     pub id: DeliveryId,
-    /// 0 as fan-out made it; else the creation time in milliseconds of the replay or resend that made it.
+    /// 0 as fan-out made it; else that of the replay or resend that made it, larger than those of all before.
     pub generation: u64,
     /// Attempts already made in this generation.
     pub attempts_made: u32,
@@ -133,14 +133,20 @@ impl Delivery {
     }
 
     /// The same delivery, to run through its schedule again because an operator asked for it at `now`, with a new
-    /// deadline. `generation` is the creation time of the request in milliseconds, so a request that is carried out
-    /// twice makes the same delivery twice.
-    pub fn again(self, generation: u64, now: Timestamp, deadline: Timestamp) -> Self {
+    /// deadline. `generation` is the request's own, so a request that is carried out twice makes the same delivery twice.
+    /// `registry_version` is that at which its endpoint was judged to take it: no worker judges it by an older one.
+    pub fn again(
+        self,
+        generation: u64,
+        registry_version: u64,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Self {
         Self {
             generation,
             attempts_made: 0,
             deadline,
-            registry_version: 0,
+            registry_version,
             class: Class::Bulk,
             not_before: now,
             waiting_since: now,

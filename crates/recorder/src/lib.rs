@@ -1,7 +1,8 @@
 //! The recorder: writes what happened into the store, a moment later.
 //!
 //! **In → out.** `events`, `fanouts` and `attempts` in; out go the archive and the history in the store. From attempts it
-//! also learns which endpoints are gone or fail for too long, and disables them. Old history is deleted by age.
+//! also learns which endpoints are gone or fail for too long, and disables them. Old history is deleted by age, and
+//! so is word of removed configuration.
 //!
 //! **Invariants.** What the store is told was Synced in the log first; what is finished in the log was committed in the
 //! store first. So a crash only writes rows again, which is harmless. An endpoint is disabled only at the version that
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 use postrider_log::{Log, LogError};
 use postrider_model::Clock;
-use postrider_store::{Claims, Endpoints, History};
+use postrider_store::{Claims, ConfigFeed, Endpoints, History};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ pub async fn run<S>(
     shutdown: CancellationToken,
 ) -> Result<(), RecorderError>
 where
-    S: History + Endpoints + Claims + ?Sized,
+    S: History + Endpoints + Claims + ConfigFeed + ?Sized,
 {
     let stop = shutdown.child_token();
     let mut parts = JoinSet::new();

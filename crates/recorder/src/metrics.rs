@@ -19,7 +19,7 @@ postrider_metrics::label! {
 
 postrider_metrics::label! {
     /// What was deleted by age.
-    pub enum Deleted("kind") { Event = "event", Attempt = "attempt", Claim = "claim" }
+    pub enum Deleted("kind") { Event = "event", Attempt = "attempt", Claim = "claim", Removal = "removal" }
 }
 
 postrider_metrics::label! {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_model::{Clock, Timestamp};
-use postrider_store::{Claims, History, StoreError};
+use postrider_store::{Claims, ConfigFeed, History, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Deleted, RecorderError, RecorderMetrics, Retention};
 
+/// Who has not asked for changes of configuration for so long reads everything again instead.
+const REMOVALS: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Deletes what is old, round by round, until `stop`.
-pub(crate) async fn run<S: History + Claims + ?Sized>(
+pub(crate) async fn run<S: History + Claims + ConfigFeed + ?Sized>(
     store: Arc<S>,
     clock: Arc<dyn Clock>,
     options: Retention,
@@ -33,7 +36,7 @@ pub(crate) async fn run<S: History + Claims + ?Sized>(
     }
 }
 
-async fn round<S: History + Claims + ?Sized>(
+async fn round<S: History + Claims + ConfigFeed + ?Sized>(
     store: &S,
     now: Timestamp,
     options: &Retention,
@@ -43,6 +46,7 @@ async fn round<S: History + Claims + ?Sized>(
         (Deleted::Attempt, options.attempts),
         (Deleted::Event, options.events),
         (Deleted::Claim, Some(options.claims)),
+        (Deleted::Removal, Some(REMOVALS)),
     ];
     for (kind, keep) in kinds {
         let Some(keep) = keep else { continue };
@@ -54,7 +58,7 @@ async fn round<S: History + Claims + ?Sized>(
 }
 
 /// Deletes one batch. True if there may be more.
-async fn delete<S: History + Claims + ?Sized>(
+async fn delete<S: History + Claims + ConfigFeed + ?Sized>(
     store: &S,
     kind: Deleted,
     before: Timestamp,
@@ -65,6 +69,7 @@ async fn delete<S: History + Claims + ?Sized>(
         Deleted::Event => store.delete_events(before, limit).await?,
         Deleted::Attempt => store.delete_attempts(before, limit).await?,
         Deleted::Claim => store.delete_claims(before, limit).await?,
+        Deleted::Removal => store.forget_removals(before, limit).await?,
     };
     metrics.deleted.of(kind).inc_by(deleted as u64);
     Ok(deleted >= limit)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use postrider_access::{Denied, Scope, TokenGrant, TokenHash, parse_bearer};
 use postrider_store::{
-    Application, ApplicationRef, Changes, ConfigFeed, StoreError, StoreId, TokenRecord, TokenScope,
+    Application, ApplicationRef, Change, Changes, ConfigFeed, StoreError, StoreId, TokenRecord,
+    TokenScope,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -169,26 +170,25 @@ impl Registry {
     }
 
     async fn read(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
-        let changes = self.feed.changes(cursor.since).await?;
-        if changes.store == cursor.store {
-            cursor.since = changes.next;
-            let current = self.current.load();
-            if !changes.items.is_empty() || changes.version > current.version() {
-                self.current
-                    .store(Arc::new(with_changes(Snapshot::clone(&current), changes)));
-            }
-            return Ok(());
+        let mut changes = self.feed.changes(cursor.since).await?;
+        if changes.store != cursor.store {
+            tracing::warn!(
+                "the store is another database than before: reading all configuration again"
+            );
+            changes = self.feed.changes(0).await?;
         }
-        tracing::warn!(
-            "the store is another database than before: reading all configuration again"
-        );
-        let all = self.feed.changes(0).await?;
         *cursor = Cursor {
-            store: all.store,
-            since: all.next,
+            store: changes.store,
+            since: changes.next,
         };
-        self.current
-            .store(Arc::new(with_changes(Snapshot::default(), all)));
+        let current = self.current.load();
+        if changes.whole {
+            let all = with_changes(Snapshot::default(), changes);
+            self.current.store(Arc::new(all));
+        } else if !changes.items.is_empty() || changes.version > current.version() {
+            let changed = with_changes(Snapshot::clone(&current), changes);
+            self.current.store(Arc::new(changed));
+        }
         Ok(())
     }
 
@@ -204,7 +204,11 @@ impl Registry {
     }
 }
 
-fn with_changes(mut snapshot: Snapshot, changes: Changes) -> Snapshot {
+fn with_changes(mut snapshot: Snapshot, mut changes: Changes) -> Snapshot {
+    // Types first, so that endpoints find their names to share.
+    changes.items.sort_by_key(|change| {
+        !matches!(change, Change::EventType(_) | Change::EventTypeRemoved(_))
+    });
     changes
         .items
         .into_iter()

@@ -10,7 +10,8 @@ use postrider_model::{
 };
 use postrider_store::testing::MemoryStore;
 use postrider_store::{
-    Application, ApplicationRef, Applications, Endpoints, TokenRecord, TokenScope, Tokens,
+    Application, ApplicationRef, Applications, ConfigFeed, Endpoints, TokenRecord, TokenScope,
+    Tokens,
 };
 
 use crate::{AuthError, Found, Registry, RegistryMetrics};
@@ -315,4 +316,19 @@ async fn many_that_refresh_at_once_each_see_what_was_made_before_they_asked() {
         asked.await.unwrap();
     }
     assert_eq!(registry.snapshot().endpoint_count(), 64 * 20);
+}
+
+#[tokio::test]
+async fn what_was_removed_and_forgotten_in_the_store_goes_here_too() {
+    let store = MemoryStore::new();
+    let app = application(&store, None).await;
+    let made = endpoint(app.id, None, None);
+    let gone = store.insert_endpoint(&made).await.unwrap();
+    let registry = registry(&store).await;
+    store.delete_endpoint(app.id, gone.id).await.unwrap();
+    let later = SystemClock.now().plus(Duration::from_secs(60));
+    assert_eq!(store.forget_removals(later, 10).await.unwrap(), 1);
+    registry.refresh().await.unwrap();
+    assert!(registry.snapshot().endpoint(gone.id).is_none());
+    assert_eq!(registry.snapshot().endpoint_count(), 0);
 }

@@ -217,6 +217,8 @@ pub struct Changes {
     /// What to pass as `since` next time. May lie below `version` while transactions that began earlier are open: items
     /// may come again, and applying one twice is harmless.
     pub next: u64,
+    /// True if `items` are everything that there is: whoever asked forgets what it knew before.
+    pub whole: bool,
     /// The changes, oldest first.
     pub items: Vec<Change>,
 }
@@ -225,6 +227,11 @@ pub struct Changes {
 #[async_trait]
 pub trait ConfigFeed: Send + Sync + 'static {
     /// Every change that is visible now and was not to the call that returned `since` as its `next`; with `since` 0,
-    /// everything that is there. Costs next to nothing if nothing changed.
+    /// everything that is there, and likewise with a `since` from before a removal that is forgotten. Costs next to
+    /// nothing if nothing changed.
     async fn changes(&self, since: u64) -> Result<Changes, StoreError>;
+
+    /// Forgets at most `limit` removals from before `before`, by the store's own clock, the oldest first. Returns how many.
+    /// Who has not heard of them by then reads everything again.
+    async fn forget_removals(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

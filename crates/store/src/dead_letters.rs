@@ -100,6 +100,11 @@ impl ReplayStatus {
         }
     }
 
+    /// True if nothing follows it.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Done)
+    }
+
     /// The status of that label.
     pub fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.label() == label)
@@ -123,13 +128,15 @@ pub struct Replay {
     pub total: u64,
     /// How many were published.
     pub done: u64,
-    /// How many were not, because their endpoint is disabled or gone.
+    /// How many were not: their endpoint is disabled or gone, they are gone, or another replay has them in hand.
     pub failed: u64,
     /// The last dead letter that was dealt with.
     pub cursor: Option<HistoryKey>,
     /// The token that asked for it, for the audit.
     pub requested_by: String,
-    /// When it was asked for; in milliseconds, the generation of what it publishes.
+    /// The generation of what it publishes, from [`Replays::new_generation`].
+    pub generation: u64,
+    /// When it was asked for.
     pub created_at: Timestamp,
     /// When its status or numbers last changed.
     pub updated_at: Timestamp,
@@ -151,6 +158,10 @@ pub struct ReplayStep {
 /// Replays. One owner at a time carries one out, by a lease.
 #[async_trait]
 pub trait Replays: Send + Sync + 'static {
+    /// A generation for a replay or a resend: larger than every one that was given before, and no smaller than the
+    /// milliseconds of `now`. So two that are asked for in one millisecond make different deliveries.
+    async fn new_generation(&self, now: Timestamp) -> Result<u64, StoreError>;
+
     /// A new one.
     async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError>;
 
@@ -173,6 +184,17 @@ pub trait Replays: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Option<Replay>, StoreError>;
 
+    /// Gives the lease up, if `owner` has it: the replay can be claimed at once.
+    async fn release_replay(&self, id: ReplayId, owner: &str) -> Result<(), StoreError>;
+
+    /// Takes these dead letters for a replay, before it publishes them, and returns those that it got: not those that
+    /// another replay has which is running or paused. What it had already, it gets again.
+    async fn take_dead_letters(
+        &self,
+        id: ReplayId,
+        letters: &[DeadLetterId],
+    ) -> Result<Vec<DeadLetterId>, StoreError>;
+
     /// Writes progress, marks what was published and renews the lease, in one transaction. Returns the replay as it is
     /// then, so that the owner sees a pause or an end; unless it is running then, the lease ends. A step whose cursor is
     /// the stored one was carried out before and is not counted again. `Conflict` if the owner has not the lease by now.
@@ -194,4 +216,7 @@ pub trait Replays: Send + Sync + 'static {
         to: ReplayStatus,
         now: Timestamp,
     ) -> Result<Replay, StoreError>;
+
+    /// Removes at most `limit` replays that ended before `before`, the oldest first. Returns how many.
+    async fn delete_replays(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

@@ -9,7 +9,7 @@ pub enum StoreError {
     /// What the call refers to is not there.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The store will never take this content, or has a row that it cannot read and never will. Set it aside.
+    /// The store will never take this content, or cannot be asked so. Set it aside.
     #[error("the store refuses this: {0}")]
     Refused(String),
     /// The store cannot be reached or is busy. Try again later; the same call may have been carried out.

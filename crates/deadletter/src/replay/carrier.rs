@@ -77,7 +77,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         let mut backoff = Backoff::default();
         while replay.status == ReplayStatus::Running {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.let_go(&replay).await,
                 () = tokio::time::sleep_until(pace.next_at()) => {}
             }
             match self.step(&replay, &mut pace).await {
@@ -90,7 +90,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
                 Err(Stalled::Later(why)) => {
                     tracing::warn!(replay = %replay.id, why, "a replay cannot go on at present");
                     tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
+                        () = stop.cancelled() => return self.let_go(&replay).await,
                         () = tokio::time::sleep(backoff.next_wait()) => {}
                     }
                 }
@@ -105,9 +105,20 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
 
     /// Publishes the next part, Synced, and only then records that it did.
     async fn step(&mut self, replay: &Replay, pace: &mut Pace) -> Result<Replay, Stalled> {
+    /// We are to stop between two steps: another goes on at once. If the store does not answer it waits for the lease.
+    async fn let_go(&self, replay: &Replay) -> Result<(), DeadLetterError> {
+        let store = &self.ports.store;
+        let released = tokio::time::timeout(MARGIN, store.release_replay(replay.id, &self.owner));
+        if !matches!(released.await, Ok(Ok(()))) {
+            tracing::warn!(replay = %replay.id, "a replay waits for the end of its lease");
+        }
+        Ok(())
+    }
+
         self.check_lease()?;
         let store = self.ports.store.as_ref();
-        let part = page::next(store, replay, pace.size()).await?;
+        let mut part = page::next(store, replay, pace.size()).await?;
+        part.keep_taken(store, replay).await?;
         self.ports.endpoints.refresh().await?;
         let planned = self.plan(replay, part);
         let published = planned.records.len();
@@ -165,10 +176,12 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             Takes::Nothing => return None,
             Takes::Deliveries(own) => own.unwrap_or_else(|| self.options.schedule.clone()),
         };
-        let generation = replay.created_at.as_millis().max(0).unsigned_abs();
         let longest = Schedule::with_jitter(schedule.total(), 1.0);
         let deadline = now.plus(longest).plus(self.options.deadline_slack);
-        Some(letter.delivery.again(generation, now, deadline))
+        // A worker that knows the endpoint of before, disabled, must not judge by that.
+        let version = self.ports.endpoints.version();
+        let delivery = letter.delivery;
+        Some(delivery.again(replay.generation, version, now, deadline))
     }
 
     async fn publish(&self, records: Vec<NewRecord>) -> Result<(), Stalled> {

@@ -1,8 +1,10 @@
 //! The dead letters that a replay takes next.
 
+use std::collections::HashSet;
+
 use postrider_model::{DeadLetter, DeadLetterId, Timestamp};
 use postrider_store::{
-    DeadLetterFilter, DeadLetters, HistoryKey, Order, Page, PageStart, Replay, Selection,
+    DeadLetterFilter, DeadLetters, HistoryKey, Order, Page, PageStart, Replay, Replays, Selection,
     StoreError,
 };
 
@@ -10,12 +12,31 @@ use postrider_store::{
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Chosen, but no longer there, or another application's, or such that the store cannot read it.
+    /// Chosen, but no longer there, or another application's or replay's, or such that the store cannot read it.
     pub(crate) missing: u64,
     /// The last of them; where the replay stood already if there was none.
     pub(crate) cursor: HistoryKey,
     /// Nothing is behind it.
     pub(crate) last: bool,
+}
+
+impl Part {
+    /// Leaves out what another replay has in hand: two that overlap publish nothing twice.
+    pub(crate) async fn keep_taken<S: Replays + ?Sized>(
+        &mut self,
+        store: &S,
+        replay: &Replay,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<DeadLetterId> = self.letters.iter().map(|letter| letter.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let taken = store.take_dead_letters(replay.id, &ids).await?;
+        let taken: HashSet<DeadLetterId> = taken.into_iter().collect();
+        self.letters.retain(|letter| taken.contains(&letter.id));
+        self.missing += (ids.len() - self.letters.len()) as u64;
+        Ok(())
+    }
 }
 
 /// At most `limit` behind the replay's cursor.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use postrider_model::{DeliveryId, EndpointId};
-use postrider_store::ReplayStatus;
+use postrider_store::{ReplayStatus, Replays};
 
 use crate::support::{Running, start};
 
@@ -92,10 +92,15 @@ async fn on_shutdown_a_replay_stops_between_two_steps_and_repeats_nothing_later(
     let replay = running.replay_all(RATE).await;
     tokio::time::sleep(Duration::from_millis(900)).await;
     let (log, state) = (running.log.clone(), running.state(&replay).await);
+    let (store, now) = (running.store.clone(), running.now());
     tokio::time::timeout(Duration::from_secs(1), running.stop())
         .await
         .unwrap()
         .unwrap();
     let published = log.records(postrider_model::topics::DELIVERIES_BULK).len();
     assert!(published > 0 && published as u64 == state.done);
+    // Another takes over at once.
+    let until = now.plus(Duration::from_secs(10));
+    let taken = store.claim_replay("another", now, until).await.unwrap();
+    assert_eq!(taken.unwrap().id, replay.id);
 }

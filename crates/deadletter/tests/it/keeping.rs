@@ -6,7 +6,7 @@ use postrider_deadletter::{Options, Reason};
 use postrider_model::topics::{DEAD_LETTERS, EVENTS_REJECTED};
 use postrider_model::{DeadLetter, EndpointId, NewRecord};
 use postrider_store::testing::Row;
-use postrider_store::{DeadLetterFilter, DeadLetters};
+use postrider_store::{DeadLetterFilter, DeadLetters, ReplayStatus, Replays, Selection};
 
 use crate::support::{Running, letter, start, start_with};
 
@@ -108,7 +108,7 @@ async fn shutdown_is_not_held_up_by_a_store_that_is_down_and_the_next_start_keep
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_dead_letters_are_deleted_and_young_ones_stay() {
+async fn old_dead_letters_and_replays_that_ended_are_deleted_and_others_stay() {
     let hour = Duration::from_secs(3600);
     let running = start_with(Options {
         keep: Some(hour * 10),
@@ -119,7 +119,17 @@ async fn old_dead_letters_are_deleted_and_young_ones_stay() {
     tokio::time::sleep(hour * 5).await;
     running.letters(EndpointId::new(), 3).await;
     assert_eq!(count(&running).await, 53);
+    let none = Selection::Ids(Vec::new());
+    let (ended, paused) = (
+        running.replay(none.clone(), 1).await,
+        running.replay(none, 1).await,
+    );
+    running.set_status(&paused, ReplayStatus::Paused).await;
     tokio::time::sleep(hour * 6).await;
     assert_eq!(count(&running).await, 3);
+    assert_eq!(running.state(&ended).await.status, ReplayStatus::Done);
+    tokio::time::sleep(hour * 6).await;
+    assert_eq!(running.store.replay(ended.id).await.unwrap(), None);
+    assert_eq!(running.state(&paused).await.status, ReplayStatus::Paused);
     running.stop().await.unwrap();
 }

@@ -25,7 +25,8 @@ async fn a_replayed_delivery_has_the_same_id_a_new_generation_and_a_new_deadline
     let published = running.published().remove(0);
     assert_eq!(published.id, letter.delivery.id);
     assert_eq!(published.event_id, letter.delivery.event_id);
-    assert_eq!(published.generation as i64, replay.created_at.as_millis());
+    assert_eq!(published.generation, replay.generation);
+    assert_eq!(published.registry_version, 42, "as it was judged");
     assert_eq!(
         (published.attempts_made, published.trigger),
         (0, Trigger::Manual)
@@ -193,6 +194,23 @@ async fn slow_and_paused_replays_hold_no_other_up() {
     running.until(&quick, ReplayStatus::Done).await;
     assert!(running.now().since(began) < Duration::from_secs(3));
     running.until(&slow, ReplayStatus::Done).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_replays_that_overlap_one_publishes_each_dead_letter() {
+    let running = start();
+    running.letters(EndpointId::new(), 500).await;
+    let (one, other) = (running.replay_all(100).await, running.replay_all(100).await);
+    assert_ne!(one.generation, other.generation);
+    let one = running.until(&one, ReplayStatus::Done).await;
+    let other = running.until(&other, ReplayStatus::Done).await;
+    assert_eq!((distinct(&running), running.published().len()), (500, 500));
+    assert_eq!(one.done + other.done, 500);
+    assert_eq!((one.failed, other.failed), (other.done, one.done));
+    // Once they have ended, it is asked for again on purpose.
+    let again = running.replay_all(1000).await;
+    assert_eq!(running.until(&again, ReplayStatus::Done).await.done, 500);
     running.stop().await.unwrap();
 }
 

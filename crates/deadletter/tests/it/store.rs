@@ -62,6 +62,26 @@ impl DeadLetters for DoorStore {
 
 #[async_trait]
 impl Replays for DoorStore {
+    async fn new_generation(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.memory.new_generation(now).await
+    }
+
+    async fn release_replay(&self, id: ReplayId, owner: &str) -> Result<(), StoreError> {
+        self.memory.release_replay(id, owner).await
+    }
+
+    async fn take_dead_letters(
+        &self,
+        id: ReplayId,
+        letters: &[DeadLetterId],
+    ) -> Result<Vec<DeadLetterId>, StoreError> {
+        self.memory.take_dead_letters(id, letters).await
+    }
+
+    async fn delete_replays(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.memory.delete_replays(before, limit).await
+    }
+
     async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
         self.memory.insert_replay(replay).await
     }

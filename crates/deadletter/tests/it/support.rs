@@ -62,6 +62,10 @@ impl EndpointLookup for Endpoints {
         Ok(())
     }
 
+    fn version(&self) -> u64 {
+        42
+    }
+
     fn takes(&self, endpoint: EndpointId) -> Takes {
         if self.gone.lock().unwrap().contains(&endpoint) {
             return Takes::Nothing;
@@ -183,6 +187,7 @@ impl Running {
             failed: 0,
             cursor: None,
             requested_by: "tok_test".to_owned(),
+            generation: self.store.new_generation(self.now()).await.unwrap(),
             created_at: self.now(),
             updated_at: self.now(),
         };

@@ -139,7 +139,8 @@ async fn a_waiting_delivery_past_its_deadline_becomes_a_dead_letter_when_the_dea
 async fn a_delivery_goes_back_to_the_topic_of_its_class() {
     let pump = start();
     let now = pump.now();
-    let again = delivery(EndpointId::new(), now).again(7, now, now.plus(Duration::from_secs(600)));
+    let deadline = now.plus(Duration::from_secs(600));
+    let again = delivery(EndpointId::new(), now).again(7, 1, now, deadline);
     let retry = again.retry_at(now, now.plus(Duration::from_secs(5)));
     pump.wait_in(&RETRY, &retry).await;
     let came = pump.out(DELIVERIES_BULK, 1).await;

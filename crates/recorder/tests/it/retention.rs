@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use postrider_model::topics::{ATTEMPTS, EVENTS};
-use postrider_model::{Attempt, Event, Outcome};
+use postrider_model::{Attempt, Clock, Event, Outcome, SystemClock};
 use postrider_recorder::{Deleted, Options, Retention};
+use postrider_store::{ConfigFeed, Endpoints};
 
 use crate::support::start_with;
 
@@ -67,5 +68,30 @@ async fn deleting_goes_on_after_the_store_was_down() {
     recorder.store.set_available(true);
     tokio::time::sleep(HOUR).await;
     assert!(!recorder.is_archived(&event).await);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn word_of_what_was_removed_goes_after_a_week() {
+    let day = HOUR * 24;
+    let recorder = start_with(Options {
+        retention: Retention {
+            every: day * 2,
+            ..Retention::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let endpoint = recorder.endpoint().await;
+    let known = recorder.store.changes(0).await.unwrap().next;
+    let (app_id, store) = (recorder.app_id, &recorder.store);
+    store.delete_endpoint(app_id, endpoint.id).await.unwrap();
+    // The store goes by its own clock.
+    let behind = SystemClock.now().since(recorder.now());
+    tokio::time::sleep(behind + day * 4).await;
+    assert!(!store.changes(known).await.unwrap().whole);
+    tokio::time::sleep(day * 6).await;
+    assert!(store.changes(known).await.unwrap().whole);
+    assert_eq!(recorder.metrics.deleted.of(Deleted::Removal).get(), 1);
     recorder.stop().await.unwrap();
 }

@@ -38,6 +38,7 @@ pub(crate) fn replay(row: &impl Columns) -> Result<Replay, StoreError> {
         failed: row.some_number("failed")?,
         cursor: cursor(row)?,
         requested_by: row.some_text("requested_by")?.to_owned(),
+        generation: row.some_number("generation")?,
         created_at: row.some_time("created_at")?,
         updated_at: row.some_time("updated_at")?,
     })

@@ -8,11 +8,18 @@ use sqlx::{SqlSafeStr, SqlitePool};
 use crate::OpenError;
 use crate::error::is_damage;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "first",
-    include_str!("../../migrations/sqlite/0001_first.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "first",
+        include_str!("../../migrations/sqlite/0001_first.sql"),
+    ),
+    (
+        2,
+        "bounds",
+        include_str!("../../migrations/sqlite/0002_bounds.sql"),
+    ),
+];
 
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 

@@ -198,6 +198,8 @@ async fn retention_finds_what_is_old_by_an_index() {
         retention::OLD_ATTEMPTS,
         retention::OLD_DEAD_LETTERS,
         retention::OLD_CLAIMS,
+        replays::OLD,
+        feed::OLD_REMOVALS,
     ] {
         uses_an_index(&store, statement).await;
     }

@@ -17,9 +17,9 @@ use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \
     (id, app_id, ids, filter_app_id, filter_endpoint_id, filter_event_type, filter_after, filter_before, \
-     filter_only_unreplayed, rate, status, total, done, failed, cursor_at, cursor_id, requested_by, created_at, \
-     updated_at) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+     filter_only_unreplayed, rate, status, total, done, failed, cursor_at, cursor_id, requested_by, generation, \
+     created_at, updated_at) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The step that has the stored cursor was counted already. The comparison comes before the assignment: all right-hand
 /// sides see the old row.
@@ -33,7 +33,10 @@ const CLAIM: &str = "UPDATE replays SET lease_owner = ?, lease_until = ? WHERE i
     (SELECT id FROM replays WHERE status = 'running' AND (lease_until IS NULL OR lease_until <= ?) \
      ORDER BY id LIMIT 1) RETURNING *";
 
-/// Marks of dead letters, a statement each so many.
+pub(super) const OLD: &str = "DELETE FROM replays WHERE id IN (SELECT id FROM replays \
+    WHERE status IN ('cancelled', 'done') AND updated_at < ? ORDER BY updated_at, id LIMIT ?)";
+
+/// Dead letters marked or taken by one statement.
 const MARKS: usize = 500;
 
 pub(super) fn listing(app_id: Option<AppId>, window: &Window<ReplayId>) -> QueryBuilder<Sqlite> {
@@ -48,6 +51,20 @@ pub(super) fn listing(app_id: Option<AppId>, window: &Window<ReplayId>) -> Query
 
 #[async_trait]
 impl Replays for SqliteStore {
+    async fn new_generation(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.timed(Operation::Replay, async {
+            let given: i64 = sqlx::query_scalar(
+                "UPDATE meta SET generation = max(generation + 1, ?) RETURNING generation",
+            )
+            .bind(now.as_millis())
+            .fetch_one(&self.writer)
+            .await
+            .map_err(store_error)?;
+            Ok(given.unsigned_abs())
+        })
+        .await
+    }
+
     async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
         self.timed(Operation::Replay, self.put_replay(replay)).await
     }
@@ -94,6 +111,39 @@ impl Replays for SqliteStore {
                 .await
                 .map_err(store_error)?;
             row.as_ref().map(rows::replay).transpose()
+        })
+        .await
+    }
+
+    async fn release_replay(&self, id: ReplayId, owner: &str) -> Result<(), StoreError> {
+        self.timed(Operation::Replay, async {
+            sqlx::query(
+                "UPDATE replays SET lease_owner = NULL, lease_until = NULL \
+                 WHERE id = ? AND lease_owner = ?",
+            )
+            .bind(blob(id))
+            .bind(owner)
+            .execute(&self.writer)
+            .await
+            .map_err(store_error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn take_dead_letters(
+        &self,
+        id: ReplayId,
+        letters: &[DeadLetterId],
+    ) -> Result<Vec<DeadLetterId>, StoreError> {
+        self.timed(Operation::Replay, async {
+            let mut tx = self.begin().await?;
+            let mut taken = Vec::with_capacity(letters.len());
+            for part in letters.chunks(MARKS) {
+                taken.extend(take(&mut tx, id, part).await?);
+            }
+            tx.commit().await.map_err(store_error)?;
+            Ok(taken)
         })
         .await
     }
@@ -157,6 +207,11 @@ impl Replays for SqliteStore {
         })
         .await
     }
+
+    async fn delete_replays(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let work = self.expunge(OLD, before, limit);
+        self.timed(Operation::Retention, work).await
+    }
 }
 
 impl SqliteStore {
@@ -185,6 +240,7 @@ impl SqliteStore {
             .bind(replay.cursor.map(|cursor| cursor.at.as_millis()))
             .bind(replay.cursor.map(|cursor| cursor.id.to_vec()))
             .bind(replay.requested_by.clone())
+            .bind(signed("generation", replay.generation)?)
             .bind(replay.created_at.as_millis())
             .bind(replay.updated_at.as_millis())
             .execute(&self.writer)
@@ -233,6 +289,32 @@ async fn write_step(
         .map_err(store_error)
 }
 
+/// Takes those of `ids` that no other replay has which is still to end.
+async fn take(
+    tx: &mut Transaction<'_, Sqlite>,
+    replay: ReplayId,
+    ids: &[DeadLetterId],
+) -> Result<Vec<DeadLetterId>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("UPDATE dead_letters SET taken_by = ");
+    query.push_bind(blob(replay));
+    push_ids(&mut query, ids);
+    query.push(" AND NOT EXISTS (SELECT 1 FROM replays WHERE id = taken_by AND id <> ");
+    query.push_bind(blob(replay));
+    query.push(" AND status NOT IN ('cancelled', 'done')) RETURNING id");
+    let found = query.build().persistent(false).fetch_all(&mut **tx).await;
+    let found = found.map_err(store_error)?;
+    found.iter().map(|row| row.some_id("id")).collect()
+}
+
+fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: &[DeadLetterId]) {
+    query.push(" WHERE id IN (");
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(blob(*id));
+    }
+    query.push(")");
+}
+
 /// Marks what a replay has published.
 async fn mark(
     tx: &mut Transaction<'_, Sqlite>,
@@ -244,12 +326,7 @@ async fn mark(
         let mut query = QueryBuilder::<Sqlite>::new("UPDATE dead_letters SET replay_id = ");
         query.push_bind(blob(replay));
         query.push(", replayed_at = ").push_bind(now.as_millis());
-        query.push(" WHERE id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(blob(*id));
-        }
-        query.push(")");
+        push_ids(&mut query, ids);
         let marked = query.build().persistent(false).execute(&mut **tx);
         marked.await.map_err(store_error)?;
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_model::{Clock, SystemClock};
 
 use super::Harness;
 use super::config::event_type;
@@ -161,4 +164,30 @@ pub async fn a_database_is_known_by_its_id(harness: &mut dyn Harness) {
     drop(store);
     let another = harness.open().await;
     assert_ne!(another.changes(0).await.unwrap().store, id);
+}
+
+pub async fn who_has_not_heard_of_a_removal_that_is_forgotten_reads_everything_again(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let app = known_application(&*store).await;
+    let gone = store.insert_endpoint(&endpoint(app)).await.unwrap();
+    let before = store.changes(0).await.unwrap();
+    assert!(before.whole);
+    store.delete_endpoint(app, gone.id).await.unwrap();
+    let after = store.changes(before.next).await.unwrap();
+    assert!(!after.whole);
+    let hook = store.insert_endpoint(&endpoint(app)).await.unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let now = SystemClock.now();
+    assert_eq!(store.forget_removals(now.minus(day), 10).await.unwrap(), 0);
+    assert_eq!(store.forget_removals(now.plus(day), 10).await.unwrap(), 1);
+    assert_eq!(store.forget_removals(now.plus(day), 10).await.unwrap(), 0);
+    let store = harness.reopen(store).await;
+    let late = store.changes(before.next).await.unwrap();
+    assert!(late.whole);
+    assert_eq!(late.items, store.changes(0).await.unwrap().items);
+    let known = store.changes(after.next).await.unwrap();
+    assert!(!known.whole);
+    assert_eq!(known.items, [Change::Endpoint(Arc::new(hook))]);
 }

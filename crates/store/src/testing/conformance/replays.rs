@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postrider_model::{AppId, DeadLetterId, EndpointId, EventType, ReplayId};
 
 use super::Harness;
-use super::samples::{at, replay};
+use super::samples::{all, at, dead_letter, event, replay};
 use crate::{
     DeadLetterFilter, HistoryKey, Replay, ReplayStatus, ReplayStep, Selection, Store, StoreError,
 };
@@ -195,4 +195,110 @@ pub async fn the_end_of_a_replay_is_final(harness: &mut dyn Harness) {
         .set_replay_status(ReplayId::new(), &[running], cancelled, at(5))
         .await;
     assert!(matches!(unknown, Err(StoreError::NotFound(_))));
+}
+
+pub async fn a_lease_that_is_given_up_is_free_at_once(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    store.release_replay(made.id, "b").await.unwrap();
+    assert_eq!(store.claim_replay("b", at(1), at(11)).await.unwrap(), None);
+    store.release_replay(made.id, "a").await.unwrap();
+    let taken = store.claim_replay("b", at(1), at(11)).await.unwrap();
+    assert_eq!(taken, Some(made.clone()));
+    is_conflict(
+        store
+            .advance_replay(made.id, "a", &step(1, 1, 0), at(2), at(12))
+            .await,
+    );
+}
+
+pub async fn no_generation_is_given_twice(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let give = |_| {
+        let store: Arc<dyn Store> = store.clone();
+        tokio::spawn(async move { store.new_generation(at(1)).await })
+    };
+    let mut given = Vec::new();
+    for done in (0..20).map(give).collect::<Vec<_>>() {
+        given.push(done.await.unwrap().unwrap());
+    }
+    given.sort_unstable();
+    given.dedup();
+    let least = at(1).as_millis().unsigned_abs();
+    assert_eq!((given.len(), given.first()), (20, Some(&least)));
+    let store = harness.reopen(store).await;
+    // A clock that was set back gives none again.
+    let next = store.new_generation(at(0)).await.unwrap();
+    assert!(Some(&next) > given.last(), "{next}");
+    let later = at(1000).as_millis().unsigned_abs();
+    assert_eq!(store.new_generation(at(1000)).await.unwrap(), later);
+}
+
+pub async fn what_one_replay_has_in_hand_no_other_gets_until_it_ends(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let kept: Vec<_> = (1..=3)
+        .map(|n| dead_letter(&event(AppId::new(), at(n)), EndpointId::new(), at(n)))
+        .collect();
+    store.keep_dead_letters(&kept).await.unwrap();
+    let ids: Vec<_> = kept.iter().map(|letter| letter.id).collect();
+    let take = async |replay: &Replay, ids: &[DeadLetterId]| {
+        let mut taken = store.take_dead_letters(replay.id, ids).await.unwrap();
+        taken.sort_unstable();
+        taken
+    };
+    let sorted = |ids: &[DeadLetterId]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    let (one, other) = (claimed(&*store).await, replay(None));
+    store.insert_replay(&other).await.unwrap();
+    assert_eq!(take(&one, &ids[..2]).await, sorted(&ids[..2]));
+    assert_eq!(take(&one, &ids[..2]).await, sorted(&ids[..2]), "once more");
+    assert_eq!(take(&other, &ids).await, ids[2..]);
+    let running = [ReplayStatus::Running];
+    let paused = ReplayStatus::Paused;
+    store
+        .set_replay_status(one.id, &running, paused, at(5))
+        .await
+        .unwrap();
+    assert_eq!(take(&other, &ids).await, ids[2..]);
+    let ended = ReplayStatus::Cancelled;
+    store
+        .set_replay_status(one.id, &[paused], ended, at(6))
+        .await
+        .unwrap();
+    assert_eq!(take(&other, &ids).await, sorted(&ids));
+    let unknown = DeadLetterId::derive(&[b"nobody's"]);
+    assert_eq!(take(&other, &[unknown]).await, []);
+    // What was taken and not published is not marked as replayed.
+    let found = store.dead_letter(ids[0]).await.unwrap().unwrap();
+    assert_eq!(found.replayed, None);
+}
+
+pub async fn replays_that_ended_go_in_small_batches_the_oldest_first(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let mut made = Vec::new();
+    for (status, seconds) in [
+        (ReplayStatus::Done, 3),
+        (ReplayStatus::Cancelled, 1),
+        (ReplayStatus::Done, 2),
+        (ReplayStatus::Running, 0),
+        (ReplayStatus::Paused, 0),
+        (ReplayStatus::Done, 9),
+    ] {
+        let replay = Replay {
+            status,
+            updated_at: at(seconds),
+            ..replay(None)
+        };
+        store.insert_replay(&replay).await.unwrap();
+        made.push(replay.id);
+    }
+    assert_eq!(store.delete_replays(at(9), 2).await.unwrap(), 2);
+    let left = store.replays(None, &all()).await.unwrap();
+    let left: Vec<_> = left.iter().map(|replay| replay.id).collect();
+    assert_eq!(left, [made[0], made[3], made[4], made[5]]);
+    assert_eq!(store.delete_replays(at(9), 2).await.unwrap(), 1);
+    assert_eq!(store.delete_replays(at(9), 2).await.unwrap(), 0);
 }

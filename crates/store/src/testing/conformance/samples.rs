@@ -177,6 +177,7 @@ pub(super) fn replay(app_id: Option<AppId>) -> Replay {
         cursor: None,
         requested_by: "tok_someone".into(),
         created_at: at(500),
+        generation: 9,
         updated_at: at(500),
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_model::{AppId, Endpoint, EndpointId, EventType, TokenId};
+use postrider_model::{
+    AppId, Clock, Endpoint, EndpointId, EventType, SystemClock, Timestamp, TokenId,
+};
 
 use super::MemoryStore;
 use super::paging::page;
@@ -22,12 +24,19 @@ pub(super) struct Config {
     tokens: BTreeMap<TokenId, Arc<TokenRecord>>,
     /// The last change of each thing, by its version.
     feed: BTreeMap<u64, Change>,
+    /// When things were removed, by the version of that.
+    removed_at: BTreeMap<u64, Timestamp>,
+    /// The version of the newest removal that is forgotten.
+    forgotten: u64,
 }
 
 impl Config {
     /// Puts `change`, as it is with the version that it is given, in the place of the thing's change of version `old`.
     fn publish(&mut self, old: u64, change: Change) {
         self.feed.remove(&old);
+        if is_removal(&change) {
+            self.removed_at.insert(self.version, SystemClock.now());
+        }
         self.feed.insert(self.version, change);
     }
 
@@ -346,15 +355,30 @@ impl Tokens for MemoryStore {
 impl ConfigFeed for MemoryStore {
     async fn changes(&self, since: u64) -> Result<Changes, StoreError> {
         let config = &self.state()?.config;
-        let items = config.feed.range(since.saturating_add(1)..);
+        let whole = since == 0 || since < config.forgotten;
+        let since = if whole { 0 } else { since };
+        let items = config.feed.range(since + 1..);
         // To somebody who has read nothing, nothing was removed.
-        let items = items.filter(|(_, change)| since > 0 || !is_removal(change));
+        let items = items.filter(|(_, change)| !whole || !is_removal(change));
         Ok(Changes {
             store: self.shared.id,
             version: config.version,
             next: config.version,
+            whole,
             items: items.map(|(_, change)| change.clone()).collect(),
         })
+    }
+
+    async fn forget_removals(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let config = &mut self.state()?.config;
+        let old = config.removed_at.iter().filter(|(_, at)| **at < before);
+        let old: Vec<u64> = old.map(|(version, _)| *version).take(limit).collect();
+        for version in &old {
+            config.removed_at.remove(version);
+            config.feed.remove(version);
+            config.forgotten = config.forgotten.max(*version);
+        }
+        Ok(old.len())
     }
 }
 

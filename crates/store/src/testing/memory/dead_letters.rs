@@ -1,5 +1,7 @@
 //! Dead letters in memory.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use postrider_model::{DeadLetter, DeadLetterId, ReplayId, Timestamp};
 
@@ -9,11 +11,30 @@ use super::{MemoryStore, Row};
 use crate::{DeadLetterFilter, DeadLetters, HistoryKey, Page, StoreError, StoredDeadLetter};
 
 #[derive(Default)]
-pub(super) struct Letters(Timeline<StoredDeadLetter>);
+pub(super) struct Letters {
+    kept: Timeline<StoredDeadLetter>,
+    /// Which replay has it in hand, or had it last.
+    taken: BTreeMap<DeadLetterId, ReplayId>,
+}
 
 impl Letters {
+    /// Gives a dead letter to `replay`, if it is there and whoever has it lets it go.
+    pub(super) fn take(
+        &mut self,
+        id: DeadLetterId,
+        replay: ReplayId,
+        is_free: impl Fn(ReplayId) -> bool,
+    ) -> bool {
+        let takes = self.kept.get(id.as_bytes()).is_some()
+            && self.taken.get(&id).is_none_or(|holder| is_free(*holder));
+        if takes {
+            self.taken.insert(id, replay);
+        }
+        takes
+    }
+
     pub(super) fn mark(&mut self, id: DeadLetterId, replay: ReplayId, now: Timestamp) {
-        if let Some(stored) = self.0.get_mut(id.as_bytes()) {
+        if let Some(stored) = self.kept.get_mut(id.as_bytes()) {
             stored.replayed = Some((replay, now));
         }
     }
@@ -44,7 +65,7 @@ impl DeadLetters for MemoryStore {
                 replayed: None,
             };
             let id = *letter.id.as_bytes();
-            state.dead_letters.0.insert(letter.died_at, id, stored);
+            state.dead_letters.kept.insert(letter.died_at, id, stored);
         }
         Ok(())
     }
@@ -52,7 +73,7 @@ impl DeadLetters for MemoryStore {
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
         let state = self.state()?;
         self.check_readable(id.as_bytes())?;
-        Ok(state.dead_letters.0.get(id.as_bytes()).cloned())
+        Ok(state.dead_letters.kept.get(id.as_bytes()).cloned())
     }
 
     async fn dead_letters(
@@ -60,7 +81,7 @@ impl DeadLetters for MemoryStore {
         filter: &DeadLetterFilter,
         page: &Page<HistoryKey>,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let letters = &self.state()?.dead_letters.0;
+        let letters = &self.state()?.dead_letters.kept;
         Ok(letters.page(
             |key, stored| matches(filter, stored) && !self.is_spoiled(&key.id),
             page,
@@ -68,13 +89,13 @@ impl DeadLetters for MemoryStore {
     }
 
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-        let letters = &self.state()?.dead_letters.0;
+        let letters = &self.state()?.dead_letters.kept;
         let count = letters.values().filter(|stored| matches(filter, stored));
         Ok(count.count() as u64)
     }
 
     async fn delete_dead_letter(&self, id: DeadLetterId) -> Result<(), StoreError> {
-        let letters = &mut self.state()?.dead_letters.0;
+        let letters = &mut self.state()?.dead_letters.kept;
         let removed = letters.remove(id.as_bytes());
         removed
             .map(|_| ())
@@ -86,7 +107,7 @@ impl DeadLetters for MemoryStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        let letters = &mut self.state()?.dead_letters.0;
+        let letters = &mut self.state()?.dead_letters.kept;
         Ok(letters.remove_before(before, limit).len())
     }
 }

@@ -3,14 +3,25 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use postrider_model::{AppId, ReplayId, Timestamp};
+use postrider_model::{AppId, DeadLetterId, ReplayId, Timestamp};
 
 use super::MemoryStore;
 use super::paging::page;
 use crate::{Page, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
 
 #[derive(Default)]
-pub(super) struct Queue(BTreeMap<ReplayId, Entry>);
+pub(super) struct Queue {
+    entries: BTreeMap<ReplayId, Entry>,
+    last_generation: u64,
+}
+
+impl Queue {
+    fn is_active(&self, id: ReplayId) -> bool {
+        self.entries
+            .get(&id)
+            .is_some_and(|entry| !entry.replay.status.is_final())
+    }
+}
 
 struct Entry {
     replay: Replay,
@@ -37,8 +48,14 @@ impl Entry {
 
 #[async_trait]
 impl Replays for MemoryStore {
+    async fn new_generation(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let last = &mut self.state()?.replays.last_generation;
+        *last = (*last + 1).max(now.as_millis().max(0).unsigned_abs());
+        Ok(*last)
+    }
+
     async fn insert_replay(&self, replay: &Replay) -> Result<(), StoreError> {
-        let replays = &mut self.state()?.replays.0;
+        let replays = &mut self.state()?.replays.entries;
         if replays.contains_key(&replay.id) {
             return Err(StoreError::Conflict(
                 "another replay has that id already".into(),
@@ -53,7 +70,7 @@ impl Replays for MemoryStore {
     }
 
     async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
-        let replays = &self.state()?.replays.0;
+        let replays = &self.state()?.replays.entries;
         Ok(replays.get(&id).map(|entry| entry.replay.clone()))
     }
 
@@ -62,7 +79,7 @@ impl Replays for MemoryStore {
         app_id: Option<AppId>,
         of: &Page<ReplayId>,
     ) -> Result<Vec<Replay>, StoreError> {
-        let replays = &self.state()?.replays.0;
+        let replays = &self.state()?.replays.entries;
         let items = replays.iter().map(|(id, entry)| (*id, &entry.replay));
         let items = items.filter(|(_, replay)| app_id.is_none() || replay.app_id == app_id);
         Ok(page(items, of).into_iter().cloned().collect())
@@ -74,7 +91,7 @@ impl Replays for MemoryStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Replay>, StoreError> {
-        let replays = &mut self.state()?.replays.0;
+        let replays = &mut self.state()?.replays.entries;
         let free = replays.values_mut().find(|entry| {
             entry.replay.status == ReplayStatus::Running
                 && entry.lease.as_ref().is_none_or(|(_, end)| *end <= now)
@@ -83,6 +100,27 @@ impl Replays for MemoryStore {
             entry.lease = Some((owner.to_owned(), until));
             entry.replay.clone()
         }))
+    }
+
+    async fn release_replay(&self, id: ReplayId, owner: &str) -> Result<(), StoreError> {
+        if let Some(entry) = self.state()?.replays.entries.get_mut(&id) {
+            entry.lease.take_if(|(holder, _)| holder == owner);
+        }
+        Ok(())
+    }
+
+    async fn take_dead_letters(
+        &self,
+        id: ReplayId,
+        letters: &[DeadLetterId],
+    ) -> Result<Vec<DeadLetterId>, StoreError> {
+        let state = &mut *self.state()?;
+        let replays = &state.replays;
+        let is_free = |holder: ReplayId| holder == id || !replays.is_active(holder);
+        let taken = letters
+            .iter()
+            .filter(|letter| state.dead_letters.take(**letter, id, is_free));
+        Ok(taken.copied().collect())
     }
 
     async fn advance_replay(
@@ -94,7 +132,7 @@ impl Replays for MemoryStore {
         until: Timestamp,
     ) -> Result<Replay, StoreError> {
         let state = &mut *self.state()?;
-        let entry = state.replays.0.get_mut(&id);
+        let entry = state.replays.entries.get_mut(&id);
         let entry = entry.ok_or(StoreError::NotFound("replay"))?;
         if entry
             .lease
@@ -119,7 +157,7 @@ impl Replays for MemoryStore {
         to: ReplayStatus,
         now: Timestamp,
     ) -> Result<Replay, StoreError> {
-        let replays = &mut self.state()?.replays.0;
+        let replays = &mut self.state()?.replays.entries;
         let entry = replays.get_mut(&id).ok_or(StoreError::NotFound("replay"))?;
         let replay = &mut entry.replay;
         if !from.contains(&replay.status) {
@@ -131,5 +169,16 @@ impl Replays for MemoryStore {
         replay.status = to;
         replay.updated_at = now;
         Ok(replay.clone())
+    }
+
+    async fn delete_replays(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let replays = &mut self.state()?.replays.entries;
+        let ended = replays.values().map(|entry| &entry.replay);
+        let ended = ended.filter(|replay| replay.status.is_final() && replay.updated_at < before);
+        let mut old: Vec<_> = ended.map(|replay| (replay.updated_at, replay.id)).collect();
+        old.sort_unstable();
+        old.truncate(limit);
+        old.iter().for_each(|(_, id)| drop(replays.remove(id)));
+        Ok(old.len())
     }
 }
