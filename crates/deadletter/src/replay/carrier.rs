@@ -103,8 +103,6 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         Ok(())
     }
 
-    /// Publishes the next part, Synced, and only then records that it did.
-    async fn step(&mut self, replay: &Replay, pace: &mut Pace) -> Result<Replay, Stalled> {
     /// We are to stop between two steps: another goes on at once. If the store does not answer it waits for the lease.
     async fn let_go(&self, replay: &Replay) -> Result<(), DeadLetterError> {
         let store = &self.ports.store;
@@ -115,6 +113,8 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         Ok(())
     }
 
+    /// Publishes the next part, Synced, and only then records that it did.
+    async fn step(&mut self, replay: &Replay, pace: &mut Pace) -> Result<Replay, Stalled> {
         self.check_lease()?;
         let store = self.ports.store.as_ref();
         let mut part = page::next(store, replay, pace.size()).await?;

@@ -176,8 +176,8 @@ pub(super) fn replay(app_id: Option<AppId>) -> Replay {
         failed: 0,
         cursor: None,
         requested_by: "tok_someone".into(),
-        created_at: at(500),
         generation: 9,
+        created_at: at(500),
         updated_at: at(500),
     }
 }
