@@ -1,6 +1,5 @@
-//! Bodies: bounded in size and time before they are read, and told exactly what is wrong with them.
+//! Bodies: as they are, bounded in size and time before they are read.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
@@ -8,9 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
-use serde::Deserialize;
 
-use crate::{Fault, HttpError};
+use crate::HttpError;
 
 /// How large a body may be and how long it may take to come.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +35,7 @@ pub async fn read_body(
     body: Body,
     limit: BodyLimit,
 ) -> Result<Bytes, HttpError> {
+    refuse_encoded(headers)?;
     let too_large = || {
         HttpError::TooLarge(format!(
             "the body is larger than the {} bytes that are taken here",
@@ -61,61 +60,31 @@ pub async fn read_body(
     }
 }
 
+/// Payloads are delivered byte for byte, so what was compressed would reach endpoints compressed.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), HttpError> {
+    let given = headers.get_all(header::CONTENT_ENCODING);
+    let plain = given.iter().all(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    });
+    if plain {
+        return Ok(());
+    }
+    Err(HttpError::UnsupportedMedia(
+        "a body with a Content-Encoding is not taken: send it unencoded, without that header"
+            .to_owned(),
+    ))
+}
+
 fn is_over_limit(error: &axum::Error) -> bool {
     error
         .source()
         .is_some_and(|source| source.is::<LengthLimitError>())
 }
 
-/// Reads a JSON body. What is not JSON is 400; JSON that does not fit is 422 with the way to the value.
-pub fn parse_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError> {
-    serde_json::from_slice(body).map_err(|_| fault_of::<T>(body))
-}
-
-/// Parses again, keeping the way to what is wrong: only a request that is refused pays for it.
-fn fault_of<'a, T: Deserialize<'a>>(body: &'a [u8]) -> HttpError {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Err(error) => error,
-        // The value is well; what follows it is not.
-        Ok(_) => {
-            return HttpError::Unreadable("the body has more behind its JSON value".to_owned());
-        }
-    };
-    let cause = error.inner();
-    if !cause.is_data() {
-        return HttpError::Unreadable(format!("the body is not JSON: {cause}"));
-    }
-    let way = error.path().iter().map(|step| Cow::Owned(step.to_string()));
-    let loc = std::iter::once(Cow::Borrowed("body")).chain(way).collect();
-    HttpError::Invalid(vec![Fault {
-        loc,
-        msg: cause.to_string(),
-        kind: "value_error",
-    }])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, Deserialize)]
-    struct Sample {
-        #[allow(dead_code, reason = "only its type matters")]
-        names: Vec<String>,
-    }
-
-    #[test]
-    fn what_is_not_json_and_what_does_not_fit_are_told_apart() {
-        let error = parse_json::<Sample>(b"{names").unwrap_err();
-        assert!(matches!(&error, HttpError::Unreadable(why) if why.contains("line 1")));
-        let HttpError::Invalid(faults) = parse_json::<Sample>(br#"{"names":["a",5]}"#).unwrap_err()
-        else {
-            panic!("not a 422")
-        };
-        assert_eq!(faults[0].loc, ["body", "names", "[1]"]);
-        assert!(faults[0].msg.contains("expected a string"));
-    }
 
     #[tokio::test]
     async fn a_body_over_its_limit_is_refused_announced_or_not() {
@@ -134,5 +103,30 @@ mod tests {
             read("1", announced).await,
             Err(HttpError::TooLarge(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn an_encoded_body_is_refused_and_identity_is_no_encoding() {
+        for (encoding, taken) in [
+            ("identity", true),
+            ("Identity , identity", true),
+            ("gzip", false),
+            ("identity, br", false),
+            ("", false),
+        ] {
+            let value = encoding.parse().unwrap();
+            let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, value)]);
+            let read = read_body(&headers, Body::from("{}"), BodyLimit::default()).await;
+            match read {
+                Ok(body) => assert!(taken && body == "{}", "{encoding}"),
+                Err(HttpError::UnsupportedMedia(why)) => {
+                    assert!(
+                        !taken && why.contains("send it unencoded"),
+                        "{encoding}: {why}"
+                    );
+                }
+                Err(error) => panic!("{encoding}: {error}"),
+            }
+        }
     }
 }

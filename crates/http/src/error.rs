@@ -69,6 +69,9 @@ pub enum HttpError {
     /// 422: correct the request.
     #[error("the request is not valid")]
     Invalid(Vec<Fault>),
+    /// 500: a fault on our side, which asking again does not mend.
+    #[error("{0}")]
+    Broken(String),
     /// 503 with `Retry-After`: ask again; nothing was done.
     #[error("{0}")]
     Unavailable(String),
@@ -80,6 +83,8 @@ pub enum HttpError {
     Full(String),
 }
 
+/// The `code` of a fault on our side.
+pub(crate) const INTERNAL: &str = "internal_error";
 /// Seconds after which the client of a 503 or of a held key asks again.
 const RETRY_SOON_S: u64 = 1;
 /// Seconds after which it asks again when space is missing, which seldom comes back at once.
@@ -112,6 +117,7 @@ impl HttpError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) | Self::Uncertain(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
@@ -128,6 +134,7 @@ impl HttpError {
             Self::TooLarge(_) => "payload_too_large",
             Self::UnsupportedMedia(_) => "unsupported_media_type",
             Self::Invalid(_) => "validation",
+            Self::Broken(_) => INTERNAL,
             Self::Unavailable(_) | Self::Uncertain(_) => "unavailable",
             Self::Full(_) => "insufficient_storage",
         }
@@ -209,6 +216,10 @@ impl From<StoreError> for HttpError {
             StoreError::Conflict(detail) => Self::Conflict(detail),
             StoreError::NotFound(_) => Self::NotFound,
             StoreError::Refused(detail) => Self::Unreadable(detail),
+            StoreError::Unreadable(cause) => {
+                tracing::error!(%cause, "what a request asked for cannot be read in the store");
+                Self::Broken(STORE_UNREADABLE.to_owned())
+            }
             StoreError::Unavailable(cause) => {
                 tracing::warn!(%cause, "a request was refused because the store does not answer");
                 Self::Uncertain(STORE_DOWN.to_owned())
@@ -217,6 +228,8 @@ impl From<StoreError> for HttpError {
     }
 }
 
+const STORE_UNREADABLE: &str =
+    "this is in the store and cannot be read there: the server's log says which column and why";
 const STORE_DOWN: &str = "the store does not answer at present: try again in a moment";
 
 /// The same for a call after which certainly nothing was done.
@@ -224,5 +237,24 @@ pub fn unavailable(error: StoreError) -> HttpError {
     match HttpError::from(error) {
         HttpError::Uncertain(detail) => HttpError::Unavailable(detail),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_cannot_read_is_our_fault_and_what_it_refuses_is_the_clients() {
+        let unreadable = HttpError::from(StoreError::Unreadable("url: no URL".to_owned()));
+        assert_eq!(unreadable.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(unreadable.code(), "internal_error");
+        assert!(unreadable.to_string().contains("cannot be read there"));
+        assert!(
+            !unreadable.to_string().contains("no URL"),
+            "only the log has it"
+        );
+        let refused = HttpError::from(StoreError::Refused("too large".to_owned()));
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     }
 }

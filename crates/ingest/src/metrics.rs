@@ -12,6 +12,7 @@ postrider_metrics::label! {
         Conflict = "conflict",
         Unavailable = "unavailable",
         Full = "full",
+        Broken = "broken",
     }
 }
 
@@ -27,6 +28,7 @@ impl Reason {
             HttpError::Conflict(_) | HttpError::InProgress => Self::Conflict,
             HttpError::Unavailable(_) | HttpError::Uncertain(_) => Self::Unavailable,
             HttpError::Full(_) => Self::Full,
+            HttpError::Broken(_) => Self::Broken,
         }
     }
 }

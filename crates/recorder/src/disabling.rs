@@ -178,7 +178,7 @@ async fn disable<S: Endpoints + ?Sized>(
         Err(unavailable @ StoreError::Unavailable(_)) => Err(unavailable),
         // Changed or deleted this moment.
         Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => Ok(false),
-        Err(StoreError::Refused(error)) => {
+        Err(StoreError::Refused(error) | StoreError::Unreadable(error)) => {
             tracing::error!(endpoint = %disabled.id, error, "an endpoint cannot be disabled");
             Ok(false)
         }

@@ -115,7 +115,7 @@ pub(crate) fn or_taken(taken: &'static str) -> impl Fn(sqlx::Error) -> StoreErro
 
 /// That what is in `column` is not what was written there. Asking again finds the same, so nobody is to wait for it.
 pub(crate) fn unreadable(column: &str, why: impl Display) -> StoreError {
-    StoreError::Refused(format!("a stored row cannot be read: {column}: {why}"))
+    StoreError::Unreadable(format!("{column}: {why}"))
 }
 
 /// A number as databases have it: they know none above 2^63 - 1.

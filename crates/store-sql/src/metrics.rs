@@ -24,6 +24,7 @@ postrider_metrics::label! {
         Conflict = "conflict",
         NotFound = "not_found",
         Refused = "refused",
+        Unreadable = "unreadable",
         Unavailable = "unavailable",
     }
 }

@@ -70,7 +70,7 @@ async fn a_stored_row_that_cannot_be_read_is_named_by_its_column() {
     on_the_writer(&store, "UPDATE events SET event_type = 'not a type'".into()).await;
     let by = EventRef::Id(batch.events[0].id);
     let error = store.event(app, &by).await.unwrap_err();
-    assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     assert!(error.to_string().contains("event_type: "), "{error}");
 }
 

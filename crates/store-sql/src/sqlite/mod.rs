@@ -119,6 +119,7 @@ fn kind_of(error: &StoreError) -> Failure {
         StoreError::Conflict(_) => Failure::Conflict,
         StoreError::NotFound(_) => Failure::NotFound,
         StoreError::Refused(_) => Failure::Refused,
+        StoreError::Unreadable(_) => Failure::Unreadable,
         StoreError::Unavailable(_) => Failure::Unavailable,
     }
 }
