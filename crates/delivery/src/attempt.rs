@@ -20,6 +20,8 @@ const AFTER_OUR_FAULT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Begin {
     pub(crate) waiting: Waiting,
+    /// Of the ownership of its partition under which it was let through.
+    pub(crate) epoch: u64,
     pub(crate) target: Arc<Target>,
     /// True for the breaker's probe.
     pub(crate) probe: bool,
@@ -34,6 +36,8 @@ pub(crate) struct Begin {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) at: TopicPartition,
+    /// As in [`Begin`].
+    pub(crate) epoch: u64,
     pub(crate) position: Position,
     pub(crate) endpoint_id: EndpointId,
     /// Bytes of memory that it held.
@@ -86,6 +90,7 @@ impl Begin {
         let duration = self.began.instant.elapsed();
         let mut ended = Ended {
             at: self.waiting.at,
+            epoch: self.epoch,
             position: self.waiting.position,
             endpoint_id: delivery.endpoint_id,
             weight: delivery.weight(),
@@ -117,6 +122,7 @@ impl Ended {
     /// An attempt that a mistake of ours ended: it counts for nothing, and is made again.
     pub(crate) fn by_our_fault(
         waiting: &Waiting,
+        epoch: u64,
         probe: bool,
         began: Instant,
         now: Timestamp,
@@ -126,6 +132,7 @@ impl Ended {
         let again = park(Delivery::clone(delivery), now, at);
         Self {
             at: waiting.at,
+            epoch,
             position: waiting.position,
             endpoint_id: delivery.endpoint_id,
             weight: delivery.weight(),

@@ -57,6 +57,10 @@ pub(crate) struct Finisher {
     /// Since when the oldest waits.
     since: Option<Instant>,
     under_way: Option<BoxFuture<'static, Commit>>,
+    /// Partitions of which the commit that is under way finishes something.
+    under_way_of: Vec<TopicPartition>,
+    /// Partitions that were lost while that commit is under way.
+    lost: Vec<TopicPartition>,
     /// The log takes nothing at present.
     refused: Arc<AtomicBool>,
     /// Ends the patience with a log that takes nothing.
@@ -79,6 +83,8 @@ impl Finisher {
             aside: 0,
             since: None,
             under_way: None,
+            under_way_of: Vec::new(),
+            lost: Vec::new(),
             refused: Arc::default(),
             stop: CancellationToken::new(),
         }
@@ -103,6 +109,22 @@ impl Finisher {
         self.waiting.is_empty() && self.under_way.is_none()
     }
 
+    /// True if something of this partition is still to be written.
+    pub(crate) fn has(&self, at: TopicPartition) -> bool {
+        let of_it = |finished: &Finished| finished.record.is_some_and(|(of, _)| of == at);
+        self.under_way_of.contains(&at) || self.waiting.iter().any(of_it)
+    }
+
+    /// These partitions are not ours any more: what came of them would fork their deliveries, which their next owner makes
+    /// again, and that may be this worker.
+    pub(crate) fn forget(&mut self, partitions: &[TopicPartition]) {
+        self.lost.extend(partitions);
+        forget(self.waiting.iter_mut(), partitions);
+        if self.under_way.is_none() {
+            self.lost.clear();
+        }
+    }
+
     /// When the next commit is due, if one is to be made.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.since.filter(|_| self.under_way.is_none())?;
@@ -124,15 +146,11 @@ impl Finisher {
         if self.due().is_none_or(|due| due > now) {
             return;
         }
-        let mut batch = self.take_batch();
-        // What came of a partition that is no longer ours would fork its deliveries: their next owner makes them again.
-        for finished in &mut batch {
-            if finished.record.is_some_and(|(at, _)| !partitions.owns(at)) {
-                (finished.record, finished.outputs) = (None, Vec::new());
-            }
-        }
+        let batch = self.take_batch();
         self.since = (!self.waiting.is_empty()).then_some(now);
         let completion = self.completion(&batch, partitions);
+        let finished = completion.finished.iter();
+        self.under_way_of = finished.map(|progress| progress.at).collect();
         self.metrics.commit.observe(batch.len() as f64);
         self.under_way = Some(Box::pin(run(
             Arc::clone(&self.committer),
@@ -185,8 +203,10 @@ impl Finisher {
         let Some(under_way) = &mut self.under_way else {
             return std::future::pending().await;
         };
-        let commit = under_way.await;
+        let mut commit = under_way.await;
         self.under_way = None;
+        self.under_way_of.clear();
+        forget(commit.batch.iter_mut(), &std::mem::take(&mut self.lost));
         commit
     }
 
@@ -234,6 +254,18 @@ impl Finisher {
                 tracing::error!(at = ?finished.record, limit, "an output is larger than the log takes and is lost");
                 self.metrics.dropped_outputs.inc_by(dropped as u64);
             }
+        }
+    }
+}
+
+/// Keeps of what lies in these partitions only that its memory is to be given back.
+fn forget<'a>(all: impl Iterator<Item = &'a mut Finished>, partitions: &[TopicPartition]) {
+    for finished in all {
+        if finished
+            .record
+            .is_some_and(|(at, _)| partitions.contains(&at))
+        {
+            (finished.record, finished.outputs) = (None, Vec::new());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use postrider_model::TopicPartition;
 
 use crate::{Endpoints, Freshness, Waiting};
 
@@ -30,6 +31,19 @@ impl Judging {
     /// Takes one that needs a fresh snapshot.
     pub(crate) fn push(&mut self, waiting: Waiting) {
         self.next.push(waiting);
+    }
+
+    /// Drops what does not lie where `keep` says, and returns its bytes.
+    pub(crate) fn retain(&mut self, keep: impl Fn(TopicPartition) -> bool) -> usize {
+        let mut dropped = 0;
+        for waiting in [&mut self.next, &mut self.asked] {
+            waiting.retain(|one| {
+                let kept = keep(one.at);
+                dropped += if kept { 0 } else { one.delivery.weight() };
+                kept
+            });
+        }
+        dropped
     }
 
     /// Begins a refresh, if one is needed and none is under way.

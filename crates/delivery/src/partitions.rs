@@ -94,18 +94,24 @@ impl Partitions {
         self.owned.values_mut().for_each(|owned| owned.held = None);
     }
 
-    /// An attempt of this partition started.
-    pub(crate) fn attempt_started(&mut self, at: TopicPartition) {
-        if let Some(owned) = self.owned.get_mut(&at) {
-            owned.in_flight += 1;
-        }
+    /// An attempt of this partition started. Returns the epoch under which it did.
+    pub(crate) fn attempt_started(&mut self, at: TopicPartition) -> u64 {
+        let Some(owned) = self.owned.get_mut(&at) else {
+            return 0;
+        };
+        owned.in_flight += 1;
+        owned.epoch
     }
 
-    /// An attempt of this partition ended.
-    pub(crate) fn attempt_ended(&mut self, at: TopicPartition) {
-        if let Some(owned) = self.owned.get_mut(&at) {
-            owned.in_flight = owned.in_flight.saturating_sub(1);
-        }
+    /// An attempt of this partition ended that had started under `epoch`. False if the partition is not ours any more, or
+    /// was another's or ours anew meanwhile: then its record is read again, and what came of it must not be written.
+    pub(crate) fn attempt_ended(&mut self, at: TopicPartition, epoch: u64) -> bool {
+        let owned = self.owned.get_mut(&at);
+        let Some(owned) = owned.filter(|owned| owned.epoch == epoch) else {
+            return false;
+        };
+        owned.in_flight = owned.in_flight.saturating_sub(1);
+        true
     }
 
     /// Records read and not finished.
@@ -147,11 +153,6 @@ impl Partitions {
             .map(|owned| owned.epoch)
             .max()
             .unwrap_or(0)
-    }
-
-    /// True if the partition is ours, to be given up or not.
-    pub(crate) fn owns(&self, at: TopicPartition) -> bool {
-        self.owned.contains_key(&at)
     }
 
     /// True if the partition is ours and stays ours.

@@ -43,6 +43,7 @@ impl<S: Sender> Dispatcher<S> {
             }
             Inbound::Lost(partitions) => {
                 self.partitions.lose(&partitions);
+                self.finisher.forget(&partitions);
                 self.drop_not_ours();
             }
             Inbound::Read(arrived) if !self.stopping => {
@@ -247,6 +248,7 @@ impl<S: Sender> Dispatcher<S> {
             self.waiting -= count - entry.lane.queued();
             self.held -= bytes - entry.lane.queued_bytes();
         }
+        self.held -= self.judging.retain(|at| self.partitions.keeps(at));
     }
 }
 

@@ -20,7 +20,7 @@ impl<S: Sender> Dispatcher<S> {
 
     fn settle_one(&mut self, ended: Ended, now: Now) {
         self.count(&ended);
-        self.partitions.attempt_ended(ended.at);
+        let is_ours = self.partitions.attempt_ended(ended.at, ended.epoch);
         let id = ended.endpoint_id;
         if let Some(entry) = self.lanes.get_mut(&id) {
             let policy = &self.options.lane.breaker;
@@ -35,7 +35,7 @@ impl<S: Sender> Dispatcher<S> {
             self.note(id);
             self.wake(id);
         }
-        if !self.partitions.owns(ended.at) {
+        if !is_ours {
             // The next owner makes the attempt again: what followed from this one would fork the delivery.
             self.held -= ended.weight;
             return;
@@ -106,8 +106,9 @@ impl<S: Sender> Dispatcher<S> {
 
     /// Gives up what was revoked and is finished.
     pub(super) async fn release(&mut self, now: Now) -> Result<(), LogError> {
-        let released = self.partitions.released(now.instant);
-        if released.is_empty() || !self.finisher.is_idle() {
+        let mut released = self.partitions.released(now.instant);
+        released.retain(|at| !self.finisher.has(*at));
+        if released.is_empty() {
             return Ok(());
         }
         match self.ports.committer.release(&released).await {

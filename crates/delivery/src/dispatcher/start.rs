@@ -163,7 +163,7 @@ impl<S: Sender> Dispatcher<S> {
         now: Now,
     ) {
         let id = waiting.delivery.endpoint_id;
-        self.partitions.attempt_started(waiting.at);
+        let epoch = self.partitions.attempt_started(waiting.at);
         if let Some(entry) = self.lanes.get_mut(&id) {
             entry.lane.started(probe, now.instant);
         }
@@ -173,6 +173,7 @@ impl<S: Sender> Dispatcher<S> {
         let spare = waiting.clone();
         let begin = Begin {
             waiting,
+            epoch,
             timeout: target
                 .endpoint
                 .policy
@@ -193,8 +194,9 @@ impl<S: Sender> Dispatcher<S> {
             let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
                 .catch_unwind()
                 .await;
-            let ended = made
-                .unwrap_or_else(|_| Ended::by_our_fault(&spare, probe, now.instant, clock.now()));
+            let ended = made.unwrap_or_else(|_| {
+                Ended::by_our_fault(&spare, epoch, probe, now.instant, clock.now())
+            });
             // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
             let _ = ends.send((ended, standing)).await;
         }));

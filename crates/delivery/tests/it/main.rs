@@ -10,6 +10,7 @@ mod endpoints;
 mod http;
 mod isolation;
 mod log_refuses;
+mod ownership;
 mod parking;
 mod restart;
 mod retries;

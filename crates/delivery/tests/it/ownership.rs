@@ -1,0 +1,302 @@
+//! Partitions that are revoked, lost and handed over, and leases that end.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use postrider_delivery::{DeliveryError, DeliveryMetrics, Worker};
+use postrider_log::testing::MemoryLog;
+use postrider_metrics::Registry;
+use postrider_model::{Endpoint, EndpointId, EndpointPolicy, EventId, TopicPartition, topics};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Does, MS, S, Scripted, World, endpoint};
+
+/// Read together, so always owned together.
+const DELIVERIES: [postrider_log::Topic; 3] = [
+    topics::DELIVERIES_HIGH,
+    topics::DELIVERIES_NORMAL,
+    topics::DELIVERIES_BULK,
+];
+
+/// A worker on a log of two partitions, whose group takes further members.
+fn world() -> World {
+    let mut world = World::new();
+    let parts = |topic| if DELIVERIES.contains(&topic) { 2 } else { 1 };
+    world.log = MemoryLog::with_partitions(topics::all(), world.clock.clone(), parts);
+    world.log.share(topics::WORKER);
+    world
+}
+
+/// Partition `number` of all that is owned together.
+fn partitions(number: u32) -> Vec<TopicPartition> {
+    let partition = number;
+    DELIVERIES
+        .map(|topic| TopicPartition { topic, partition })
+        .to_vec()
+}
+
+/// The `nth` endpoint of those whose deliveries lie in partition `number`.
+fn endpoint_in(world: &mut World, number: u32, nth: usize, does: Does) -> EndpointId {
+    let mut lies_there = |id: EndpointId| {
+        let record = world.delivery(id).to_record();
+        let at = world.log.partition_of(record.topic, &record.key);
+        at.partition == number
+    };
+    let all = (0u64..).map(|n| endpoint(n, EndpointPolicy::default()));
+    let mut there = all.filter(|endpoint: &Endpoint| lies_there(endpoint.id));
+    let endpoint = there.nth(nth).unwrap();
+    let id = endpoint.id;
+    world.sender.set(id, does);
+    world.put(endpoint);
+    id
+}
+
+/// Another worker of the same group, with a way out of its own.
+struct Second {
+    sender: Arc<Scripted>,
+    running: JoinHandle<Result<(), DeliveryError>>,
+}
+
+impl Second {
+    async fn start(world: &World) -> Self {
+        let sender = Arc::new(Scripted::default());
+        let worker = Worker {
+            log: Arc::new(world.log.clone()),
+            endpoints: world.endpoints.clone(),
+            sender: sender.clone(),
+            clock: world.clock.clone(),
+            options: world.options.clone(),
+            metrics: DeliveryMetrics::register(&Registry::new()).unwrap(),
+        };
+        let running = tokio::spawn(worker.run(CancellationToken::new()));
+        // It joins, and finds that everything has an owner.
+        tokio::time::sleep(10 * MS).await;
+        assert!(!running.is_finished());
+        Self { sender, running }
+    }
+
+    fn sent_to(&self, id: EndpointId) -> Vec<EventId> {
+        events(&self.sender, id)
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+fn events(sender: &Scripted, id: EndpointId) -> Vec<EventId> {
+    let sent = sender.sent_to(id);
+    sent.iter().map(|sent| sent.event).collect()
+}
+
+fn attempts_at(world: &World, id: EndpointId) -> usize {
+    let attempts = world.attempts();
+    attempts.iter().filter(|one| one.endpoint_id == id).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_partition_drains_and_is_finished_before_it_is_released_so_nothing_is_repeated() {
+    let mut world = world();
+    let moved = endpoint_in(&mut world, 0, 0, Does::Slow(300 * MS));
+    let stays = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    let second = Second::start(&world).await;
+    let all = world.publish(&[moved; 200]).await;
+    world
+        .until(5 * S, "some are in flight and some are done", |world| {
+            attempts_at(world, moved) > 5
+        })
+        .await;
+    let before = events(&world.sender, moved);
+    assert!(before.len() > attempts_at(&world, moved), "none in flight");
+    assert!(before.len() < all.len(), "none waits");
+    world.log.revoke(topics::WORKER, &partitions(0));
+    world.publish(&[stays; 20]).await;
+
+    world
+        .until(2 * S, "the next owner begins", |_| {
+            !second.sent_to(moved).is_empty()
+        })
+        .await;
+    let first = events(&world.sender, moved);
+    assert_eq!(first, before, "something was started after the revocation");
+    world
+        .until(5 * S, "all is delivered", World::is_finished)
+        .await;
+    let theirs = second.sent_to(moved);
+    assert_eq!(theirs.len(), all.len() - first.len(), "repeated or lost");
+    let each: HashSet<_> = first.into_iter().chain(theirs).collect();
+    assert_eq!(each.len(), all.len());
+    assert_eq!(events(&world.sender, stays).len(), 20, "the neighbour");
+    assert!(second.sent_to(stays).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_partition_is_released_though_its_neighbours_are_never_quiet() {
+    let mut world = world();
+    world.commit_takes = 5 * MS;
+    let moved = endpoint_in(&mut world, 0, 0, Does::Slow(100 * MS));
+    let stays = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    let second = Second::start(&world).await;
+    world.publish(&[moved; 50]).await;
+    tokio::time::sleep(50 * MS).await;
+    world.log.revoke(topics::WORKER, &partitions(0));
+    let released = Instant::now() + S;
+    while second.sent_to(moved).is_empty() {
+        assert!(Instant::now() < released, "a busy neighbour holds it up");
+        world.publish(&[stays; 5]).await;
+        tokio::time::sleep(MS).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_partition_whose_attempts_hang_is_given_up_when_its_time_is_over() {
+    let mut world = world();
+    let moved = endpoint_in(&mut world, 0, 0, Does::Hang);
+    world.options.revoke_drain = 2 * S;
+    world.start();
+    let second = Second::start(&world).await;
+    world.publish(&[moved]).await;
+    tokio::time::sleep(50 * MS).await;
+    let revoked = Instant::now();
+    world.log.revoke(topics::WORKER, &partitions(0));
+    world
+        .until(10 * S, "the next owner makes the attempt again", |_| {
+            !second.sent_to(moved).is_empty()
+        })
+        .await;
+    assert!(revoked.elapsed() >= 2 * S && revoked.elapsed() < 4 * S);
+    // The first one's attempt ends meanwhile: what it came to is not written by it.
+    world
+        .until(60 * S, "all is delivered", World::is_finished)
+        .await;
+    assert_eq!(attempts_at(&world, moved), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_partition_is_dropped_at_once_and_does_not_hold_up_its_neighbours() {
+    let mut world = world();
+    let moved = endpoint_in(&mut world, 0, 0, Does::Slow(200 * MS));
+    let stays = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    let all = world.publish(&[moved; 200]).await;
+    world
+        .until(5 * S, "some are in flight and some are done", |world| {
+            attempts_at(world, moved) > 5
+        })
+        .await;
+    world.log.lose(topics::WORKER, &partitions(0));
+    let (sent, written) = (
+        events(&world.sender, moved).len(),
+        attempts_at(&world, moved),
+    );
+    assert!(sent > written, "none in flight");
+    assert!(sent < all.len(), "none waits");
+    world.publish(&[stays; 500]).await;
+    world
+        .until(S, "the neighbour is served", |world| {
+            attempts_at(world, stays) == 500
+        })
+        .await;
+    tokio::time::sleep(2 * S).await;
+    assert_eq!(
+        events(&world.sender, moved).len(),
+        sent,
+        "started though lost"
+    );
+    assert_eq!(attempts_at(&world, moved), written, "written though lost");
+    assert_eq!(world.metrics.held.get(), 0, "the queue was thrown away");
+    assert_eq!(world.metrics.waiting.get(), 0, "the queue was thrown away");
+
+    let second = Second::start(&world).await;
+    world
+        .until(20 * S, "the next owner delivers it", World::is_finished)
+        .await;
+    assert_eq!(second.sent_to(moved).len(), all.len() - written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_owner_skips_what_the_commits_map_says_is_finished() {
+    let mut world = world();
+    let hanging = endpoint_in(&mut world, 0, 0, Does::Hang);
+    let good = endpoint_in(&mut world, 0, 1, Does::Answer(200));
+    world.start();
+    for _ in 0..20 {
+        world.publish(&[hanging, good, good]).await;
+    }
+    world
+        .until(5 * S, "the good one has all", |world| {
+            attempts_at(world, good) == 40
+        })
+        .await;
+    let second = Second::start(&world).await;
+    world.log.lose(topics::WORKER, &partitions(0));
+    world.publish(&[good]).await;
+    world
+        .until(5 * S, "the new one is delivered", |_| {
+            !second.sent_to(good).is_empty()
+        })
+        .await;
+    world
+        .until(60 * S, "all is delivered", World::is_finished)
+        .await;
+    assert_eq!(second.sent_to(good).len(), 1, "only what is new");
+    let theirs: HashSet<_> = second.sent_to(hanging).into_iter().collect();
+    assert_eq!(theirs.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_lease_does_not_last_nothing_of_its_partition_starts_and_nothing_is_lost() {
+    let mut world = world();
+    let held_back = endpoint_in(&mut world, 0, 0, Does::Answer(200));
+    let free = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    world.publish(&[held_back]).await;
+    world.until(S, "it works", World::is_finished).await;
+    world.log.end_leases(topics::WORKER, &partitions(0));
+    // As many as a lane takes at once: they wait in it, and nothing is put aside for want of a lease.
+    for _ in 0..100 {
+        world.publish(&[held_back, free]).await;
+    }
+    world
+        .until(S, "the neighbour is served", |world| {
+            attempts_at(world, free) == 100
+        })
+        .await;
+    tokio::time::sleep(30 * S).await;
+    assert_eq!(events(&world.sender, held_back).len(), 1, "without a lease");
+    world.log.renew_leases(topics::WORKER, &partitions(0));
+    world
+        .until(5 * S, "all is delivered", World::is_finished)
+        .await;
+    assert_eq!(events(&world.sender, held_back).len(), 101);
+    assert_eq!(attempts_at(&world, held_back), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_of_an_earlier_ownership_came_to_is_not_written_by_the_next() {
+    let mut world = world();
+    let id = endpoint_in(&mut world, 0, 0, Does::Slow(S));
+    world.start();
+    let all = world.publish(&[id; 3]).await;
+    world
+        .until(S, "in flight", |world| world.sender.sent() > 0)
+        .await;
+    tokio::time::sleep(500 * MS).await;
+    // Lost, and ours again before the attempt has ended: it is read again, and made again.
+    world.log.lose(topics::WORKER, &partitions(0));
+    world.log.assign(topics::WORKER, &partitions(0));
+    world.until(60 * S, "delivered", World::is_finished).await;
+    tokio::time::sleep(2 * S).await;
+    assert_eq!(
+        attempts_at(&world, id),
+        all.len(),
+        "an attempt was written for both owners"
+    );
+    assert_eq!(world.metrics.held.get(), 0);
+}
