@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The store will never take this content, or cannot be asked so. Set it aside.
     #[error("the store refuses this: {0}")]
     Refused(String),
+    /// What was asked for is there, and cannot be read: now or ever, until somebody mends it. Go past it.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
     /// The store cannot be reached or is busy. Try again later; the same call may have been carried out.
     #[error("the store is not available: {0}")]
     Unavailable(String),

@@ -38,7 +38,9 @@ impl From<StoreError> for Stalled {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(_) | StoreError::NotFound(_) => Self::LeaseOver,
-            StoreError::Refused(why) | StoreError::Unavailable(why) => Self::Later(why),
+            StoreError::Refused(why)
+            | StoreError::Unreadable(why)
+            | StoreError::Unavailable(why) => Self::Later(why),
         }
     }
 }

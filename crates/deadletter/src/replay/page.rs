@@ -103,7 +103,7 @@ async fn by_id<S: DeadLetters + ?Sized>(
     for id in chosen {
         let found = match store.dead_letter(*id).await {
             Ok(found) => found,
-            Err(StoreError::Refused(why)) => {
+            Err(StoreError::Unreadable(why)) => {
                 tracing::error!(dead_letter = %id, why, "not replayed: a dead letter that cannot be read");
                 None
             }

@@ -86,8 +86,8 @@ impl MemoryStore {
         *lock(&self.shared.refuses) = Some(Box::new(predicate));
     }
 
-    /// From now on reading the endpoint, the attempt or the dead letter of this id is `Refused`, as it is with a row that a
-    /// real store cannot read. Listings of dead letters leave it out.
+    /// From now on reading the endpoint, the attempt or the dead letter of this id is `Unreadable`, as it is with a row
+    /// that a real store cannot read. Listings of dead letters leave it out.
     pub fn spoil(&self, id: [u8; 16]) {
         lock(&self.shared.spoiled).insert(id);
     }
@@ -98,7 +98,7 @@ impl MemoryStore {
 
     fn check_readable(&self, id: &[u8; 16]) -> Result<(), StoreError> {
         if self.is_spoiled(id) {
-            return Err(StoreError::Refused("a row that cannot be read".into()));
+            return Err(StoreError::Unreadable("the test has spoiled it".into()));
         }
         Ok(())
     }
