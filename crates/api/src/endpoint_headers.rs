@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::get;
 use postrider_http::{Given, HttpError, InApp, InPath, Slashed, endpoint_ref, parse_json};
-use postrider_model::Endpoint;
+use postrider_model::{Endpoint, EndpointPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
@@ -125,7 +125,11 @@ async fn change(
 }
 
 fn with_headers(mut endpoint: Endpoint, headers: BTreeMap<String, String>) -> Endpoint {
-    endpoint.policy.headers = headers;
+    let policy = EndpointPolicy {
+        headers,
+        ..EndpointPolicy::clone(&endpoint.policy)
+    };
+    endpoint.policy = policy.shared();
     endpoint
 }
 

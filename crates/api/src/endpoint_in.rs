@@ -79,7 +79,7 @@ impl EndpointIn {
                 event_types: None,
                 channels: None,
                 disabled: None,
-                policy: EndpointPolicy::default(),
+                policy: EndpointPolicy::default().shared(),
                 secrets: vec![EndpointSecret {
                     secret: SecretText::new(Secret::generate().to_whsec().as_str()),
                     expires_at: None,
@@ -100,7 +100,7 @@ impl EndpointIn {
         }
         let policy = EndpointPolicy {
             rate_limit: None,
-            ..there.policy
+            ..EndpointPolicy::clone(&there.policy)
         };
         self.change(
             Endpoint {
@@ -110,7 +110,7 @@ impl EndpointIn {
                 event_types: None,
                 channels: None,
                 disabled: None,
-                policy,
+                policy: policy.shared(),
                 ..there
             },
             guard,
@@ -148,9 +148,10 @@ impl EndpointIn {
             }];
         }
         endpoint_headers::check(&self.headers)?;
+        let mut policy = EndpointPolicy::clone(&there.policy);
         self.headers
             .try_map(|given| Ok::<_, HttpError>(endpoint_headers::lower(given)))?
-            .put(&mut there.policy.headers);
+            .put(&mut policy.headers);
         let limits = Limits {
             rate: either(
                 ("throttleRate", self.throttle_rate),
@@ -161,7 +162,8 @@ impl EndpointIn {
             max_in_flight: self.max_in_flight,
             final_statuses: self.final_statuses,
         };
-        limits.put(&mut there.policy)?;
+        limits.put(&mut policy)?;
+        there.policy = policy.shared();
         Ok(there)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use url::Url;
@@ -29,8 +30,8 @@ pub struct Endpoint {
     pub channels: Option<Vec<Channel>>,
     /// Why it gets nothing at present, if it does not.
     pub disabled: Option<Disabled>,
-    /// How deliveries are made.
-    pub policy: EndpointPolicy,
+    /// How deliveries are made. Shared, because almost all endpoints set nothing: see [`EndpointPolicy::shared`].
+    pub policy: Arc<EndpointPolicy>,
     /// The secrets that sign, the newest first; at least one.
     pub secrets: Vec<EndpointSecret>,
     /// The registry's version at its last change. Grows with each change of the endpoint.
@@ -87,6 +88,18 @@ pub struct EndpointPolicy {
     pub headers: BTreeMap<String, String>,
 }
 
+impl EndpointPolicy {
+    /// The policy to put into an endpoint: if it sets nothing, the one that all such endpoints share.
+    pub fn shared(self) -> Arc<Self> {
+        static SETS_NOTHING: LazyLock<Arc<EndpointPolicy>> = LazyLock::new(Arc::default);
+        if self == **SETS_NOTHING {
+            Arc::clone(&SETS_NOTHING)
+        } else {
+            Arc::new(self)
+        }
+    }
+}
+
 /// One of an endpoint's signing secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSecret {
@@ -98,11 +111,11 @@ pub struct EndpointSecret {
 
 /// A secret in its text form (`whsec_…`). Never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
+pub struct SecretText(Box<str>);
 
 impl SecretText {
     /// Takes the text, which the caller has checked.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 

@@ -13,9 +13,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+#[cfg(test)]
+mod memory_tests;
 mod metrics;
 mod registry;
 mod snapshot;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 

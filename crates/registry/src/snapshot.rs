@@ -6,25 +6,26 @@ use imbl::{HashMap, OrdMap};
 use postrider_model::{AppId, Channel, Endpoint, EndpointId, EventType, Uid};
 use postrider_store::{Application, ApplicationRef, Change, EventTypeInfo, TokenRecord};
 
-type ById = OrdMap<EndpointId, Arc<Endpoint>>;
+use crate::subscriptions::Subscriptions;
 
 /// The configuration at one version. Cloning shares everything.
+///
+/// What is there in great number lies in trees: the hash maps leave up to nine tenths of their nodes empty, by their size.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     version: u64,
-    applications: HashMap<AppId, Arc<Application>>,
-    uids: HashMap<Uid, AppId>,
-    subscriptions: HashMap<AppId, Subscriptions>,
-    endpoints: HashMap<EndpointId, Arc<Endpoint>>,
+    applications: OrdMap<AppId, Known>,
+    uids: OrdMap<Uid, AppId>,
+    endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
     event_types: HashMap<EventType, Arc<EventTypeInfo>>,
     tokens: HashMap<[u8; 32], Arc<TokenRecord>>,
 }
 
-/// The enabled endpoints of one application, by what they want.
+/// What is known of one application. The feed may bring its endpoints before it, and its removal before theirs.
 #[derive(Debug, Clone, Default)]
-struct Subscriptions {
-    every_type: ById,
-    by_type: HashMap<EventType, ById>,
+struct Known {
+    application: Option<Arc<Application>>,
+    subscriptions: Subscriptions,
 }
 
 impl Snapshot {
@@ -35,10 +36,11 @@ impl Snapshot {
 
     /// An application by its id or uid.
     pub fn application(&self, by: &ApplicationRef) -> Option<&Arc<Application>> {
-        match by {
-            ApplicationRef::Id(id) => self.applications.get(id),
-            ApplicationRef::Uid(uid) => self.applications.get(self.uids.get(uid)?),
-        }
+        let id = match by {
+            ApplicationRef::Id(id) => id,
+            ApplicationRef::Uid(uid) => self.uids.get(uid)?,
+        };
+        self.applications.get(id)?.application.as_ref()
     }
 
     /// An endpoint, disabled or not.
@@ -48,8 +50,14 @@ impl Snapshot {
 
     /// Starts of attempts in any second to `endpoint`, at most: its own limit, or else its application's.
     pub fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
-        let application = || self.applications.get(&endpoint.app_id)?.rate_limit;
-        endpoint.policy.rate_limit.or_else(application)
+        let application = || {
+            self.applications
+                .get(&endpoint.app_id)?
+                .application
+                .as_ref()
+        };
+        let inherited = || application()?.rate_limit;
+        endpoint.policy.rate_limit.or_else(inherited)
     }
 
     /// How many endpoints there are.
@@ -72,21 +80,16 @@ impl Snapshot {
     pub fn matching<'a>(
         &'a self,
         app_id: AppId,
-        event_type: &EventType,
+        event_type: &'a EventType,
         channels: &'a [Channel],
         after: Option<EndpointId>,
     ) -> impl Iterator<Item = &'a Arc<Endpoint>> + use<'a> {
-        let subscriptions = self.subscriptions.get(&app_id);
-        let every = subscriptions
-            .map(|all| behind(&all.every_type, after))
+        let known = self.applications.get(&app_id);
+        let candidates = known.map(|known| known.subscriptions.candidates(event_type, after));
+        candidates
             .into_iter()
-            .flatten();
-        let typed = subscriptions.and_then(|all| all.by_type.get(event_type));
-        let typed = typed
-            .map(|wanting| behind(wanting, after))
-            .into_iter()
-            .flatten();
-        merge(every, typed).filter(|endpoint| on_channel(endpoint, channels))
+            .flatten()
+            .filter(|endpoint| endpoint.wants(event_type, channels))
     }
 
     /// Puts a change in.
@@ -94,16 +97,26 @@ impl Snapshot {
         match change {
             Change::Application(application) => self.put_application(application),
             Change::ApplicationRemoved(id) => {
-                if let Some(gone) = self.applications.remove(&id) {
+                if let Some(gone) = self.known(id, |known| known.application.take()) {
                     self.forget_uid(&gone);
                 }
             }
-            Change::Endpoint(endpoint) => {
-                self.remove_endpoint(endpoint.id);
-                self.subscribe(&endpoint);
-                self.endpoints.insert(endpoint.id, endpoint);
+            Change::Endpoint(mut endpoint) => {
+                self.share_types(&mut endpoint);
+                if let Some(before) = self.endpoints.insert(endpoint.id, Arc::clone(&endpoint)) {
+                    self.unsubscribe(&before);
+                }
+                if endpoint.disabled.is_none() {
+                    self.known(endpoint.app_id, |known| {
+                        known.subscriptions.insert(&endpoint)
+                    });
+                }
             }
-            Change::EndpointRemoved(_, id) => self.remove_endpoint(id),
+            Change::EndpointRemoved(_, id) => {
+                if let Some(gone) = self.endpoints.remove(&id) {
+                    self.unsubscribe(&gone);
+                }
+            }
             Change::EventType(event_type) => {
                 self.event_types.insert(event_type.name.clone(), event_type);
             }
@@ -121,13 +134,13 @@ impl Snapshot {
     }
 
     fn put_application(&mut self, application: Arc<Application>) {
-        if let Some(before) = self.applications.get(&application.id).cloned() {
+        let put = |known: &mut Known| known.application.replace(Arc::clone(&application));
+        if let Some(before) = self.known(application.id, put) {
             self.forget_uid(&before);
         }
         if let Some(uid) = &application.uid {
             self.uids.insert(uid.clone(), application.id);
         }
-        self.applications.insert(application.id, application);
     }
 
     /// Removes the uid of `application`, unless another has taken it since.
@@ -139,72 +152,33 @@ impl Snapshot {
         }
     }
 
-    fn subscribe(&mut self, endpoint: &Arc<Endpoint>) {
-        if endpoint.disabled.is_some() {
-            return;
+    fn unsubscribe(&mut self, endpoint: &Endpoint) {
+        if endpoint.disabled.is_none() {
+            self.known(endpoint.app_id, |known| {
+                known.subscriptions.remove(endpoint)
+            });
         }
-        let subscriptions = self.subscriptions.entry(endpoint.app_id).or_default();
-        match &endpoint.event_types {
-            None => {
-                subscriptions
-                    .every_type
-                    .insert(endpoint.id, Arc::clone(endpoint));
-            }
-            Some(wanted) => {
-                for event_type in wanted {
-                    let wanting = subscriptions.by_type.entry(event_type.clone()).or_default();
-                    wanting.insert(endpoint.id, Arc::clone(endpoint));
-                }
+    }
+
+    /// Lets the endpoint hold the names of registered types in common with all others.
+    fn share_types(&self, endpoint: &mut Arc<Endpoint>) {
+        let Some(endpoint) = Arc::get_mut(endpoint) else {
+            return;
+        };
+        for name in endpoint.event_types.iter_mut().flatten() {
+            if let Some((shared, _)) = self.event_types.get_key_value(name) {
+                name.clone_from(shared);
             }
         }
     }
 
-    fn remove_endpoint(&mut self, id: EndpointId) {
-        let Some(gone) = self.endpoints.remove(&id) else {
-            return;
-        };
-        let Some(subscriptions) = self.subscriptions.get_mut(&gone.app_id) else {
-            return;
-        };
-        subscriptions.every_type.remove(&id);
-        for event_type in gone.event_types.iter().flatten() {
-            if let Some(wanting) = subscriptions.by_type.get_mut(event_type) {
-                wanting.remove(&id);
-                if wanting.is_empty() {
-                    subscriptions.by_type.remove(event_type);
-                }
-            }
+    /// Changes what is known of an application. Nothing is kept of one of which nothing is known.
+    fn known<T>(&mut self, id: AppId, change: impl FnOnce(&mut Known) -> T) -> T {
+        let known = self.applications.entry(id).or_default();
+        let result = change(known);
+        if known.application.is_none() && known.subscriptions.is_empty() {
+            self.applications.remove(&id);
         }
-        if subscriptions.every_type.is_empty() && subscriptions.by_type.is_empty() {
-            self.subscriptions.remove(&gone.app_id);
-        }
+        result
     }
-}
-
-fn behind(endpoints: &ById, after: Option<EndpointId>) -> impl Iterator<Item = &Arc<Endpoint>> {
-    let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-    endpoints
-        .range((from, std::ops::Bound::Unbounded))
-        .map(|(_, endpoint)| endpoint)
-}
-
-/// Two sequences in the order of ids, as one.
-fn merge<'a>(
-    a: impl Iterator<Item = &'a Arc<Endpoint>>,
-    b: impl Iterator<Item = &'a Arc<Endpoint>>,
-) -> impl Iterator<Item = &'a Arc<Endpoint>> {
-    let (mut a, mut b) = (a.peekable(), b.peekable());
-    std::iter::from_fn(move || match (a.peek(), b.peek()) {
-        (Some(x), Some(y)) if x.id <= y.id => a.next(),
-        (Some(_), None) => a.next(),
-        (_, Some(_)) => b.next(),
-        (None, None) => None,
-    })
-}
-
-fn on_channel(endpoint: &Endpoint, channels: &[Channel]) -> bool {
-    endpoint
-        .channels
-        .as_ref()
-        .is_none_or(|wanted| wanted.iter().any(|channel| channels.contains(channel)))
 }

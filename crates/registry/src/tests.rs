@@ -50,7 +50,7 @@ fn endpoint(app_id: AppId, types: Option<&[&str]>, channels: Option<&[&str]>) ->
         event_types: types.map(|types| types.iter().map(|name| name.parse().unwrap()).collect()),
         channels: channels.map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
         disabled: None,
-        policy: EndpointPolicy::default(),
+        policy: EndpointPolicy::default().shared(),
         secrets: vec![],
         version: 0,
         created_at: now,
@@ -85,9 +85,9 @@ async fn an_endpoint_that_sets_no_limit_has_its_applications() {
     let registry = registry(&store).await;
     let (snapshot, mut endpoint) = (registry.snapshot(), endpoint(app.id, None, None));
     assert_eq!(snapshot.rate_limit(&endpoint), Some(7));
-    endpoint.policy.rate_limit = Some(3);
+    Arc::make_mut(&mut endpoint.policy).rate_limit = Some(3);
     assert_eq!(snapshot.rate_limit(&endpoint), Some(3));
-    endpoint.policy.rate_limit = None;
+    Arc::make_mut(&mut endpoint.policy).rate_limit = None;
     endpoint.app_id = AppId::new();
     assert_eq!(snapshot.rate_limit(&endpoint), None);
 }

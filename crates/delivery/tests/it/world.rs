@@ -405,7 +405,7 @@ pub(crate) fn endpoint(n: u64, policy: EndpointPolicy) -> Endpoint {
         event_types: None,
         channels: None,
         disabled: None,
-        policy,
+        policy: policy.shared(),
         secrets: vec![EndpointSecret {
             secret: SecretText::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             expires_at: None,

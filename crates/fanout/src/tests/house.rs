@@ -150,7 +150,7 @@ fn endpoint(app_id: AppId) -> Endpoint {
         event_types: None,
         channels: None,
         disabled: None,
-        policy: EndpointPolicy::default(),
+        policy: EndpointPolicy::default().shared(),
         secrets: vec![],
         version: 0,
         created_at: now,

@@ -201,7 +201,7 @@ impl Running {
             event_types: None,
             channels: None,
             disabled: None,
-            policy: EndpointPolicy::default(),
+            policy: EndpointPolicy::default().shared(),
             secrets: Vec::new(),
             version: 0,
             created_at: self.now(),

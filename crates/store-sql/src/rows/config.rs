@@ -1,5 +1,6 @@
 //! Rows of configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_model::{AppId, Disabled, Endpoint, EndpointPolicy};
@@ -30,26 +31,33 @@ pub(crate) fn endpoint(row: &impl Columns) -> Result<Endpoint, StoreError> {
         url: row.some_parsed("url")?,
         description: row.some_text("description")?.to_owned(),
         metadata: row.map("metadata")?,
-        event_types: row.json("event_types")?,
-        channels: row.json("channels")?,
+        event_types: row.json("event_types")?.map(exact),
+        channels: row.json("channels")?.map(exact),
         disabled: disabled(row)?,
         policy: policy(row)?,
-        secrets: secrets::decode(row.some_text("secrets")?)?,
+        secrets: exact(secrets::decode(row.some_text("secrets")?)?),
         version: row.some_number("version")?,
         created_at: row.some_time("created_at")?,
         updated_at: row.some_time("updated_at")?,
     })
 }
 
-fn policy(row: &impl Columns) -> Result<EndpointPolicy, StoreError> {
-    Ok(EndpointPolicy {
+/// The list without spare room: endpoints lie in memory in great number, and for long.
+fn exact<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
+}
+
+fn policy(row: &impl Columns) -> Result<Arc<EndpointPolicy>, StoreError> {
+    let policy = EndpointPolicy {
         rate_limit: row.number("rate_limit")?,
         max_in_flight: row.number("max_in_flight")?,
         schedule: row.parsed("schedule")?,
         timeout: row.number("timeout_ms")?.map(Duration::from_millis),
         final_statuses: row.some_json("final_statuses")?,
         headers: row.map("headers")?,
-    })
+    };
+    Ok(policy.shared())
 }
 
 fn disabled(row: &impl Columns) -> Result<Option<Disabled>, StoreError> {

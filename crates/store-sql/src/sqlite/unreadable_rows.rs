@@ -59,7 +59,7 @@ async fn endpoint(store: &SqliteStore, app_id: AppId) -> Endpoint {
         event_types: None,
         channels: None,
         disabled: None,
-        policy: EndpointPolicy::default(),
+        policy: EndpointPolicy::default().shared(),
         secrets: Vec::new(),
         version: 0,
         created_at: at(1),

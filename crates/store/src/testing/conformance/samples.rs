@@ -64,7 +64,8 @@ pub(super) fn endpoint(app_id: AppId) -> Endpoint {
             timeout: Some(Duration::from_millis(1500)),
             final_statuses: vec![404, 422],
             headers: [("x-key".to_owned(), "secret".to_owned())].into(),
-        },
+        }
+        .shared(),
         secrets: vec![
             EndpointSecret {
                 secret: SecretText::new("whsec_bmV3"),
