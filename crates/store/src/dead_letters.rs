@@ -43,6 +43,9 @@ pub trait DeadLetters: Send + Sync + 'static {
     /// One, if it is there.
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError>;
 
+    /// Those of `ids` that are there and that no replay has published, in any order.
+    async fn given_up(&self, ids: &[DeadLetterId]) -> Result<Vec<DeadLetterId>, StoreError>;
+
     /// By (died at, id).
     async fn dead_letters(
         &self,

@@ -83,6 +83,9 @@ pub struct AttemptFilter {
     pub before: Option<Timestamp>,
     /// Only started after this time.
     pub after: Option<Timestamp>,
+    /// Only the newest of each event to each endpoint, whatever else is asked for: an older one that fits is not taken in
+    /// the place of the newest that does not. Of several in one millisecond it is one that no other attempt was to follow.
+    pub only_newest: bool,
 }
 
 /// Whom an event went to, as far as it is recorded.
@@ -111,6 +114,9 @@ pub trait History: Send + Sync + 'static {
         filter: &EventFilter,
         page: &Page<HistoryKey>,
     ) -> Result<Vec<Event>, StoreError>;
+
+    /// Those of these events of an application that are archived, in any order.
+    async fn events_by_id(&self, app_id: AppId, ids: &[EventId]) -> Result<Vec<Event>, StoreError>;
 
     /// Whom an event went to; `None` if that is not recorded yet.
     async fn fanned_out(

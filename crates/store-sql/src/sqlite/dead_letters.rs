@@ -8,8 +8,8 @@ use postrider_store::{
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::insert::{Insert, Values};
-use super::{SqliteStore, push_window};
-use crate::columns::blob;
+use super::{IDS_AT_ONCE, SqliteStore, push_ids, push_window};
+use crate::columns::{Columns, blob};
 use crate::error::{signed, store_error};
 use crate::metrics::{Operation, RowKind, Skipped};
 use crate::rows;
@@ -132,6 +132,23 @@ impl DeadLetters for SqliteStore {
                 .await
                 .map_err(store_error)?;
             row.as_ref().map(rows::stored_dead_letter).transpose()
+        })
+        .await
+    }
+
+    async fn given_up(&self, ids: &[DeadLetterId]) -> Result<Vec<DeadLetterId>, StoreError> {
+        self.timed(Operation::DeadLetterRead, async {
+            let mut given_up = Vec::new();
+            for ids in ids.chunks(IDS_AT_ONCE) {
+                let mut query =
+                    QueryBuilder::new("SELECT id FROM dead_letters WHERE replay_id IS NULL");
+                push_ids(&mut query, ids.iter().map(|id| blob(*id)));
+                let found = query.build().persistent(false).fetch_all(&self.readers);
+                for row in found.await.map_err(store_error)? {
+                    given_up.push(row.some_id("id")?);
+                }
+            }
+            Ok(given_up)
         })
         .await
     }

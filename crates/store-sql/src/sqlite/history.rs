@@ -12,7 +12,7 @@ use postrider_store::{
 };
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{SqliteStore, push_window, read_all};
+use super::{IDS_AT_ONCE, SqliteStore, push_ids, push_window, read_all};
 use crate::columns::{Columns, blob};
 use crate::error::{store_error, unreadable};
 use crate::metrics::Operation;
@@ -87,7 +87,17 @@ fn push_attempt_filter(query: &mut QueryBuilder<Sqlite>, filter: &AttemptFilter)
         query.push_bind(marked(channel));
         query.push(") > 0)");
     }
+    if filter.only_newest {
+        query.push(NO_NEWER);
+    }
 }
+
+/// That no other attempt of the same event to the same endpoint comes after it. In one millisecond the one comes first that
+/// another was to follow.
+const NO_NEWER: &str = " AND NOT EXISTS (SELECT 1 FROM attempts AS newer \
+    WHERE newer.event_id = attempts.event_id AND newer.started_at >= attempts.started_at \
+    AND +newer.endpoint_id = attempts.endpoint_id \
+    AND (newer.started_at, newer.status <> 2, newer.id) > (attempts.started_at, attempts.status <> 2, attempts.id))";
 
 fn push_event_types(query: &mut QueryBuilder<Sqlite>, event_types: &[EventType]) {
     if event_types.is_empty() {
@@ -146,6 +156,22 @@ impl History for SqliteStore {
             let found = query.build().persistent(false).fetch_all(&self.readers);
             let found = read_all(&found.await.map_err(store_error)?, rows::event)?;
             Ok(window.arrange(found))
+        })
+        .await
+    }
+
+    async fn events_by_id(&self, app_id: AppId, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let mut events = Vec::with_capacity(ids.len());
+            for ids in ids.chunks(IDS_AT_ONCE) {
+                let mut query = QueryBuilder::new("SELECT * FROM events WHERE +app_id = ");
+                query.push_bind(blob(app_id));
+                push_ids(&mut query, ids.iter().map(|id| blob(*id)));
+                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let found = found.await.map_err(store_error)?;
+                events.extend(read_all(&found, rows::event)?);
+            }
+            Ok(events)
         })
         .await
     }

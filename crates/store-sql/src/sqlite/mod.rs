@@ -132,6 +132,19 @@ fn read_all<T>(
     rows.iter().map(read).collect()
 }
 
+/// How many rows are asked for by their ids in one statement, which binds one value for each.
+const IDS_AT_ONCE: usize = 500;
+
+/// That the row's id is one of these.
+fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: impl Iterator<Item = Vec<u8>>) {
+    query.push(" AND id IN (");
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    query.push(")");
+}
+
 /// Ends a listing's query with its window over `(at, id)`, the last columns of the index that serves it.
 fn push_window(query: &mut QueryBuilder<Sqlite>, at: &str, window: &Window<HistoryKey>) {
     for (bound, side) in [(&window.above, ">"), (&window.below, "<")] {

@@ -142,6 +142,7 @@ async fn listings_of_attempts_use_an_index() {
         channel: Some("c".parse().unwrap()),
         before: Some(Timestamp::default()),
         after: Some(Timestamp::default()),
+        only_newest: true,
     };
     let (event, endpoint) = (Some(EventId::new()), Some(EndpointId::new()));
     let mut queries = Vec::new();

@@ -113,7 +113,7 @@ async fn the_feed_shows_everything_but_the_rows_that_cannot_be_read() {
     assert_eq!(store.metrics.skipped.of(Skipped::Endpoint).get(), 1);
     let by = EndpointRef::Id(bad.id);
     let asked = store.endpoint(app.id, &by).await;
-    assert!(matches!(asked, Err(StoreError::Refused(_))), "{asked:?}");
+    assert!(matches!(asked, Err(StoreError::Unreadable(_))), "{asked:?}");
 }
 
 #[tokio::test]
@@ -172,5 +172,5 @@ async fn pages_of_dead_letters_are_full_and_go_past_the_rows_that_cannot_be_read
     }
     assert!(store.metrics.skipped.of(Skipped::DeadLetter).get() >= 2 * bad.len() as u64);
     let asked = store.dead_letter(letters[0].id).await;
-    assert!(matches!(asked, Err(StoreError::Refused(_))), "{asked:?}");
+    assert!(matches!(asked, Err(StoreError::Unreadable(_))), "{asked:?}");
 }

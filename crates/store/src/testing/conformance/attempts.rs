@@ -119,6 +119,55 @@ pub async fn each_filter_of_attempts_selects(harness: &mut dyn Harness) {
     assert_eq!(select(filter).await, [0]);
 }
 
+pub async fn only_the_newest_attempt_of_each_event_to_each_endpoint_is_listed_where_that_is_asked_for(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let app = known_application(&*store).await;
+    let (one, two) = (event(app, at(0)), event(app, at(1)));
+    let (here, there) = (EndpointId::new(), EndpointId::new());
+    let failed = |attempt: Attempt| Attempt {
+        outcome: Outcome::Refused,
+        status_code: Some(500),
+        next_attempt_at: Some(at(99)),
+        ..attempt
+    };
+    let first = failed(attempt(&one, here, at(10)));
+    // In the same millisecond as the one that it follows.
+    let last = Attempt {
+        outcome: Outcome::Succeeded,
+        status_code: Some(200),
+        next_attempt_at: None,
+        ..numbered(&first, 2, at(10))
+    };
+    let elsewhere = attempt(&one, there, at(30));
+    let earlier = failed(attempt(&two, here, at(11)));
+    let later = failed(numbered(&earlier, 2, at(20)));
+    let all_of_them = [first, last.clone(), elsewhere, earlier, later.clone()];
+    record(&*store, &all_of_them).await;
+    let list = async |filter: AttemptFilter| {
+        let filter = AttemptFilter {
+            only_newest: true,
+            ..filter
+        };
+        store.attempts(app, &filter, &all()).await.unwrap()
+    };
+    assert_eq!(list(to_endpoint(here)).await, [last.clone(), later.clone()]);
+    assert_eq!(list(of_event(one.id)).await.len(), 2);
+    let with = |status| AttemptFilter {
+        status: Some(status),
+        ..to_endpoint(here)
+    };
+    assert_eq!(list(with(StatusFilter::Succeeded)).await, [last]);
+    assert_eq!(list(with(StatusFilter::Pending)).await, [later]);
+    let before_the_newest = AttemptFilter {
+        before: Some(at(20)),
+        event: Some(two.id),
+        ..to_endpoint(here)
+    };
+    assert_eq!(list(before_the_newest).await, []);
+}
+
 pub async fn the_latest_attempt_to_each_endpoint_is_the_newest(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let app = known_application(&*store).await;

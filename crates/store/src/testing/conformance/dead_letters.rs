@@ -132,6 +132,24 @@ async fn mark(store: &dyn Store, letter: &DeadLetter) {
     assert_eq!(found.replayed, Some((one.id, at(7))));
 }
 
+pub async fn what_was_given_up_is_known_until_a_replay_publishes_it(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let letters = several(3);
+    store.keep_dead_letters(&letters[..2]).await.unwrap();
+    let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+    let given_up = async || {
+        let mut found = store.given_up(&ids).await.unwrap();
+        found.sort_unstable();
+        found
+    };
+    let mut both = ids[..2].to_vec();
+    both.sort_unstable();
+    assert_eq!(given_up().await, both);
+    mark(&*store, &letters[0]).await;
+    assert_eq!(given_up().await, ids[1..2]);
+    assert_eq!(store.given_up(&[]).await.unwrap(), []);
+}
+
 pub async fn a_dead_letter_is_deleted_once(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let letters = several(2);

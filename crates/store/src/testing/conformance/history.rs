@@ -81,6 +81,26 @@ pub async fn an_event_is_found_by_id_and_by_uid_in_its_application_only(harness:
     assert_eq!(store.event(app, &by).await.unwrap(), None);
 }
 
+pub async fn events_are_found_by_many_ids_at_once_in_their_application_only(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let app = known_application(&*store).await;
+    let events: Vec<Event> = (0..600).map(|seconds| event(app, at(seconds))).collect();
+    let batch = HistoryBatch {
+        events: events.clone(),
+        ..HistoryBatch::default()
+    };
+    store.record(&batch).await.unwrap();
+    let mut ids: Vec<EventId> = events[1..].iter().map(|event| event.id).collect();
+    ids.push(EventId::new());
+    let mut found = store.events_by_id(app, &ids).await.unwrap();
+    found.sort_by_key(|event| event.accepted_at);
+    assert_eq!(found, events[1..]);
+    assert_eq!(store.events_by_id(AppId::new(), &ids).await.unwrap(), []);
+    assert_eq!(store.events_by_id(app, &[]).await.unwrap(), []);
+}
+
 pub async fn any_byte_comes_back_as_it_was(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let app = known_application(&*store).await;

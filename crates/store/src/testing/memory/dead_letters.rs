@@ -76,6 +76,15 @@ impl DeadLetters for MemoryStore {
         Ok(state.dead_letters.kept.get(id.as_bytes()).cloned())
     }
 
+    async fn given_up(&self, ids: &[DeadLetterId]) -> Result<Vec<DeadLetterId>, StoreError> {
+        let letters = &self.state()?.dead_letters.kept;
+        let given_up = ids.iter().filter(|id| {
+            let stored = letters.get(id.as_bytes());
+            stored.is_some_and(|stored| stored.replayed.is_none())
+        });
+        Ok(given_up.copied().collect())
+    }
+
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,

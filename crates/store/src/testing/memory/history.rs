@@ -74,6 +74,15 @@ impl Archive {
                 .as_ref()
                 .is_none_or(|channel| self.on_channel(attempt.event_id, channel))
             && within(attempt.started_at, filter.after, filter.before)
+            && (!filter.only_newest || self.is_newest(attempt))
+    }
+
+    fn is_newest(&self, attempt: &Attempt) -> bool {
+        let age = |one: &Attempt| (one.started_at, one.next_attempt_at.is_none(), one.id);
+        self.attempts.values().all(|other| {
+            (other.event_id, other.endpoint_id) != (attempt.event_id, attempt.endpoint_id)
+                || age(other) <= age(attempt)
+        })
     }
 }
 
@@ -133,6 +142,15 @@ impl History for MemoryStore {
                 && within(key.at, filter.after, filter.before)
         };
         Ok(self.state()?.history.events.page(wanted, page))
+    }
+
+    async fn events_by_id(&self, app_id: AppId, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let events = &self.state()?.history.events;
+        let found = ids.iter().filter_map(|id| events.get(id.as_bytes()));
+        Ok(found
+            .filter(|event| event.app_id == app_id)
+            .cloned()
+            .collect())
     }
 
     async fn fanned_out(
