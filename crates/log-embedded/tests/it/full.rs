@@ -52,16 +52,18 @@ async fn intake_ends_at_the_reserve_and_begins_again_when_records_are_finished()
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    /// None where this process may not mount one.
-    fn mount(size: &str) -> Option<Self> {
+    /// What `mount` says where this process may not mount one.
+    fn mount(size: &str) -> Result<Self, String> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(dir.path())
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(Self(dir))
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Ok(Self(dir)),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -76,11 +78,42 @@ impl Drop for Tmpfs {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_refuses_and_recovers_without_reopening() {
-    let Some(disk) = Tmpfs::mount("24m") else {
-        // The test above holds the same promise by a bound of the log's own.
-        println!("not run: this process may not mount a tmpfs");
-        return;
+    match Tmpfs::mount("24m") {
+        Ok(disk) => fills_up_and_recovers(&disk).await,
+        // Without privileges: in a user namespace, where this process is root and may mount.
+        Err(refused) => in_a_namespace_of_its_own(&refused),
+    }
+}
+
+/// Runs the test below as a process of its own.
+fn in_a_namespace_of_its_own(refused: &str) {
+    let body = "full::the_body_of_a_process_that_may_mount";
+    let ran = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", body])
+        .output();
+    let said = match ran {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => {
+            let (out, err) = (output.stdout, output.stderr);
+            String::from_utf8_lossy(&[out, err].concat()).into_owned()
+        }
+        Err(error) => error.to_string(),
     };
+    panic!(
+        "this test fills a small file system, which it mounts: it needs root, or a system that lets users make \
+         namespaces (sysctl kernel.unprivileged_userns_clone=1). mount said: {refused}unshare said: {said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by the test above, where it may not mount itself"]
+async fn the_body_of_a_process_that_may_mount() {
+    fills_up_and_recovers(&Tmpfs::mount("24m").unwrap()).await;
+}
+
+async fn fills_up_and_recovers(disk: &Tmpfs) {
     let ballast = disk.0.path().join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
     let log = EmbeddedLog::open(small(&disk.0.path().join("data"))).unwrap();
