@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use postrider_model::topics::{self, EVENTS_WAITING};
+use postrider_model::topics::{self, EVENTS_WAITING, FANOUTS};
 use postrider_model::{
-    Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, NewRecord, Record, Rematch,
-    Schedule, Timestamp, tier_for,
+    Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, Foreign, Incoming,
+    NewRecord, Record, Rematch, Schedule, Timestamp, tier_for, waiting,
 };
 use postrider_registry::Snapshot;
 use postrider_store::ApplicationRef;
@@ -27,6 +27,16 @@ pub(crate) enum Matched {
     NeedsFresh(NewRecord),
 }
 
+impl Matched {
+    /// The same, and this record with it.
+    fn and(mut self, record: NewRecord) -> Self {
+        if let Self::Outputs { records, .. } = &mut self {
+            records.push(record);
+        }
+        self
+    }
+}
+
 /// What matching goes by.
 pub(crate) struct Matcher<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -44,10 +54,14 @@ struct Part<'a> {
 
 impl Matcher<'_> {
     pub(crate) fn outputs(&self, record: &Record) -> Matched {
-        let event = match Event::from_record(record) {
-            Ok(event) => event,
-            Err(malformed) => return Matched::Reject(Rejected::Malformed, malformed.to_string()),
-        };
+        match Incoming::read(record, self.options.intake) {
+            Ok(Incoming::Own(event)) => self.own(&event, record),
+            Ok(Incoming::Foreign(foreign)) => self.foreign(foreign, record),
+            Err(refused) => Matched::Reject(refused.kind.into(), refused.to_string()),
+        }
+    }
+
+    fn own(&self, event: &Event, record: &Record) -> Matched {
         let known = self
             .snapshot
             .application(&ApplicationRef::Id(event.app_id))
@@ -56,14 +70,40 @@ impl Matcher<'_> {
             (EventOrigin::Rematch(_), _, true) | (_, false, true) => {
                 Matched::NeedsFresh(waiting(record))
             }
-            (_, false, false) => Matched::Reject(
-                Rejected::NoApplication,
-                format!("there is no application {}", event.app_id),
-            ),
-            (EventOrigin::Rematch(rematch), true, false) => self.add(&event, record, rematch),
-            (EventOrigin::Accepted, true, _) => self.part(&event, record, None),
+            (_, false, false) => no_application(&event.app_id.to_string()),
+            (EventOrigin::Rematch(rematch), true, false) => self.add(event, record, rematch),
+            (EventOrigin::Accepted, true, _) => self.part(event, record, None),
             (EventOrigin::Continuation { after }, true, _) => {
-                self.part(&event, record, Some(*after))
+                self.part(event, record, Some(*after))
+            }
+        }
+    }
+
+    /// What another producer wrote is judged here as ingest judges what comes over HTTP, and written once more for the
+    /// archive as the event that it is: nobody else has to read it, or to agree on what it is.
+    fn foreign(&self, foreign: Foreign, record: &Record) -> Matched {
+        let Some(by) = application_ref(&foreign.application) else {
+            return no_application(&foreign.application);
+        };
+        let event_type = foreign.event_type();
+        let strict = self.options.strict_event_types;
+        let is_type = !strict || self.snapshot.event_type(event_type).is_some();
+        match (self.snapshot.application(&by), is_type, self.stale) {
+            (Some(application), true, _) => {
+                let event = foreign.into_event(application.id);
+                let matched = self.part(&event, record, None);
+                matched.and(NewRecord {
+                    topic: FANOUTS,
+                    ..event.to_record()
+                })
+            }
+            (_, _, true) => Matched::NeedsFresh(waiting(record)),
+            (None, _, false) => no_application(&foreign.application),
+            (Some(_), false, false) => {
+                let why = format!(
+                    "the event type {event_type} is not registered, and this installation accepts registered types only"
+                );
+                Matched::Reject(Rejected::UnknownType, why)
             }
         }
     }
@@ -208,12 +248,14 @@ fn to_record(delivery: Delivery, first_wait: Duration) -> NewRecord {
     delivery.first_at(at).to_record_in(tier.topic)
 }
 
-/// `record` as it came, to be dealt with when the registry is up to date.
-fn waiting(record: &Record) -> NewRecord {
-    NewRecord {
-        topic: EVENTS_WAITING,
-        key: record.key.clone(),
-        headers: record.headers.clone(),
-        value: record.value.clone(),
-    }
+/// An application by id or uid; `None` if the text can be neither.
+fn application_ref(given: &str) -> Option<ApplicationRef> {
+    let id = given.parse().map(ApplicationRef::Id).ok();
+    id.or_else(|| given.parse().map(ApplicationRef::Uid).ok())
+}
+
+fn no_application(given: &str) -> Matched {
+    let shown = given.chars().take(80).collect::<String>();
+    let why = format!("there is no application {shown}");
+    Matched::Reject(Rejected::NoApplication, why)
 }

@@ -1,14 +1,39 @@
 //! What fan-out counts.
 
+use postrider_model::RefusedFor;
+
 postrider_metrics::label! {
     /// Why a record of `events` was set aside.
     pub enum Rejected("reason") {
-        /// It cannot be read.
+        /// An attribute is missing, comes twice, or has a value that it cannot have.
         Malformed = "malformed",
+        /// Its event type is not one.
+        EventType = "event_type",
+        /// A header is not UTF-8.
+        NotUtf8 = "not_utf8",
+        /// It has no value at all.
+        NoValue = "no_value",
+        /// It is in a format or mode that is not taken.
+        Unsupported = "unsupported",
         /// Its application does not exist.
         NoApplication = "no_application",
-        /// A delivery of it would be larger than the log takes.
+        /// Its event type is not registered, and only registered ones are taken.
+        UnknownType = "unknown_type",
+        /// It is larger than is taken, or a delivery of it would be larger than the log takes.
         TooLarge = "too_large",
+    }
+}
+
+impl From<RefusedFor> for Rejected {
+    fn from(kind: RefusedFor) -> Self {
+        match kind {
+            RefusedFor::Malformed => Self::Malformed,
+            RefusedFor::EventType => Self::EventType,
+            RefusedFor::NotUtf8 => Self::NotUtf8,
+            RefusedFor::NoValue => Self::NoValue,
+            RefusedFor::TooLarge => Self::TooLarge,
+            RefusedFor::Unsupported => Self::Unsupported,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_model::Schedule;
+use postrider_model::{IntakeLimits, Schedule};
 
 /// What can be set. The default is right for one machine.
 #[derive(Debug, Clone)]
@@ -19,6 +19,10 @@ pub struct Options {
     pub schedule: Schedule,
     /// How long after its schedule a delivery may still wait (limits, breaker) before it becomes a dead letter.
     pub slack: Duration,
+    /// How much producers on the topic may send; the same as over HTTP.
+    pub intake: IntakeLimits,
+    /// Reject their events of a type that nobody registered; the same as over HTTP.
+    pub strict_event_types: bool,
 }
 
 impl Default for Options {
@@ -30,6 +34,8 @@ impl Default for Options {
             part_bytes: 8 << 20,
             schedule: Schedule::default(),
             slack: Duration::from_secs(24 * 3600),
+            intake: IntakeLimits::default(),
+            strict_event_types: false,
         }
     }
 }

@@ -204,12 +204,12 @@ impl Service {
             options: &self.options,
         };
         let (records, deliveries) = match matcher.outputs(record) {
-            Matched::NeedsFresh(waiting) => return vec![waiting],
+            Matched::NeedsFresh(waiting) => (vec![waiting], None),
             Matched::Reject(reason, why) => return vec![self.reject(record, reason, &why)],
             Matched::Outputs {
                 records,
                 deliveries,
-            } => (records, deliveries),
+            } => (records, Some(deliveries)),
         };
         let limit = self.limits.record_bytes;
         if let Some(large) = records
@@ -217,13 +217,15 @@ impl Service {
             .map(NewRecord::size)
             .find(|size| *size > limit)
         {
-            let why = format!("a delivery of it has {large} bytes; the log takes {limit}");
+            let why = format!("what follows from it has {large} bytes; the log takes {limit}");
             return vec![self.reject(record, Rejected::TooLarge, &why)];
         }
-        self.metrics.events.inc();
-        self.metrics.deliveries.inc_by(deliveries as u64);
-        if stale {
-            self.metrics.stale.inc();
+        if let Some(deliveries) = deliveries {
+            self.metrics.events.inc();
+            self.metrics.deliveries.inc_by(deliveries as u64);
+            if stale {
+                self.metrics.stale.inc();
+            }
         }
         records
     }

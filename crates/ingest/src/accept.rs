@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use postrider_access::Access;
 use postrider_http::{
-    ApplicationIn, BodyLimit, Caller, Gate, HttpError, Idempotency, MessageOut, read_body,
-    unavailable,
+    ApplicationIn, BodyLimit, Caller, Gate, HttpError, Idempotency, MessageOut, Query, key_header,
+    read_body, unavailable,
 };
 use postrider_log::Log;
-use postrider_model::{Clock, Event, EventType, Uid};
+use postrider_model::{Clock, Event, EventType, Uid, is_within_depth};
 use postrider_registry::Registry;
 use postrider_store::{Application, Applications, Claims, StoreError};
 use tokio::time::Instant;
@@ -56,6 +56,17 @@ pub(crate) struct Admitted {
     given: String,
 }
 
+/// A request that was let in, read whole.
+pub(crate) struct Opened {
+    pub(crate) admitted: Admitted,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The value of `Idempotency-Key`.
+    pub(crate) key: Option<String>,
+    /// Whether the answer shows the payload.
+    pub(crate) with_content: bool,
+}
+
 impl Ingest {
     /// Ingest over these ports. Fails if the payload limit does not fit the log (rule 2 of the protocol).
     pub fn new(
@@ -96,18 +107,36 @@ impl Ingest {
         }
     }
 
-    /// Settles who asks, before anything of the body is read.
-    pub(crate) async fn admit(
+    /// Settles who asks and what the head says, and then reads the body, which may be as large as a payload and its
+    /// envelope.
+    pub(crate) async fn open(
         &self,
-        headers: &HeaderMap,
         given: String,
-    ) -> Result<Admitted, HttpError> {
-        let caller = self.gate.identify(headers).await?;
+        query: &Query,
+        request: Request,
+    ) -> Result<Opened, HttpError> {
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers;
+        let caller = self.gate.identify(&headers).await?;
         let application = self.gate.find(&caller, &given).await?;
-        Ok(Admitted {
+        let with_content = query.flag("with_content", true)?;
+        let key = key_header(&headers)?.map(str::to_owned);
+        let limit = BodyLimit {
+            bytes: self.options.payload_bytes.saturating_add(ENVELOPE_BYTES),
+            within: self.options.body_within,
+        };
+        let body = read_body(&headers, body, limit).await?;
+        let admitted = Admitted {
             caller,
             application,
             given,
+        };
+        Ok(Opened {
+            admitted,
+            headers,
+            body,
+            key,
+            with_content,
         })
     }
 
@@ -160,15 +189,6 @@ impl Ingest {
         )))
     }
 
-    /// The body, which may be as large as a payload and its envelope.
-    pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, HttpError> {
-        let limit = BodyLimit {
-            bytes: self.options.payload_bytes.saturating_add(ENVELOPE_BYTES),
-            within: self.options.body_within,
-        };
-        read_body(headers, body, limit).await
-    }
-
     /// Refuses a payload above the limit.
     pub(crate) fn check_size(&self, payload: &[u8]) -> Result<(), HttpError> {
         let (size, limit) = (payload.len(), self.options.payload_bytes);
@@ -183,7 +203,7 @@ impl Ingest {
     /// Refuses JSON that is nested too deep.
     pub(crate) fn check_depth(&self, json: &[u8], at: &'static str) -> Result<(), HttpError> {
         let limit = self.options.json_depth;
-        if crate::depth::within(json, limit) {
+        if is_within_depth(json, limit) {
             return Ok(());
         }
         Err(HttpError::body(
@@ -193,14 +213,10 @@ impl Ingest {
     }
 }
 
-/// W3C trace context, if it has its form: 55 characters of version 00, or a later one's beginning like it.
+/// W3C trace context, if it has its form.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
-    let formed = (55..=128).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    formed.then(|| text.to_owned())
+    Event::is_traceparent(text).then(|| text.to_owned())
 }
 
 fn accepted(event: &Event, with_content: bool) -> Response {

@@ -26,7 +26,6 @@
 
 mod accept;
 mod cloudevents;
-mod depth;
 mod metrics;
 mod msg;
 mod options;

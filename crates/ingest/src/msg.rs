@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use postrider_http::{ApplicationIn, HttpError, InPath, Query, key_header, parse_json};
+use postrider_http::{ApplicationIn, HttpError, InPath, Query, parse_json};
 use postrider_model::{Channel, Event, EventId, EventOrigin, EventType, Uid};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -59,16 +59,12 @@ async fn publish(
     query: Query,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
-    let (parts, body) = request.into_parts();
-    let admitted = ingest.admit(&parts.headers, app_id).await?;
-    let with_content = query.flag("with_content", true)?;
-    let key = key_header(&parts.headers)?;
-    let body = ingest.body(&parts.headers, body).await?;
-    let mut message: MessageIn<'_> = parse_json(&body)?;
+    let opened = ingest.open(app_id, &query, request).await?;
+    let mut message: MessageIn<'_> = parse_json(&opened.body)?;
     message.check()?;
-    let payload = payload(ingest, &body, message.payload)?;
+    let payload = payload(ingest, &opened.body, message.payload)?;
     let application = ingest
-        .application(admitted, message.application.take())
+        .application(opened.admitted, message.application.take())
         .await?;
     ingest
         .check_type(&message.event_type, |why| HttpError::body("eventType", why))
@@ -83,11 +79,11 @@ async fn publish(
         content_type: Event::JSON.to_owned(),
         payload,
         accepted_at: now,
-        traceparent: traceparent(&parts.headers),
+        traceparent: traceparent(&opened.headers),
         origin: EventOrigin::Accepted,
     };
-    let keys = Keys::of(&event, key);
-    Ok((ingest.publish_once(event, keys).await?, with_content))
+    let keys = Keys::of(&event, opened.key.as_deref());
+    Ok((ingest.publish_once(event, keys).await?, opened.with_content))
 }
 
 /// The payload as a slice of the body, not a copy.
@@ -130,10 +126,17 @@ impl MessageIn<'_> {
             .into_iter()
             .find(|(_, value)| value.is_some_and(|raw| !matches!(raw.get(), "null" | "[]" | "{}")));
         match given {
-            Some((name, _)) => Err(HttpError::body(
-                name,
-                format!("{name} is not supported yet: leave it out"),
-            )),
+            Some((name, _)) => {
+                let instead = match name {
+                    // Some clients send what is no JSON object inside it.
+                    "transformationsParams" => {
+                        "; a payload that is no JSON object is taken at /api/v1/app/{app_id}/event"
+                    }
+                    _ => "",
+                };
+                let why = format!("{name} is not supported yet: leave it out{instead}");
+                Err(HttpError::body(name, why))
+            }
             None => Ok(()),
         }
     }

@@ -106,6 +106,22 @@ impl Event {
         EventId::derive(&[app_id.as_bytes(), source.as_bytes(), id.as_bytes()])
     }
 
+    /// True if `text` has the form of a W3C trace context: 55 characters of version 00, or a later one's beginning like it.
+    pub fn is_traceparent(text: &str) -> bool {
+        (55..=128).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    }
+
+    /// True if Postrider itself wrote this record: ingest, or fan-out for what it has yet to do.
+    pub fn is_own(record: &Record) -> bool {
+        record
+            .headers
+            .get("ce_source")
+            .is_some_and(|source| source == OWN_SOURCE)
+    }
+
     /// A fingerprint of what the producer said, for recognising a repeat under the same key: application, type,
     /// channels, content type and payload. SHA-256.
     pub fn fingerprint(&self) -> [u8; 32] {
@@ -159,10 +175,8 @@ impl Event {
         }
     }
 
-    /// The event that a record of `events` carries.
-    ///
-    /// The application is the record's key, as an id; what other producers write (uids, structured mode) is read by
-    /// the adapter's side of fan-out, before this.
+    /// The event that a record of our own carries ([`Self::is_own`]). What other producers write is read by
+    /// [`Incoming::read`](crate::Incoming::read).
     pub fn from_record(record: &Record) -> Result<Self, Malformed> {
         let header = |name: &'static str| {
             record
@@ -175,15 +189,14 @@ impl Event {
         let app_id: AppId = text("key", &record.key)?
             .parse()
             .map_err(|error| Malformed::field("key", error))?;
-        let source = needed("ce_source")?;
-        let given_id = needed("ce_id")?;
-        let id = if source == OWN_SOURCE {
-            given_id
-                .parse()
-                .map_err(|error| Malformed::field("ce_id", error))?
-        } else {
-            Self::derived_id(app_id, source, given_id)
-        };
+        if needed("ce_source")? != OWN_SOURCE {
+            let why = format!("expected {OWN_SOURCE}, the source of our own records");
+            return Err(Malformed::field("ce_source", why));
+        }
+        let id = needed("ce_id")?.parse().map_err(|error| {
+            let why = format!("{error}; the source {OWN_SOURCE} is kept for our own records");
+            Malformed::field("ce_id", why)
+        })?;
         let channels = header("ce_channels")?.unwrap_or_default();
         let channels = channels.split(',').filter(|channel| !channel.is_empty());
         let origin = match (
@@ -199,9 +212,9 @@ impl Event {
             },
         };
         let accepted_at = match header("ce_time")? {
-            Some(time) if source == OWN_SOURCE => Timestamp::parse(time)
+            Some(time) => Timestamp::parse(time)
                 .ok_or_else(|| Malformed::field("ce_time", "not a time in RFC 3339"))?,
-            _ => record.appended_at,
+            None => record.appended_at,
         };
         Ok(Self {
             id,
@@ -286,24 +299,6 @@ mod tests {
             let event = event(origin);
             assert_eq!(Event::from_record(&read(event.to_record())), Ok(event));
         }
-    }
-
-    #[test]
-    fn the_id_of_a_foreign_producers_event_follows_from_its_source_and_id() {
-        let mut record = read(event(EventOrigin::Accepted).to_record());
-        let app_id: AppId = std::str::from_utf8(&record.key).unwrap().parse().unwrap();
-        let mut headers = Headers::new();
-        for (name, value) in [
-            ("ce_id", "17"),
-            ("ce_source", "/shop"),
-            ("ce_type", "order.created"),
-        ] {
-            headers.push(name, value);
-        }
-        record.headers = headers;
-        let read = Event::from_record(&record).unwrap();
-        assert_eq!(read.id, Event::derived_id(app_id, "/shop", "17"));
-        assert_eq!(read.accepted_at, record.appended_at);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod attempt;
 mod clock;
+mod cloudevent;
 mod codec;
 #[cfg(test)]
 mod codec_tests;
@@ -25,8 +26,11 @@ mod endpoint_state;
 mod event;
 mod fanout;
 mod id;
+mod incoming;
+mod json;
 mod names;
 mod record;
+mod refused;
 mod schedule;
 mod tiers;
 mod time;
@@ -40,6 +44,7 @@ pub mod proto {
 
 pub use attempt::{Attempt, Outcome};
 pub use clock::{Clock, SystemClock, TestClock};
+pub use cloudevent::{CloudEvent, Published, StructuredEvent};
 pub use codec::Malformed;
 pub use dead_letter::{DeadLetter, DeathReason};
 pub use delivery::{Class, Delivery, Trigger};
@@ -51,8 +56,13 @@ pub use id::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId,
     TokenId,
 };
+pub use incoming::{Foreign, Incoming, IntakeLimits, RECORD_ID, waiting};
+pub use json::is_within_depth;
 pub use names::{Channel, EventType, NameError, Uid};
-pub use record::{Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition};
+pub use record::{
+    Group, Headers, NULL_VALUE, NewRecord, Partition, Position, Record, Topic, TopicPartition,
+};
+pub use refused::{Refused, RefusedFor};
 pub use schedule::{Schedule, ScheduleError};
 pub use tiers::{MAX_HOPS, tier_for};
 pub use time::Timestamp;

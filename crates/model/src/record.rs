@@ -60,6 +60,9 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// The header by which an adapter tells that a record had no value at all (Kafka's null), which is not an empty one.
+pub const NULL_VALUE: &str = "postrider-null-value";
+
 /// A record's headers, in the order in which they were written. Names may repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
@@ -144,4 +147,11 @@ pub struct Record {
     pub headers: Headers,
     /// Its content.
     pub value: Bytes,
+}
+
+impl Record {
+    /// True if it has no value at all, which is not an empty one.
+    pub fn has_no_value(&self) -> bool {
+        self.value.is_empty() && self.headers.get(NULL_VALUE).is_some()
+    }
 }

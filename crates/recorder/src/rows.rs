@@ -27,15 +27,17 @@ impl Rows {
         rows
     }
 
+    /// What producers wrote straight to `events` is not read here: fan-out judges it, and writes what it takes as our own
+    /// record into `fanouts`.
     fn add(&mut self, index: usize, record: &Record) -> Result<(), Malformed> {
         if record.at.topic == topics::ATTEMPTS {
             let attempt = Attempt::decode(&record.value)?;
             self.history.attempts.push(attempt);
             self.attempts_from.push(index);
-        } else if record.at.topic == topics::FANOUTS {
+        } else if record.at.topic == topics::FANOUTS && !Event::is_own(record) {
             self.history.fanouts.push(Fanout::decode(&record.value)?);
             self.fanouts_from.push(index);
-        } else {
+        } else if Event::is_own(record) {
             let event = Event::from_record(record)?;
             // The other records of an event are fan-out's notes to itself.
             if event.origin == EventOrigin::Accepted {

@@ -1,7 +1,7 @@
 //! How deep JSON is nested, found without parsing it: a reader that recurses must not be handed a bomb.
 
 /// True if arrays and objects in `json`, which is valid JSON, are nested at most `limit` deep.
-pub(crate) fn within(json: &[u8], limit: usize) -> bool {
+pub fn is_within_depth(json: &[u8], limit: usize) -> bool {
     let mut depth = 0usize;
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn depth_counts_arrays_and_objects_but_not_what_strings_contain() {
-        assert!(within(br#"{"a":[1,{"b":"[[[[\"{{{"}],"c":[]}"#, 3));
-        assert!(!within(br#"{"a":[1,{"b":2}]}"#, 2));
-        assert!(within(br#"[[],[],[],[]]"#, 2));
+        assert!(is_within_depth(br#"{"a":[1,{"b":"[[[[\"{{{"}],"c":[]}"#, 3));
+        assert!(!is_within_depth(br#"{"a":[1,{"b":2}]}"#, 2));
+        assert!(is_within_depth(br#"[[],[],[],[]]"#, 2));
     }
 }
