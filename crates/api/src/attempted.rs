@@ -1,6 +1,6 @@
 //! Deliveries, as their newest attempts tell: the endpoints of an event, and the events of an endpoint.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,8 +9,8 @@ use axum::routing::get;
 use postrider_http::{
     HttpError, InApp, InPath, MessageOut, Query, Slashed, endpoint_ref, unavailable,
 };
-use postrider_model::{AppId, Attempt, AttemptId, EndpointId, Event, EventId};
-use postrider_store::{AttemptFilter, EventRef, HistoryKey, Order, Page, PageStart};
+use postrider_model::{AppId, Attempt, DeadLetterId, EndpointId, Event, EventId};
+use postrider_store::{AttemptFilter, Order, PageStart};
 use serde::Serialize;
 
 use crate::Api;
@@ -18,7 +18,7 @@ use crate::attempts::{filter, key};
 use crate::endpoint_out::EndpointOut;
 use crate::page::Paging;
 use crate::reply::{Answer, Reply};
-use crate::status::{DeliveryStatusOut, Status};
+use crate::status::{DeliveryStatusOut, Standing, Status};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -66,14 +66,22 @@ async fn destinations(
     let snapshot = api.registry().snapshot();
     all.retain(|id, _| snapshot.endpoint(*id).is_some());
     let page = page_of(all.keys().copied().collect(), &paging);
+    let newest_of = |id: &EndpointId| all.get(id).copied().flatten();
+    let deliveries: Vec<_> = page
+        .iter()
+        .map(|id| Standing::of(event.id, *id, newest_of(id)))
+        .collect();
+    let given_up = api.given_up(&deliveries).await?;
+    let now = api.now();
     let out = paging.listed(
         &page,
         |id| *id,
         |id| {
             let endpoint = snapshot.endpoint(*id)?;
+            let standing = Standing::of(event.id, *id, newest_of(id));
             Some(DestinationOut {
                 endpoint: EndpointOut::from(endpoint.as_ref()),
-                status: DeliveryStatusOut::of(all.get(id).copied().flatten()),
+                status: standing.out(&given_up, now),
             })
         },
     );
@@ -112,6 +120,9 @@ struct AttemptedOut<'a> {
 }
 
 /// The events that were tried at an endpoint, those first that were tried last.
+///
+/// An attempt is listed if it is its delivery's newest of all, so an event stands on one page only, whatever is tried while
+/// somebody turns the pages.
 async fn events(
     State(api): State<Arc<Api>>,
     InApp { app, .. }: InApp,
@@ -121,105 +132,54 @@ async fn events(
     let paging = Paging::of(&query, Order::Descending)?;
     let with_content = query.flag("with_content", true)?;
     let status = Status::asked(&query)?;
-    let mut filter = filter(&query)?;
-    filter.endpoint = Some(api.endpoint(app.id, &endpoint_ref(&id)?).await?.id);
-    let found = api.newest_of_each(app.id, &filter, status, &paging).await?;
-    Reply::ok(&paging.listed(
-        &found,
-        |(_, attempt)| key(attempt),
-        |(event, attempt)| {
-            Some(AttemptedOut {
-                event: MessageOut::of(event, with_content),
-                status: DeliveryStatusOut::of(Some(attempt)),
-            })
-        },
-    ))
+    let filter = AttemptFilter {
+        endpoint: Some(api.endpoint(app.id, &endpoint_ref(&id)?).await?.id),
+        status: status.map(Status::of_newest),
+        only_newest: true,
+        ..filter(&query)?
+    };
+    let newest = api.store.attempts(app.id, &filter, &paging.page()).await;
+    let newest = newest.map_err(unavailable)?;
+    let events = api.events_of(app.id, &newest).await?;
+    let deliveries: Vec<_> = newest.iter().map(Standing::tried).collect();
+    let given_up = api.given_up(&deliveries).await?;
+    let now = api.now();
+    Reply::ok(&paging.listed(&newest, key, |attempt| {
+        let standing = Standing::tried(attempt);
+        let is_shown = status.is_none_or(|asked| asked == standing.status(&given_up));
+        // An event that retention has deleted is no longer listed.
+        let event = events.get(&attempt.event_id).filter(|_| is_shown)?;
+        Some(AttemptedOut {
+            event: MessageOut::of(event, with_content),
+            status: standing.out(&given_up, now),
+        })
+    }))
 }
 
-/// How many attempts are read at once, and how many times for one page at most, when looking for the newest of each event.
-const SCAN: usize = 250;
-const SCANS: usize = 40;
-
 impl Api {
-    /// The newest attempt of each event at one endpoint, with the event: one more than a page, in the listing's order.
-    ///
-    /// An attempt is shown if it is its delivery's newest of all, so an event stands on one page only, whatever is tried while
-    /// somebody turns the pages.
-    async fn newest_of_each(
+    /// The archived events of these attempts.
+    async fn events_of(
         &self,
         app_id: AppId,
-        filter: &AttemptFilter,
-        status: Option<Status>,
-        paging: &Paging<HistoryKey>,
-    ) -> Result<Vec<(Event, Attempt)>, HttpError> {
-        let backward = paging.is_backward();
-        let mut found = Vec::new();
-        let mut newest = HashMap::new();
-        let mut start = paging.start.clone();
-        for _ in 0..SCANS {
-            let page = Page {
-                limit: SCAN,
-                start,
-                order: paging.order,
-            };
-            let mut scanned = self
-                .store
-                .attempts(app_id, filter, &page)
-                .await
-                .map_err(unavailable)?;
-            if backward {
-                scanned.reverse();
-            }
-            let Some(last) = scanned.last().map(key) else {
-                break;
-            };
-            let ended = scanned.len() < SCAN;
-            for attempt in scanned {
-                if status.is_some_and(|asked| asked != Status::of_delivery(Some(&attempt)))
-                    || !self.is_newest(app_id, &attempt, &mut newest).await?
-                {
-                    continue;
-                }
-                let by = EventRef::Id(attempt.event_id);
-                // An event that retention has deleted is no longer listed.
-                if let Some(event) = self.store.event(app_id, &by).await.map_err(unavailable)? {
-                    found.push((event, attempt));
-                }
-                if found.len() > paging.limit {
-                    break;
-                }
-            }
-            if ended || found.len() > paging.limit {
-                break;
-            }
-            start = match backward {
-                true => PageStart::Before(last),
-                false => PageStart::After(last),
-            };
-        }
-        if backward {
-            found.reverse();
-        }
-        Ok(found)
+        attempts: &[Attempt],
+    ) -> Result<HashMap<EventId, Event>, HttpError> {
+        let ids: Vec<_> = attempts.iter().map(|attempt| attempt.event_id).collect();
+        let events = self.store.events_by_id(app_id, &ids).await;
+        let events = events.map_err(unavailable)?.into_iter();
+        Ok(events.map(|event| (event.id, event)).collect())
     }
 
-    async fn is_newest(
+    /// The dead letters of those of these deliveries whose attempts say that another follows, or that none was made yet.
+    async fn given_up(
         &self,
-        app_id: AppId,
-        attempt: &Attempt,
-        known: &mut HashMap<EventId, Vec<AttemptId>>,
-    ) -> Result<bool, HttpError> {
-        if let Some(newest) = known.get(&attempt.event_id) {
-            return Ok(newest.contains(&attempt.id));
+        deliveries: &[Standing<'_>],
+    ) -> Result<HashSet<DeadLetterId>, HttpError> {
+        let waiting = deliveries.iter().filter(|standing| standing.is_waiting());
+        let letters: Vec<_> = waiting.map(Standing::dead_letter).collect();
+        if letters.is_empty() {
+            return Ok(HashSet::new());
         }
-        let newest = self.store.latest_attempts(app_id, attempt.event_id).await;
-        let newest: Vec<_> = newest
-            .map_err(unavailable)?
-            .iter()
-            .map(|one| one.id)
-            .collect();
-        let is_newest = newest.contains(&attempt.id);
-        known.insert(attempt.event_id, newest);
-        Ok(is_newest)
+        let given_up = self.store.given_up(&letters).await.map_err(unavailable)?;
+        Ok(given_up.into_iter().collect())
     }
 }

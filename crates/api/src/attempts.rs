@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::Api;
 use crate::page::{ListOut, Paging};
 use crate::reply::{Answer, Reply};
-use crate::status::{Status, StatusOut};
+use crate::status::{Status, StatusOut, next_attempt};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -48,11 +48,12 @@ struct AttemptOut<'a> {
     timestamp: Timestamp,
     outcome: &'static str,
     number: u32,
+    /// When the next attempt is due; null if none follows, or once that time has passed.
     next_attempt: Option<Timestamp>,
 }
 
 impl<'a> AttemptOut<'a> {
-    fn of(attempt: &'a Attempt, with_content: bool) -> Self {
+    fn of(attempt: &'a Attempt, with_content: bool, now: Timestamp) -> Self {
         let response = match (with_content, attempt.error.as_str()) {
             (false, _) => Cow::Borrowed(""),
             (true, "") => String::from_utf8_lossy(&attempt.response_body),
@@ -74,7 +75,7 @@ impl<'a> AttemptOut<'a> {
             timestamp: attempt.started_at,
             outcome: attempt.outcome.label(),
             number: attempt.number,
-            next_attempt: attempt.next_attempt_at,
+            next_attempt: next_attempt(attempt, now),
         }
     }
 }
@@ -126,7 +127,7 @@ async fn read(
     let event = api.event(app.id, &event).await?;
     let found = api.store.attempt(app.id, event.id, id).await;
     let found = found.map_err(unavailable)?.ok_or(HttpError::NotFound)?;
-    Reply::ok(&AttemptOut::of(&found, true))
+    Reply::ok(&AttemptOut::of(&found, true, api.now()))
 }
 
 /// What a query asks for, but for the status, the event and the endpoint.
@@ -159,8 +160,9 @@ async fn listed(api: &Api, app_id: AppId, filter: AttemptFilter, query: &Query) 
     let items = api
         .attempts(app_id, filter, Status::asked(query)?, &paging)
         .await?;
+    let now = api.now();
     let list: ListOut<_> = paging.listed(&items, key, |attempt| {
-        Some(AttemptOut::of(attempt, with_content))
+        Some(AttemptOut::of(attempt, with_content, now))
     });
     Reply::ok(&list)
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue};
 use axum::routing::get;
-use postrider_http::{Given, HttpError, InApp, InPath, Slashed, endpoint_ref, parse_json};
+use postrider_http::{Given, HttpError, InApp, InPath, Slashed, endpoint_ref};
 use postrider_model::{Endpoint, EndpointPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
 use crate::endpoints::Ids;
 use crate::reply::{Answer, Reply};
+use crate::sent::ToEndpoint;
 
 /// The most headers, and the longest value in bytes.
 const MAX_HEADERS: usize = 50;
@@ -80,14 +80,8 @@ async fn read(
 
 async fn replace(
     State(api): State<Arc<Api>>,
-    InApp { app, .. }: InApp,
-    InPath((_, id)): Ids,
-    headers: HeaderMap,
-    body: Body,
+    ToEndpoint { app, by, given }: ToEndpoint<HeadersIn<String>>,
 ) -> Answer {
-    let by = endpoint_ref(&id)?;
-    let body = api.body(&headers, body).await?;
-    let given: HeadersIn<String> = parse_json(&body)?;
     let given = Given::Value(given.headers);
     check(&given)?;
     let new = lower(given.value().unwrap_or_default());
@@ -99,14 +93,8 @@ async fn replace(
 /// Adds and changes headers; removes those that are null.
 async fn change(
     State(api): State<Arc<Api>>,
-    InApp { app, .. }: InApp,
-    InPath((_, id)): Ids,
-    headers: HeaderMap,
-    body: Body,
+    ToEndpoint { app, by, given }: ToEndpoint<HeadersIn<Option<String>>>,
 ) -> Answer {
-    let by = endpoint_ref(&id)?;
-    let body = api.body(&headers, body).await?;
-    let given: HeadersIn<Option<String>> = parse_json(&body)?;
     let change = |there: Endpoint| {
         let mut all = there.policy.headers.clone();
         for (name, value) in &given.headers {

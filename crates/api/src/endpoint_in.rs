@@ -240,6 +240,17 @@ fn checked_url(text: &str, guard: &Guard) -> Result<Url, HttpError> {
             "not a URL ({error}): write it as https://HOST/PATH"
         ))
     })?;
+    if url.port() == Some(0) {
+        return Err(refused(
+            "port 0 cannot be called: write a port from 1 to 65535, or none for that of the scheme"
+                .to_owned(),
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(refused(
+            "what stands behind # is never sent to a server: leave it out".to_owned(),
+        ));
+    }
     guard
         .check_url(&url)
         .map_err(|error| refused(error.to_string()))?;

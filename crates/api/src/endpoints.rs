@@ -19,6 +19,7 @@ use crate::endpoint_out::EndpointOut;
 use crate::idempotent::Operation;
 use crate::page::Paging;
 use crate::reply::{Answer, Reply};
+use crate::sent::ToEndpoint;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -82,14 +83,8 @@ async fn read(
 /// Replaces the endpoint; makes it if the path names none.
 async fn replace(
     State(api): State<Arc<Api>>,
-    InApp { app, .. }: InApp,
-    InPath((_, id)): Ids,
-    headers: HeaderMap,
-    body: Body,
+    ToEndpoint { app, by, given }: ToEndpoint<EndpointIn>,
 ) -> Answer {
-    let by = endpoint_ref(&id)?;
-    let body = api.body(&headers, body).await?;
-    let given: EndpointIn = parse_json(&body)?;
     api.check_types(given.wanted_types()).await?;
     let there = api.store.endpoint(app.id, &by).await.map_err(unavailable)?;
     if there.is_some() {
@@ -110,14 +105,8 @@ async fn replace(
 
 async fn change(
     State(api): State<Arc<Api>>,
-    InApp { app, .. }: InApp,
-    InPath((_, id)): Ids,
-    headers: HeaderMap,
-    body: Body,
+    ToEndpoint { app, by, given }: ToEndpoint<EndpointIn>,
 ) -> Answer {
-    let by = endpoint_ref(&id)?;
-    let body = api.body(&headers, body).await?;
-    let given: EndpointIn = parse_json(&body)?;
     api.check_types(given.wanted_types()).await?;
     let change = |there| given.clone().change(there, &api.guard);
     let changed = api.change_endpoint(app.id, &by, change).await?;

@@ -43,6 +43,7 @@ mod reach;
 mod replays;
 mod reply;
 mod resend;
+mod sent;
 mod state;
 mod status;
 mod young;

@@ -195,7 +195,12 @@ impl Delivery {
 
     /// The id of the dead letter that this generation would become.
     pub fn dead_letter_id(&self) -> DeadLetterId {
-        DeadLetterId::derive(&[self.id.as_bytes(), &self.generation.to_be_bytes()])
+        Self::dead_letter_id_of(self.id, self.generation)
+    }
+
+    /// The id of the dead letter that this generation of `delivery` would become.
+    pub fn dead_letter_id_of(delivery: DeliveryId, generation: u64) -> DeadLetterId {
+        DeadLetterId::derive(&[delivery.as_bytes(), &generation.to_be_bytes()])
     }
 
     /// Bytes that it takes in memory, for limits.

@@ -1,9 +1,10 @@
 //! Attempts, and what they tell of deliveries.
 
-use postrider_model::EndpointId;
+use postrider_model::{Clock, DeadLetter, DeathReason, EndpointId, SystemClock};
+use postrider_store::DeadLetters;
 use serde_json::Value;
 
-use crate::house::{House, at};
+use crate::house::{House, at, delivery};
 
 fn ids(listed: &Value) -> Vec<&str> {
     let data = listed["data"].as_array().unwrap();
@@ -88,7 +89,7 @@ async fn an_event_shows_its_endpoints_tried_or_not() {
         endpoints.push(house.endpoint(uid).await.id);
     }
     endpoints.push(EndpointId::new());
-    let event = house.archived("e1", at(1), &endpoints).await;
+    let event = house.archived("e1", SystemClock.now(), &endpoints).await;
     house.attempted(&event, endpoints[0], 1, 500, true).await;
     house.attempted(&event, endpoints[0], 2, 200, false).await;
     let retrying = house.attempted(&event, endpoints[1], 1, 500, true).await;
@@ -184,4 +185,77 @@ async fn an_endpoint_shows_each_of_its_events_once_with_its_newest_state() {
         rest["prevIterator"].as_str().unwrap()
     ));
     assert_eq!(uids(&back.await.with(200)), ["e3", "e2"]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_given_up_without_a_further_attempt_has_failed() {
+    let house = House::new().await;
+    let (untried, tried) = (
+        house.endpoint("untried").await,
+        house.endpoint("tried").await,
+    );
+    let to = [untried.id, tried.id];
+    let event = house.archived("e1", SystemClock.now(), &to).await;
+    house.attempted(&event, tried.id, 1, 500, true).await;
+    let other = house.archived("e2", at(2), &[tried.id]).await;
+    house.attempted(&other, tried.id, 1, 500, true).await;
+    let stands = async || {
+        let listed = house.get("/app/acme/msg/e1/endpoint").await.with(200);
+        let of = |n: usize| listed["data"][n]["statusText"].as_str().unwrap().to_owned();
+        (of(0), of(1))
+    };
+    assert_eq!(stands().await, ("pending".to_owned(), "pending".to_owned()));
+    let given_up = to.map(|endpoint| {
+        let delivery = delivery(&event, endpoint);
+        DeadLetter::of(delivery, DeathReason::Expired, SystemClock.now())
+    });
+    house.store.keep_dead_letters(&given_up).await.unwrap();
+    assert_eq!(stands().await, ("fail".to_owned(), "fail".to_owned()));
+    let listed = house.get("/app/acme/endpoint/tried/msg").await.with(200);
+    let told: Vec<_> = (0..2)
+        .map(|n| {
+            (
+                listed["data"][n]["eventId"].clone(),
+                listed["data"][n]["status"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("e1".into(), 2.into()), ("e2".into(), 1.into())]);
+    assert_eq!(listed["data"][0]["nextAttempt"], Value::Null);
+    let pending = house.get("/app/acme/endpoint/tried/msg?status=1").await;
+    let pending = pending.with(200);
+    assert_eq!(pending["data"].as_array().unwrap().len(), 1, "{pending}");
+}
+
+#[tokio::test]
+async fn the_next_attempt_is_told_until_its_time_has_passed() {
+    let house = House::new().await;
+    let one = house.endpoint("one").await;
+    for (uid, accepted_at, told) in [("young", SystemClock.now(), true), ("late", at(1), false)] {
+        let event = house.archived(uid, accepted_at, &[one.id]).await;
+        let attempt = house.attempted(&event, one.id, 1, 500, true).await;
+        let due = attempt.next_attempt_at.unwrap().to_string();
+        let expected = if told { Value::from(due) } else { Value::Null };
+        for path in [
+            format!("/app/acme/attempt/msg/{uid}"),
+            format!("/app/acme/msg/{uid}/endpoint"),
+        ] {
+            let listed = house.get(&path).await.with(200);
+            assert_eq!(listed["data"][0]["nextAttempt"], expected, "{path}");
+        }
+    }
+    let listed = house.get("/app/acme/endpoint/one/msg").await.with(200);
+    assert_eq!(listed["data"][1]["nextAttempt"], Value::Null);
+    assert_eq!(listed["data"][1]["statusText"], "pending");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_our_fault_and_says_so() {
+    let house = House::new().await;
+    let one = house.endpoint("one").await;
+    house.store.spoil(*one.id.as_bytes());
+    let answer = house.get("/app/acme/endpoint/one").await.with(500);
+    assert_eq!(answer["code"], "internal_error");
+    let says = answer["detail"].as_str().unwrap();
+    assert!(says.contains("cannot be read there"), "{says}");
 }

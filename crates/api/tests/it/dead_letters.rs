@@ -244,7 +244,7 @@ async fn what_is_wrong_with_a_replay_is_said_with_its_place() {
         (
             r#"{"filter":{"endpoint":"x"}}"#.to_owned(),
             "filter",
-            "unknown field",
+            "is not known here: expected appId",
         ),
         (
             r#"{"filter":{"appId":"a b"}}"#.to_owned(),

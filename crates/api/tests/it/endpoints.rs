@@ -163,13 +163,31 @@ async fn what_is_wrong_is_said_with_its_place() {
         ("timeoutMs", "1", "100 to 120000"),
         ("maxInFlight", "0", "1 to 1000"),
         ("finalStatuses", "[200]", "cannot be final"),
-        ("disabled", "1", "invalid type"),
-        ("metadata", r#"{"a":1}"#, "invalid type"),
+        ("disabled", "1", "expected true or false, not 1"),
+        ("metadata", r#"{"a":1}"#, "expected a string, not 1"),
     ] {
         let body = format!(r#"{{"url":"https://example.com","{field}":{value}}}"#);
         house.post(PATH, &body).await.refuses(field, says);
     }
     house.post(PATH, "{}").await.refuses("url", "is missing");
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_called_as_it_stands_is_refused() {
+    let house = House::new().await;
+    house.endpoint("one").await;
+    for (url, says) in [
+        ("https://example.com:0/hook", "port 0 cannot be called"),
+        ("https://example.com/hook#here", "behind # is never sent"),
+        ("https://example.com/hook#", "behind # is never sent"),
+        ("example.com/hook", "write it as https://HOST/PATH"),
+    ] {
+        let body = format!(r#"{{"url":"{url}"}}"#);
+        house.post(PATH, &body).await.refuses("url", says);
+        let one = format!("{PATH}/one");
+        house.put(&one, &body).await.refuses("url", says);
+        house.patch(&one, &body).await.refuses("url", says);
+    }
 }
 
 #[tokio::test]

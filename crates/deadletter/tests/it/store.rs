@@ -35,6 +35,10 @@ impl DeadLetters for DoorStore {
         self.memory.dead_letter(id).await
     }
 
+    async fn given_up(&self, ids: &[DeadLetterId]) -> Result<Vec<DeadLetterId>, StoreError> {
+        self.memory.given_up(ids).await
+    }
+
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
