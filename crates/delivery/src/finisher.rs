@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use postrider_log::{
-    Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently,
+    Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently, shrink,
 };
 use postrider_model::{NewRecord, Position, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::DeliveryMetrics;
 use crate::partitions::Partitions;
+use crate::{DeliveryMetrics, Now};
 
 /// So many at once are not worth waiting for more.
 const ENOUGH: usize = 256;
@@ -211,7 +211,7 @@ impl Finisher {
     }
 
     /// Settles a commit: returns the bytes of memory that are free with it, or an error that ends the worker.
-    pub(crate) fn settle(&mut self, commit: Commit, now: Instant) -> Result<usize, LogError> {
+    pub(crate) fn settle(&mut self, commit: Commit, now: Now) -> Result<usize, LogError> {
         let weight = commit.batch.iter().map(|finished| finished.weight).sum();
         match commit.result {
             Ok(()) => Ok(weight),
@@ -219,13 +219,18 @@ impl Finisher {
             Err(LogError::Lost(lost)) => {
                 let kept = |finished: &Finished| finished.record.is_none_or(|(at, _)| at != lost);
                 let (kept, thrown): (Vec<_>, Vec<_>) = commit.batch.into_iter().partition(kept);
-                self.put_back(kept, now);
+                self.put_back(kept, now.instant);
                 Ok(thrown.iter().map(|finished| finished.weight).sum())
             }
-            Err(LogError::TooLarge { limit, .. }) => {
+            Err(error @ LogError::TooLarge { limit, .. }) => {
                 let mut batch = commit.batch;
-                self.drop_too_large(&mut batch, limit);
-                self.put_back(batch, now);
+                let outputs = batch.iter_mut().flat_map(|finished| &mut finished.outputs);
+                let replaced = shrink(outputs, limit, now.wall);
+                if replaced == 0 {
+                    return Err(error);
+                }
+                self.metrics.too_large.inc_by(replaced as u64);
+                self.put_back(batch, now.instant);
                 Ok(0)
             }
             Err(error) => Err(error),
@@ -241,20 +246,6 @@ impl Finisher {
             .into_iter()
             .rev()
             .for_each(|finished| self.waiting.push_front(finished));
-    }
-
-    /// What the log can never take must not stop everything else. The limit on payloads lies so far below the log's
-    /// that this does not happen unless that limit was set wrong.
-    fn drop_too_large(&self, batch: &mut [Finished], limit: usize) {
-        for finished in batch {
-            let before = finished.outputs.len();
-            finished.outputs.retain(|output| output.size() <= limit);
-            let dropped = before - finished.outputs.len();
-            if dropped > 0 {
-                tracing::error!(at = ?finished.record, limit, "an output is larger than the log takes and is lost");
-                self.metrics.dropped_outputs.inc_by(dropped as u64);
-            }
-        }
     }
 }
 

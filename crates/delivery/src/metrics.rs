@@ -71,7 +71,7 @@ metrics! {
         skipped: Counter("postrider_delivery_skipped_total", "deliveries", "Deliveries read again that were finished already."),
         malformed: Counter("postrider_delivery_malformed_total", "records", "Records that are no deliveries; they are passed over."),
         lost: Counter("postrider_delivery_trimmed_unread_total", "partitions", "Times that the log had trimmed what was still to be read: deliveries are lost."),
-        dropped_outputs: Counter("postrider_delivery_dropped_outputs_total", "records", "Outputs that the log refused for their size: their deliveries are lost."),
+        too_large: Counter("postrider_delivery_too_large_total", "records", "Outputs that the log refused for their size: deliveries became dead letters, dead letters lost their payload."),
         in_flight: Gauge("postrider_delivery_in_flight", "attempts", "Attempts in flight."),
         lanes: Gauge("postrider_delivery_lanes", "endpoints", "Endpoints that have a lane in memory."),
         open_breakers: Gauge("postrider_delivery_open_breakers", "endpoints", "Endpoints whose breaker is not closed."),

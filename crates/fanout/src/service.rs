@@ -6,9 +6,10 @@ use std::time::Duration;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Limits, Log, LogError, NewRecord,
     Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition, complete_patiently,
-    rejected,
+    rejected, shrink,
 };
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT};
+use postrider_model::{Clock, SystemClock};
 use postrider_registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -211,15 +212,6 @@ impl Service {
                 deliveries,
             } => (records, Some(deliveries)),
         };
-        let limit = self.limits.record_bytes;
-        if let Some(large) = records
-            .iter()
-            .map(NewRecord::size)
-            .find(|size| *size > limit)
-        {
-            let why = format!("what follows from it has {large} bytes; the log takes {limit}");
-            return vec![self.reject(record, Rejected::TooLarge, &why)];
-        }
         if let Some(deliveries) = deliveries {
             self.metrics.events.inc();
             self.metrics.deliveries.inc_by(deliveries as u64);
@@ -244,19 +236,28 @@ impl Service {
         let Some(finished) = finished else {
             return Ok(());
         };
-        let completion = Completion {
+        let mut completion = Completion {
             finished: vec![finished],
             outputs,
             durability: Durability::Ordered,
             purpose: Purpose::Intake,
         };
         let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
-        complete_patiently(&*self.committer, &completion, &self.shutdown, refused)
-            .await
-            .map_err(|error| match error {
-                LogError::Busy(_) | LogError::Full(_) => Refused::Stopped,
-                LogError::Lost(at) => Refused::Lost(at),
-                error => Refused::Log(error),
-            })
+        loop {
+            let committer = &*self.committer;
+            match complete_patiently(committer, &completion, &self.shutdown, refused).await {
+                Ok(()) => return Ok(()),
+                Err(LogError::Busy(_) | LogError::Full(_)) => return Err(Refused::Stopped),
+                Err(LogError::Lost(at)) => return Err(Refused::Lost(at)),
+                Err(error @ LogError::TooLarge { limit, .. }) => {
+                    let replaced = shrink(&mut completion.outputs, limit, SystemClock.now());
+                    self.metrics.too_large.inc_by(replaced as u64);
+                    if replaced == 0 {
+                        return Err(Refused::Log(error));
+                    }
+                }
+                Err(error) => return Err(Refused::Log(error)),
+            }
+        }
     }
 }

@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_log::{Log, LogError, NewRecord, Purpose};
 use postrider_model::topics::{
-    self, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED, EVENTS_WAITING, FANOUT,
-    FANOUTS,
+    self, DEAD_LETTERS, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS, EVENTS_REJECTED,
+    EVENTS_WAITING, FANOUT, FANOUTS,
 };
 use postrider_model::{
-    AppId, Clock, Delivery, Disabled, Endpoint, IntakeLimits, SystemClock, Timestamp,
+    AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, IntakeLimits, SystemClock,
+    Timestamp,
 };
 use postrider_store::Applications;
 
@@ -340,7 +341,7 @@ async fn an_event_that_was_accepted_in_the_future_is_delivered_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_the_log_could_not_carry_further_is_set_aside() {
+async fn deliveries_that_the_log_could_not_carry_become_dead_letters() {
     let intake = IntakeLimits {
         payload_bytes: usize::MAX,
         ..IntakeLimits::default()
@@ -350,7 +351,7 @@ async fn an_event_that_the_log_could_not_carry_further_is_set_aside() {
         ..Options::default()
     })
     .await;
-    house.endpoint(|_| {}).await;
+    let endpoint = house.endpoint(|_| {}).await;
     // A producer's bare record, which fits, and does not with what a delivery adds.
     let mut record = NewRecord::new(EVENTS, house.app_id.to_string(), "");
     for (name, value) in [
@@ -362,12 +363,14 @@ async fn an_event_that_the_log_could_not_carry_further_is_set_aside() {
     let most = house.log.limits().record_bytes;
     record.value = Bytes::from(vec![b'x'; most - record.size()]);
     house.append(record).await;
-    let rejected = house.log.wait_for_records(EVENTS_REJECTED, 1).await;
-    let reason = rejected[0].headers.get("postrider-reason").unwrap();
-    assert!(
-        reason.starts_with(b"what follows from it has"),
-        "{reason:?}"
-    );
+    let dead = house.log.wait_for_records(DEAD_LETTERS, 1).await;
+    let letter = DeadLetter::decode(&dead[0].value).unwrap();
+    assert_eq!(letter.reason, DeathReason::TooLarge);
+    assert_eq!(letter.delivery.endpoint_id, endpoint);
+    assert!(letter.payload_left_out);
+    // What comes behind it is delivered.
+    house.publish(|_| {}).await;
+    assert_eq!(house.deliveries(DELIVERIES_NORMAL, 1).await.len(), 1);
     house.stop().await;
 }
 

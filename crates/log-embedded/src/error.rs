@@ -62,6 +62,23 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The limit on records was lowered below what lies in the log.
+    #[error(
+        "log.record allows records of {limit} bytes, and one of {size} bytes waits in topic {topic} of {}: set log.record \
+         to {needed} or more, or let what waits be delivered before it is lowered", file.display()
+    )]
+    RecordLimit {
+        /// The log's file.
+        file: PathBuf,
+        /// The topic of that record.
+        topic: &'static str,
+        /// Its size, in bytes.
+        size: i64,
+        /// The limit asked for, in bytes.
+        limit: i64,
+        /// The lowest limit under which every record can be moved on, in bytes.
+        needed: i64,
+    },
     /// The options contradict each other.
     #[error("the log's options: {0}")]
     Options(String),

@@ -44,6 +44,7 @@ mod queue;
 mod reader;
 mod schema;
 mod shared;
+mod sizes;
 mod space;
 mod state;
 mod syncer;

@@ -13,7 +13,7 @@ use crate::schema::{self, TopicEnds};
 use crate::shared::{Parts, Shared};
 use crate::state::State;
 use crate::transaction::Tables;
-use crate::{OpenError, Options, checkpoint, lock, syncer, writer};
+use crate::{OpenError, Options, checkpoint, lock, sizes, syncer, writer};
 
 /// The writer's thread ends last: it holds the connection that keeps the WAL, and the lock.
 pub(crate) struct Threads {
@@ -57,6 +57,8 @@ fn prepare(options: &Options) -> Result<(Arc<Shared>, Files), OpenError> {
     let connection = schema::open(&file, catalog.sql())?;
     let ends = schema::load_topics(&connection, catalog.specs(), catalog.sql()).map_err(&failed)?;
     let progress = schema::load_progress(&connection).map_err(&failed)?;
+    let (topics, limit) = ((catalog.specs(), catalog.sql()), options.record_bytes);
+    sizes::check(&connection, &file, topics, &progress, limit)?;
     let files = Files {
         checkpointing: checkpoint::connect(&file).map_err(&failed)?,
         wal: open_wal(&wal)?,

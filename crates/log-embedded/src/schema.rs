@@ -39,6 +39,8 @@ pub(crate) struct TopicSql {
     pub(crate) age: String,
     /// The last of the first ?1 records if it is older than ?2.
     pub(crate) expired: String,
+    /// Bytes of the largest record from position ?1 on: a length is read without the content.
+    pub(crate) largest: String,
     table: String,
 }
 
@@ -69,6 +71,9 @@ impl TopicSql {
             expired: format!(
                 "SELECT max(position) FROM (SELECT position, appended_at FROM {table} ORDER BY position LIMIT ?1) \
                  WHERE appended_at < ?2"
+            ),
+            largest: format!(
+                "SELECT max(length(key) + length(headers) + length(value)) FROM {table} WHERE position >= ?1"
             ),
             table,
         }
@@ -148,7 +153,10 @@ fn prepare(connection: &Connection, sql: &[TopicSql]) -> rusqlite::Result<()> {
          CREATE TABLE IF NOT EXISTS progress (
              \"group\" TEXT NOT NULL, topic TEXT NOT NULL, next INTEGER NOT NULL, metadata TEXT NOT NULL,
              PRIMARY KEY (\"group\", topic)
-         ) STRICT, WITHOUT ROWID;",
+         ) STRICT, WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS limits (
+             one INTEGER PRIMARY KEY CHECK (one = 1), record_bytes INTEGER NOT NULL
+         ) STRICT;",
     )?;
     for topic in sql {
         connection.execute_batch(&topic.create())?;

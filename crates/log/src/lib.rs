@@ -25,6 +25,7 @@
 
 mod backoff;
 mod error;
+mod oversize;
 mod port;
 mod rejected;
 #[cfg(feature = "testing")]

@@ -5,7 +5,7 @@ use postrider_model::{NewRecord, Record, topics};
 use crate::Limits;
 
 /// Why the record was rejected, in words; UTF-8.
-const REASON: &str = "postrider-reason";
+pub(crate) const REASON: &str = "postrider-reason";
 /// Where it lay: `topic/partition@position`.
 const ORIGIN: &str = "postrider-origin";
 /// The longest reason, in bytes: it must not make a record too large that was not.

@@ -119,6 +119,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The same without the answer's body, for a log that takes no record of its size.
+    pub fn without_answer(self) -> Self {
+        Self {
+            response_body: Bytes::new(),
+            ..self
+        }
+    }
+
     /// The record for `attempts`.
     pub fn to_record(&self) -> NewRecord {
         NewRecord::new(

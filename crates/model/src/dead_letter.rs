@@ -20,7 +20,7 @@ pub enum DeathReason {
     EndpointGone,
     /// More bytes were parked for the endpoint than it may hold.
     ParkedOverflow,
-    /// The log refused the record for its size.
+    /// The log takes no record of the delivery's size.
     TooLarge,
 }
 
@@ -70,6 +70,8 @@ pub struct DeadLetter {
     pub last_status_code: Option<u16>,
     /// What went wrong in it, in words; else empty.
     pub last_error: String,
+    /// The log took it only without the delivery's payload; the archive of events may have that. It cannot be replayed.
+    pub payload_left_out: bool,
 }
 
 impl DeadLetter {
@@ -83,6 +85,25 @@ impl DeadLetter {
             last_outcome: None,
             last_status_code: None,
             last_error: String::new(),
+            payload_left_out: false,
+        }
+    }
+
+    /// The same without the payload, and without whatever else may be long, for a log that takes no record of its size.
+    pub fn without_payload(self) -> Self {
+        /// In bytes; far below what any log takes.
+        const KEPT: usize = 500;
+        let cut = |text: &str| text[..text.floor_char_boundary(KEPT)].to_owned();
+        Self {
+            last_error: cut(&self.last_error),
+            payload_left_out: true,
+            delivery: Delivery {
+                payload: Bytes::new(),
+                content_type: cut(&self.delivery.content_type),
+                traceparent: cut(&self.delivery.traceparent),
+                ..self.delivery
+            },
+            ..self
         }
     }
 
@@ -113,6 +134,7 @@ impl DeadLetter {
                 .into(),
             last_status_code: self.last_status_code.unwrap_or(0).into(),
             last_error: self.last_error.clone(),
+            payload_left_out: self.payload_left_out,
         };
         NewRecord::new(
             topics::DEAD_LETTERS,
@@ -135,6 +157,7 @@ impl DeadLetter {
                 .then(|| last_outcome.into()),
             last_status_code: status("last_status_code", given.last_status_code)?,
             last_error: given.last_error,
+            payload_left_out: given.payload_left_out,
         })
     }
 }

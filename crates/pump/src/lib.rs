@@ -13,7 +13,8 @@
 //! **Authority.** The log. What is in hand here was not finished there; a crash repeats nothing, and how often an open
 //! endpoint was let through begins again.
 //!
-//! **Failure.** A busy or full log is asked again. A record that cannot be read goes to `events.rejected` and is counted.
+//! **Failure.** A busy or full log is asked again. A record that cannot be read goes to `events.rejected` and is counted;
+//! one that the log does not take for its size becomes a dead letter.
 //! [`PumpError`] is returned only when the log stops; on shutdown what is being moved is finished first.
 
 #![cfg_attr(

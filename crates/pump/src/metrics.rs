@@ -43,7 +43,8 @@ postrider_metrics::metrics! {
             "postrider_pump_log_refusals_total", "completions", "Completions that a busy or full log did not take at once."),
         trimmed: Counter(
             "postrider_pump_trimmed_total", "gaps", "Places where waiting records were gone before they were read: loss."),
-        dropped: Counter(
-            "postrider_pump_dropped_total", "records", "Records that the log refuses for their size: loss."),
+        too_large: Counter(
+            "postrider_pump_too_large_total", "records",
+            "Records that the log refused for their size: deliveries became dead letters, dead letters lost their payload."),
     }
 }

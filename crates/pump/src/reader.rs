@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
-    Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently,
+    Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently, shrink,
 };
 use postrider_model::{Clock, EndpointId, EndpointState, NewRecord, Record, topics};
 use tokio::time::Instant;
@@ -240,7 +240,11 @@ impl Pump {
                     self.hand.drop_partitions(&[at]);
                     parts.retain(|part| part.progress.at != at);
                 }
-                Err(LogError::TooLarge { limit, .. }) => self.drop_larger(&mut parts, limit),
+                Err(error @ LogError::TooLarge { limit, .. }) => {
+                    if self.shrink(&mut parts, limit) == 0 {
+                        return Err(error);
+                    }
+                }
                 // Stopped while the log took nothing: it is all still there for the next start.
                 Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(()),
                 Err(error) => return Err(error),
@@ -268,15 +272,13 @@ impl Pump {
         }
     }
 
-    /// Only a limit that was lowered with deliveries inside comes to this.
-    fn drop_larger(&self, parts: &mut [Part], limit: usize) {
-        for part in parts {
-            let before = part.outputs.len();
-            part.outputs.retain(|(_, record)| record.size() <= limit);
-            let dropped = before - part.outputs.len();
-            tracing::error!(at = %part.progress.at, dropped, limit, "deliveries are larger than the log takes now");
-            self.metrics.dropped.inc_by(dropped as u64);
-        }
+    /// A dead letter is larger than its delivery, and a limit may have been lowered with deliveries inside.
+    fn shrink(&self, parts: &mut [Part], limit: usize) -> usize {
+        let outputs = parts.iter_mut().flat_map(|part| &mut part.outputs);
+        let records = outputs.map(|(_, record)| record);
+        let replaced = shrink(records, limit, self.clock.now());
+        self.metrics.too_large.inc_by(replaced as u64);
+        replaced
     }
 
     fn count(&self, parts: &[Part]) {

@@ -172,8 +172,11 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         planned
     }
 
-    /// The delivery that repeats a dead letter; `None` if its endpoint takes nothing.
+    /// The delivery that repeats a dead letter; `None` if its endpoint takes nothing, or the payload is not there.
     fn delivery(&self, replay: &Replay, letter: DeadLetter, now: Timestamp) -> Option<Delivery> {
+        if letter.payload_left_out {
+            return None;
+        }
         let schedule = match self.ports.endpoints.takes(letter.delivery.endpoint_id) {
             Takes::Nothing => return None,
             Takes::Deliveries(own) => own.unwrap_or_else(|| self.options.schedule.clone()),

@@ -134,6 +134,19 @@ async fn a_chosen_dead_letter_that_is_gone_or_anothers_counts_as_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_payload_was_left_out_counts_as_failed() {
+    let running = start();
+    let bare = letter(EndpointId::new(), 0, running.now()).without_payload();
+    let kept = running.store.keep_dead_letters(std::slice::from_ref(&bare));
+    kept.await.unwrap();
+    let replay = running.replay(Selection::Ids(vec![bare.id]), 10).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (0, 1));
+    assert!(running.published().is_empty());
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_of_nothing_is_done_at_once() {
     let running = start();
     let replay = running.replay_all(10).await;

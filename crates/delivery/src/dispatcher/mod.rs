@@ -159,9 +159,7 @@ impl<S: Sender> Dispatcher<S> {
                 Woken::Inbound(Some(inbound)) => self.take_in(inbound, now),
                 Woken::Inbound(None) => return Ok(()),
                 Woken::Ended => self.settle(&mut ended, now),
-                Woken::Committed(commit) => {
-                    self.held -= self.finisher.settle(commit, now.instant)?
-                }
+                Woken::Committed(commit) => self.held -= self.finisher.settle(commit, now)?,
                 Woken::Judged(freshness, waiting) => self.judge(freshness, waiting, now),
                 Woken::Time => {}
                 Woken::Stop => {

@@ -2,6 +2,7 @@
 
 use postrider_delivery::DeliveryError;
 use postrider_log::{Log, LogError, Purpose};
+use postrider_model::DeathReason;
 
 use crate::world::{Does, S, World};
 
@@ -31,6 +32,40 @@ async fn while_the_log_is_full_nothing_is_started_and_afterwards_nothing_is_lost
         })
         .await;
     assert_eq!(world.sender.sent(), 501, "nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_too_large_for_the_log_is_a_dead_letter_and_holds_nobody_up() {
+    let mut world = World::new();
+    let (fails, works) = (
+        world.endpoint(0, Does::Answer(500)),
+        world.endpoint(1, Does::Answer(200)),
+    );
+    let mut large = world.delivery(fails);
+    // It fits, and does not with what a retry adds.
+    let most = world.log.limits().record_bytes;
+    large.payload = vec![b'x'; most - large.to_record().size() - 3].into();
+    assert!(large.to_record().size() <= most);
+    world.write(std::slice::from_ref(&large)).await;
+    world.publish(&[works; 10]).await;
+    world.start();
+    world
+        .until(10 * S, "a dead letter", |world| {
+            world.dead_letters().len() == 1 && world.sender.sent_to(works).len() == 10
+        })
+        .await;
+    let letter = world.dead_letters().remove(0);
+    assert_eq!(letter.reason, DeathReason::TooLarge);
+    assert_eq!(
+        (letter.delivery.id, letter.delivery.event_id),
+        (large.id, large.event_id)
+    );
+    assert!(letter.payload_left_out);
+    world
+        .until(S, "all finished", |world| world.is_finished())
+        .await;
+    assert_eq!(world.attempts().len(), 11, "the attempt is told");
+    assert_eq!(world.metrics.too_large.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use postrider_log::testing::conformance::{A, FIRST, Member, append, numbered, topics};
-use postrider_log::{BatchLimit, Log, LogError};
+use postrider_log::testing::conformance::{A, FIRST, Member, SECOND, append, numbered, topics};
+use postrider_log::{BatchLimit, Log, LogError, NewRecord};
 use postrider_log_embedded::{EmbeddedLog, OpenError};
 
 use crate::support::{Other, given_dir, options};
@@ -179,4 +179,58 @@ fn options_that_contradict_each_other_are_refused() {
     options.max_bytes = Some(options.reserve_bytes);
     let refused = EmbeddedLog::open(options).err().unwrap();
     assert!(refused.to_string().contains("reserve"), "{refused}");
+}
+
+fn large() -> Vec<NewRecord> {
+    vec![NewRecord::new(A, "key", vec![0; 1 << 20])]
+}
+
+#[tokio::test]
+async fn a_record_limit_below_what_waits_is_refused_and_the_message_names_what_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |record_bytes| {
+        let mut options = options(dir.path(), topics());
+        options.record_bytes = record_bytes;
+        EmbeddedLog::open(options)
+    };
+    let log = open(8 << 20).unwrap();
+    append(&log, large()).await;
+    log.close().await.unwrap();
+    drop(log);
+    let Err(error @ OpenError::RecordLimit { needed, .. }) = open(1 << 20) else {
+        panic!("it must not open");
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("set log.record to {needed} or more")),
+        "{text}"
+    );
+    let needed = usize::try_from(needed).unwrap();
+    assert!(matches!(
+        open(needed - 1),
+        Err(OpenError::RecordLimit { .. })
+    ));
+    // What is said is right, and it may stay there: what is refused later is larger.
+    let log = open(needed).unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    open(needed).unwrap().close().await.unwrap();
+    open(8 << 20).unwrap().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_limit_below_what_is_finished_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), topics());
+    let log = EmbeddedLog::open(options.clone()).unwrap();
+    append(&log, large()).await;
+    for group in [FIRST, SECOND] {
+        let mut member = Member::join(&log, group, A).await;
+        member.read(1).await;
+        member.finish(Vec::new()).await.unwrap();
+    }
+    log.close().await.unwrap();
+    drop(log);
+    options.record_bytes = 200 << 10;
+    EmbeddedLog::open(options).unwrap();
 }

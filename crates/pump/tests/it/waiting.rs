@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_log::Log;
 use postrider_model::topics::{
     DEAD_LETTERS, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS_REJECTED, PARK, RETRY,
 };
@@ -162,5 +163,29 @@ async fn a_record_that_cannot_be_read_is_kept_with_the_reason_and_stops_nobody()
     let rejected = pump.log.records(EVENTS_REJECTED);
     assert_eq!(rejected[0].value, "\u{0}not a delivery");
     assert!(rejected[0].headers.get("postrider-reason").is_some());
+    pump.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_larger_than_the_log_takes_is_kept_without_its_payload_and_holds_nobody_up() {
+    let pump = start();
+    let now = pump.now();
+    let in_tier = |delivery: &Delivery| delivery.to_record_in(RETRY[0].topic);
+    let mut large = delivery(EndpointId::new(), now).retry_at(now, now);
+    large.deadline = now;
+    // Its record just fits, and that of its dead letter does not.
+    let most = pump.log.limits().record_bytes;
+    large.payload = vec![b'x'; most - in_tier(&large).size() - 10].into();
+    let small = delivery(EndpointId::new(), now).retry_at(now, now);
+    pump.put(vec![in_tier(&large), in_tier(&small)]).await;
+    let dead = pump.out(DEAD_LETTERS, 1).await;
+    let letter = DeadLetter::decode(&dead[0].value).unwrap();
+    assert_eq!(
+        (letter.id, letter.reason),
+        (large.dead_letter_id(), DeathReason::Expired)
+    );
+    assert!(letter.payload_left_out && letter.delivery.event_id == large.event_id);
+    pump.out(DELIVERIES_NORMAL, 1).await;
+    assert_eq!(pump.metrics.too_large.get(), 1);
     pump.stop().await.unwrap();
 }
