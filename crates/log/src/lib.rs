@@ -34,6 +34,7 @@ mod turns;
 
 pub use backoff::{Backoff, complete_patiently, sync_patiently};
 pub use error::LogError;
+pub use oversize::shrink;
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
     Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Weighted,
