@@ -9,7 +9,8 @@
 //! start after kill -9 is an ordinary start.
 //!
 //! **Failing and stopping.** Exit code 0: done, or stopped when told to. 1: something failed, and standard error says
-//! what. 2: the command line or the configuration is wrong. SIGTERM and SIGINT drain; a second one ends at once.
+//! what. 2: the command line or the configuration is wrong. SIGTERM and SIGINT drain; a second one ends at once, with
+//! 128 and its number: 143 or 130.
 
 mod commands;
 mod condition;
@@ -24,6 +25,7 @@ mod out;
 mod receiver;
 mod routes;
 mod services;
+mod shown;
 mod signals;
 mod supervise;
 mod telemetry;
@@ -41,14 +43,9 @@ fn main() -> ExitCode {
     match commands::Command::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            complain(&error);
+            out::notice(format_args!("{error:#}"));
             let misused = error.is::<config::ConfigError>();
             ExitCode::from(if misused { 2 } else { 1 })
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "logging may not have begun")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("postrider: {error:#}");
 }

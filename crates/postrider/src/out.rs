@@ -1,4 +1,4 @@
-//! Standard output. A reader that went away (`| head`) is no failure.
+//! Standard output, where a reader that went away (`| head`) is no failure; and words to the user on standard error.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -15,4 +15,10 @@ pub(crate) fn write(text: impl fmt::Display) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Says something to whoever started the process, where no log is written.
+#[expect(clippy::print_stderr, reason = "logging may not have begun")]
+pub(crate) fn notice(text: impl fmt::Display) {
+    eprintln!("postrider: {text}");
 }

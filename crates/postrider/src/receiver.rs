@@ -19,6 +19,7 @@ const BODY_BYTES: usize = 256 << 20;
 /// One request that came.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
+    pub(crate) at: jiff::Timestamp,
     pub(crate) method: Method,
     pub(crate) path: String,
     /// `webhook-id`
@@ -153,6 +154,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Sta
     let signature = receiver.check(&head.headers, &body);
     let answer = receiver.answer(&signature);
     (receiver.tell)(Arrival {
+        at: jiff::Timestamp::now(),
         method: head.method,
         path: head.uri.path().to_owned(),
         id: header(&head.headers, HEADER_ID).map(str::to_owned),

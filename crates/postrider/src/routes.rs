@@ -9,6 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use postrider_http::Slashed;
 use postrider_metrics::Registry;
 use serde_json::json;
 
@@ -26,13 +27,24 @@ pub(crate) struct Admin {
 /// `/health/live`, `/health/ready`, `/metrics`.
 pub(crate) fn admin(admin: Admin) -> Router {
     Router::new()
-        .route(
+        .slashed(
             "/health/live",
             get(async || Json(json!({"status": "live"}))),
         )
-        .route("/health/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .slashed("/health/ready", get(ready))
+        .slashed("/health", get(which))
+        .slashed("/metrics", get(metrics))
         .with_state(admin)
+}
+
+/// Alive and ready are two questions, and what asks the wrong one restarts what only needs a moment.
+async fn which() -> Response {
+    let body = json!({
+        "code": "not_found",
+        "detail": "there is no such path: /health; ask /health/live whether the process lives, or /health/ready whether it \
+                   can take work",
+    });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -135,6 +147,25 @@ mod tests {
             "postrider_registry_age_seconds",
         ] {
             assert!(body.contains(&format!("\n{name} ")), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn health_is_found_with_a_slash_and_asked_for_alone_says_which_there_are() {
+        let (_, router) = app().await;
+        for path in ["/health/live/", "/health/ready/", "/metrics/"] {
+            assert_eq!(get_from(&router, path).await.0, StatusCode::OK, "{path}");
+        }
+        for path in ["/health", "/health/"] {
+            let (status, body) = get_from(&router, path).await;
+            assert_eq!(status, StatusCode::NOT_FOUND);
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["code"], "not_found");
+            let says = body["detail"].as_str().unwrap();
+            assert!(
+                says.contains("/health/live") && says.contains("/health/ready"),
+                "{says}"
+            );
         }
     }
 

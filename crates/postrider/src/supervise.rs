@@ -121,7 +121,7 @@ pub(crate) async fn run(
             Err(error)
         }
         why = stop => {
-            tracing::info!("{why}: finishing what is in hand");
+            tracing::info!("{why}: finishing what is in hand; {}", crate::signals::AGAIN);
             Ok(())
         }
     };

@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::{self, Bounds};
 use crate::receiver::{Arrival, Behaviour, Receiver, Signature};
-use crate::signals::Signals;
+use crate::shown::{self, inline};
+use crate::signals::{AGAIN, Signals};
 use crate::{config, out};
 
 const CONNECTIONS: usize = 10_000;
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Receives webhooks and prints each: method, path, webhook-id, the payload's type, signature, size, answer.
+/// Receives webhooks and prints each: a line with its time, path, webhook-id, the type that the payload names, the answer,
+/// the signature and the size; and the payload below it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to listen; port 0 asks the system for one
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     /// Exit after N requests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Print each payload whole and as it came, instead of its beginning in one line
+    #[arg(long, conflicts_with = "quiet")]
+    whole: bool,
     /// Print nothing of what came
     #[arg(long)]
     quiet: bool,
@@ -92,7 +97,11 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
     };
     let stop = done.clone();
     tokio::spawn(async move {
-        signals.stop().await;
+        let why = signals.stop().await;
+        let most = DRAIN.as_secs();
+        out::notice(format_args!(
+            "{why}: finishing requests in flight, {most} s at most; {AGAIN}"
+        ));
         stop.cancel();
     });
     http::serve(listener, receiver.router(), bounds, done).await;
@@ -101,10 +110,10 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Prints each request, and ends after the last that was asked for.
 fn teller(args: &Args, done: CancellationToken) -> impl Fn(Arrival) + Send + Sync + 'static {
-    let (quiet, count) = (args.quiet, args.count);
+    let (quiet, whole, count) = (args.quiet, args.whole, args.count);
     let came = std::sync::atomic::AtomicU64::new(0);
     move |arrival| {
-        if !quiet && let Err(error) = out::line(describe(&arrival)) {
+        if !quiet && let Err(error) = out::line(describe(&arrival, whole)) {
             tracing::warn!(%error, "standard output takes no more");
         }
         let number = came.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
@@ -114,24 +123,34 @@ fn teller(args: &Args, done: CancellationToken) -> impl Fn(Arrival) + Send + Syn
     }
 }
 
-fn describe(arrival: &Arrival) -> String {
+/// How much is shown of a payload, and of the type that it names, in characters.
+const SHOWN: usize = 400;
+const SHOWN_TYPE: usize = 80;
+
+/// What came, in a line, and the payload in another.
+fn describe(arrival: &Arrival, whole: bool) -> String {
+    let answer = arrival.answer.map_or_else(
+        || "no answer".to_owned(),
+        |status| status.as_str().to_owned(),
+    );
     let signature = match &arrival.signature {
         Signature::Unchecked => "signature not checked (no --secret)".to_owned(),
         Signature::Verified => "verified ✓".to_owned(),
         Signature::Refused(why) => format!("verified ✗ ({why})"),
     };
-    let answer = arrival.answer.map_or_else(
-        || "no answer".to_owned(),
-        |status| status.as_u16().to_string(),
-    );
-    format!(
-        "{} {} id={} type={} {signature} {} bytes → {answer}",
-        arrival.method,
-        arrival.path,
-        arrival.id.as_deref().unwrap_or("-"),
-        arrival.event_type().as_deref().unwrap_or("-"),
-        arrival.body.len(),
-    )
+    let mut text = format!("{:.3}  {} {}", arrival.at, arrival.method, arrival.path);
+    text += &format!("  {}", arrival.id.as_deref().unwrap_or("no webhook-id"));
+    if let Some(event_type) = arrival.event_type() {
+        text += &format!("  {}", inline(&event_type, SHOWN_TYPE));
+    }
+    text += &format!("  {answer}  {signature}  {} bytes", arrival.body.len());
+    match std::str::from_utf8(&arrival.body) {
+        Ok("") => {}
+        Ok(payload) if whole => text += &format!("\n{}", shown::printable(payload)),
+        Ok(payload) => text += &format!("\n    {}", inline(payload, SHOWN)),
+        Err(_) => text += "\n    (not UTF-8)",
+    }
+    text
 }
 
 #[cfg(test)]
@@ -171,19 +190,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_signature_that_nobody_checked_is_not_told_as_anything_else() {
-        let arrival = Arrival {
+    fn arrival(body: &'static [u8]) -> Arrival {
+        Arrival {
+            at: "2026-11-22T19:40:01.1239Z".parse().unwrap(),
             method: axum::http::Method::POST,
             path: "/hook".to_owned(),
             id: Some("msg_1".to_owned()),
-            body: bytes::Bytes::from_static(br#"{"type":"a.b"}"#),
+            body: bytes::Bytes::from_static(body),
             signature: Signature::Unchecked,
             answer: Some(StatusCode::NO_CONTENT),
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_told_in_a_line_with_its_payload_below() {
+        let typed = arrival(b"{\n  \"type\": \"a.b\",\n  \"n\": \"x  y\"\n}");
+        assert_eq!(
+            describe(&typed, false),
+            "2026-11-22T19:40:01.123Z  POST /hook  msg_1  a.b  204  signature not checked (no --secret)  34 bytes\n    \
+             { \"type\": \"a.b\", \"n\": \"x  y\" }"
+        );
+        assert!(
+            describe(&typed, true)
+                .ends_with("  34 bytes\n{\n  \"type\": \"a.b\",\n  \"n\": \"x  y\"\n}")
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_delivery_is_not_told() {
+        let untyped = Arrival {
+            signature: Signature::Verified,
+            answer: None,
+            ..arrival(br#"{"order":17}"#)
         };
         assert_eq!(
-            describe(&arrival),
-            "POST /hook id=msg_1 type=a.b signature not checked (no --secret) 14 bytes → 204"
+            describe(&untyped, false),
+            "2026-11-22T19:40:01.123Z  POST /hook  msg_1  no answer  verified ✓  12 bytes\n    {\"order\":17}"
         );
+        assert!(describe(&arrival(b""), false).ends_with("0 bytes"));
+        assert!(describe(&arrival(b"\xff"), true).ends_with("\n    (not UTF-8)"));
+    }
+
+    #[test]
+    fn a_long_payload_is_told_by_its_beginning_unless_it_is_asked_for_whole() {
+        let body: &'static str = Box::leak("ä".repeat(10_000).into_boxed_str());
+        let long = arrival(body.as_bytes());
+        let text = describe(&long, false);
+        assert!(text.chars().count() < 600, "{text}");
+        assert!(text.ends_with("… (9600 characters more)"), "{text}");
+        assert!(describe(&long, true).ends_with(body));
     }
 }

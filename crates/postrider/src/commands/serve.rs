@@ -22,7 +22,8 @@ const ROLES: [&str; 7] = [
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// The roles that this process plays, separated by commas; with the embedded log it must play all
+    /// The roles that this process plays, separated by commas. The embedded log belongs to one process, which must play
+    /// all of them: with it a subset is refused, so leave this out
     #[arg(long, value_name = "ROLES", value_delimiter = ',', value_parser = ROLES)]
     roles: Option<Vec<String>>,
 }

@@ -23,6 +23,14 @@ pub(crate) enum Problem {
     /// A variable that is no text.
     #[error("a variable whose name begins with POSTRIDER__ has a value that is not UTF-8")]
     NotUtf8,
+    /// A variable that looks like ours and is none. Its value is not shown: it could be a misspelt secret.
+    #[error("{name}: there is no such variable{hint}")]
+    Stray {
+        /// Its name.
+        name: String,
+        /// The variable that was meant, perhaps.
+        hint: String,
+    },
     /// A key that does not exist. What was given for it is not shown: it could be a misspelt secret.
     #[error("{at}: there is no such key{hint}")]
     Unknown {
@@ -34,6 +42,8 @@ pub(crate) enum Problem {
     /// A value that the key does not take.
     #[error("{at} is {given}{why}; expected {expected}")]
     Value {
+        /// The key.
+        path: &'static str,
         /// The key and where it stands.
         at: String,
         /// The value in quotes, or that it is hidden.
@@ -51,6 +61,7 @@ pub(crate) enum Problem {
 impl Problem {
     pub(super) fn of_value(key: &Key, text: &str, leaf: Option<&Leaf>, why: String) -> Self {
         Self::Value {
+            path: key.path,
             at: place(key.path, leaf),
             given: if key.secret {
                 "wrong (the value is not shown)".to_owned()
@@ -66,12 +77,42 @@ impl Problem {
         }
     }
 
+    pub(super) fn of_stray(name: String, keys: &[Key]) -> Self {
+        let bare = |name: &str| name.to_uppercase().replace('_', "");
+        let given = bare(&name);
+        let named = keys.iter().map(Key::variable);
+        let closest = named
+            .map(|key| (strsim::damerau_levenshtein(&given, &bare(&key)), key))
+            .min();
+        let hint = match closest {
+            Some((distance, key)) if distance <= 2 + given.len() / 5 => {
+                format!("; did you mean {key}?")
+            }
+            _ => {
+                "; ours are POSTRIDER__SECTION__KEY, with two underscores: `postrider config` prints all of them"
+                    .to_owned()
+            }
+        };
+        Self::Stray { name, hint }
+    }
+
     pub(super) fn of_unknown(path: &str, leaf: &Leaf, keys: &[Key]) -> Self {
         Self::Unknown {
             at: place(path, Some(leaf)),
             hint: hint(path, keys),
         }
     }
+}
+
+/// The keys that have a value which they do not take.
+pub(super) fn wrong_keys(problems: &[Problem]) -> Vec<&'static str> {
+    problems
+        .iter()
+        .filter_map(|problem| match problem {
+            Problem::Value { path, .. } => Some(*path),
+            _ => None,
+        })
+        .collect()
 }
 
 /// `delivery.timeout (POSTRIDER__DELIVERY__TIMEOUT)`.

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
+use super::declare::Key;
 use super::error::Problem;
+use super::stray;
 
 /// The value of one key as text, and who gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +51,19 @@ impl Given {
         }
     }
 
-    /// Reads the variables `POSTRIDER__…` of this process, or of `instead` in tests.
+    /// Reads the variables `POSTRIDER__…` of this process, or of `instead` in tests. One that only looks like them is a
+    /// problem: who set it believes that it does something.
     pub(super) fn add_environment(
         &mut self,
         instead: Option<Map<String, String>>,
+        keys: &[Key],
         problems: &mut Vec<Problem>,
     ) {
+        let strays = match &instead {
+            Some(variables) => stray::among(variables.clone()),
+            None => stray::among(stray::of_process()),
+        };
+        problems.extend(strays.into_iter().map(|name| Problem::of_stray(name, keys)));
         let variables = Environment::with_prefix("POSTRIDER")
             .separator("__")
             .source(instead);
@@ -74,6 +83,11 @@ impl Given {
     /// What was given for `path`.
     pub(super) fn leaf(&self, path: &str) -> Option<&Leaf> {
         self.0.get(path)
+    }
+
+    /// Takes what was given for `path` back.
+    pub(super) fn forget(&mut self, path: &str) {
+        self.0.remove(path);
     }
 
     /// Everything that was given.

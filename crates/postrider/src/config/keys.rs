@@ -112,40 +112,88 @@ keys! {
 /// What a record holds beside its payload, at most: how far the largest payload must lie below the largest record.
 const ENVELOPE: Bytes = Bytes(128 << 10);
 
-/// Values that are right one by one and wrong together.
-pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if let Some(admin) = config
-        .admin
-        .listen
-        .filter(|admin| *admin == config.listen && admin.port() != 0)
-    {
-        problems.push(Problem::Together(format!(
+/// Values that are right one by one and wrong together. A key of `wrong` has its default here instead of what was given for
+/// it, so nothing is said of it.
+pub(super) fn contradictions(config: &Config, wrong: &[&str]) -> Vec<Problem> {
+    let pairs = [
+        (["listen", "admin.listen"], two_listeners(config)),
+        (["ingest.max_payload", "log.record"], payload(config)),
+        (
+            ["delivery.breaker_wait", "delivery.breaker_longest_wait"],
+            breaker(config),
+        ),
+        (
+            ["retention.attempts", "delivery.disable_failing_after"],
+            failing(config),
+        ),
+    ];
+    let told: Vec<_> = pairs
+        .into_iter()
+        .filter(|(keys, _)| !keys.iter().any(|key| wrong.contains(key)))
+        .filter_map(|(_, problem)| problem)
+        .collect();
+    if told.is_empty() && wrong.is_empty() {
+        return refused_by_services(config).map(Problem::Together).collect();
+    }
+    told.into_iter().map(Problem::Together).collect()
+}
+
+fn two_listeners(config: &Config) -> Option<String> {
+    let admin = config.admin.listen?;
+    (admin == config.listen && admin.port() != 0).then(|| {
+        format!(
             "admin.listen and listen are both {admin}: they must differ, or leave admin.listen out to answer both in \
              one place"
-        )));
-    }
+        )
+    })
+}
+
+fn payload(config: &Config) -> Option<String> {
     let (payload, record) = (config.ingest.max_payload, config.log.record);
-    if payload.0 + ENVELOPE.0 > record.0 {
-        problems.push(Problem::Together(format!(
+    (payload.0 + ENVELOPE.0 > record.0).then(|| {
+        format!(
             "ingest.max_payload is {} and log.record {}: a record must have {} more than a payload, for what travels \
              with it",
             payload.toml(),
             record.toml(),
             ENVELOPE.toml()
-        )));
-    }
-    problems.extend(refused_by_services(config));
-    problems
+        )
+    })
 }
 
-/// What the services say of the options that the configuration makes.
-fn refused_by_services(config: &Config) -> impl Iterator<Item = Problem> {
+fn breaker(config: &Config) -> Option<String> {
+    let (first, longest) = (
+        config.delivery.breaker_wait,
+        config.delivery.breaker_longest_wait,
+    );
+    (first > longest).then(|| {
+        format!(
+            "delivery.breaker_wait is {} and delivery.breaker_longest_wait {}: the longest wait must not be below the \
+             first",
+            first.toml(),
+            longest.toml()
+        )
+    })
+}
+
+/// How long an endpoint has failed is read from the attempts.
+fn failing(config: &Config) -> Option<String> {
+    let kept = config.retention.attempts?;
+    let bears = config.delivery.disable_failing_after?;
+    (kept <= bears).then(|| {
+        format!(
+            "retention.attempts is {} and delivery.disable_failing_after {}: attempts must be kept longer than an \
+             endpoint may fail, which is read from them",
+            kept.toml(),
+            bears.toml()
+        )
+    })
+}
+
+/// What the services say of the options that the configuration makes, where nothing else was found.
+fn refused_by_services(config: &Config) -> impl Iterator<Item = String> {
     let delivery = crate::options::delivery(config).check();
     let recorder = crate::options::recorder(config).check();
-    let recorder = recorder.iter().map(ToString::to_string);
-    delivery
-        .into_iter()
-        .chain(recorder.collect::<Vec<_>>())
-        .map(Problem::Together)
+    let recorder: Vec<_> = recorder.iter().map(ToString::to_string).collect();
+    delivery.into_iter().chain(recorder)
 }

@@ -8,6 +8,7 @@ mod given;
 mod keys;
 mod kinds;
 mod print;
+mod stray;
 mod value;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use keys::*;
 pub(crate) use kinds::{LogFormat, LogKind, StoreUrl};
 pub(crate) use print::{markdown, toml};
+pub(crate) use stray::names_like_ours;
 pub(crate) use value::duration;
 
 use given::Given;
@@ -44,15 +46,21 @@ fn load_with(
     variables: Option<::config::Map<String, String>>,
 ) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
-    let given = gather(flags, variables, &mut problems);
+    let mut given = gather(flags, variables, &mut problems);
     for (path, leaf) in given.leaves() {
         if !KEYS.iter().any(|key| key.path == path) {
             problems.push(error::Problem::of_unknown(path, leaf, KEYS));
         }
     }
     let config = Config::read(&given, &mut problems);
-    if let Some(config) = &config {
-        problems.extend(keys::contradictions(config));
+    // What cannot be read is taken as its default, so that what else does not go together is told at once, too.
+    let wrong = error::wrong_keys(&problems);
+    wrong.iter().for_each(|path| given.forget(path));
+    if let Some(config) = config
+        .clone()
+        .or_else(|| Config::read(&given, &mut Vec::new()))
+    {
+        problems.extend(keys::contradictions(&config, &wrong));
     }
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -69,7 +77,7 @@ fn gather(
     if let Some(file) = &flags.config {
         given.add_file(file, problems);
     }
-    given.add_environment(variables, problems);
+    given.add_environment(variables, KEYS, problems);
     if let Some(data) = &flags.data {
         given.add_flag("--data", "data", data.clone());
     }

@@ -230,6 +230,56 @@ fn values_that_do_not_fit_together_are_told_together() {
 }
 
 #[test]
+fn what_does_not_fit_together_is_told_beside_values_that_cannot_be_read() {
+    let error = from_environment(&[
+        ("ingest.max_payload", "1MiB"),
+        ("log.record", "1MiB"),
+        ("http.drain", "soon"),
+        ("delivery.breaker_wait", "shortly"),
+        ("delivery.breaker_longest_wait", "100ms"),
+    ])
+    .unwrap_err();
+    let told = error.to_string();
+    assert_eq!(error.0.len(), 3, "{told}");
+    assert!(
+        told.contains("ingest.max_payload is \"1MiB\" and log.record \"1MiB\""),
+        "{told}"
+    );
+    // What is the default only because the value cannot be read contradicts nothing.
+    assert!(!told.contains("must not be below"), "{told}");
+}
+
+#[test]
+fn a_variable_that_only_looks_like_ours_is_an_error_that_names_the_right_one() {
+    for (given, says) in [
+        (
+            "POSTRIDER_DATA",
+            "POSTRIDER_DATA: there is no such variable; did you mean POSTRIDER__DATA?",
+        ),
+        (
+            "POSTRIDER_LOG_RECORD",
+            "did you mean POSTRIDER__LOG__RECORD?",
+        ),
+        (
+            "POSTRIDER_HTTP__DRIAN",
+            "did you mean POSTRIDER__HTTP__DRAIN?",
+        ),
+        ("POSTRIDER_STORE_URL", "did you mean POSTRIDER__STORE__URL?"),
+        ("POSTRIDER_WEATHER_IN_UTRECHT", "with two underscores"),
+    ] {
+        let error = from_environment(&[(given, "hunter2"), ("logs.format", "xml")]).unwrap_err();
+        assert_eq!(error.0.len(), 2, "{error}");
+        let told = error.to_string();
+        assert!(told.contains(says) && !told.contains("hunter2"), "{told}");
+    }
+    from_environment(&[
+        ("POSTRIDER_TEST_KAFKA", "x"),
+        ("POSTRIDER_SERVICE_HOST", "x"),
+    ])
+    .unwrap();
+}
+
+#[test]
 fn what_is_printed_is_taken_again_and_documents_every_key() {
     let given: Vec<_> = SAMPLES
         .iter()

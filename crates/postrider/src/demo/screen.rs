@@ -5,7 +5,12 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::out;
+use crate::shown::wrapped;
 
+/// Characters in a line: what a terminal shows unless somebody widens it.
+const COLUMNS: usize = 80;
+/// Where the text begins behind a name.
+const NAMED: usize = 11;
 const BAR: usize = 30;
 /// The server's last lines, where something failed.
 const TAIL: usize = 15;
@@ -28,26 +33,25 @@ impl Screen {
     }
 
     pub(super) fn title(&mut self, text: &str) -> std::io::Result<()> {
-        out::line(format_args!("{}\n", self.bold(text)))
+        self.heading(text)?;
+        out::line("")
     }
 
     /// A name and what is to be known of it.
     pub(super) fn fact(&self, name: &str, text: impl Display) -> std::io::Result<()> {
-        out::line(format_args!("  {name:<10} {text}"))
+        block("  ", &format!("{name:<10} {text}"))
     }
 
     /// The heading of a scene.
     pub(super) fn scene(&mut self, number: usize, text: impl Display) -> std::io::Result<()> {
         self.quarter = 0;
-        out::line(format_args!(
-            "\n{}",
-            self.bold(&format!("{number}. {text}"))
-        ))
+        out::line("")?;
+        self.heading(&format!("{number}. {text}"))
     }
 
     /// What happened.
     pub(super) fn say(&self, text: impl Display) -> std::io::Result<()> {
-        out::line(format_args!("   {text}"))
+        block("   ", &text.to_string())
     }
 
     /// Something that was promised, and whether it was kept.
@@ -55,7 +59,11 @@ impl Screen {
         self.kept &= kept;
         let (mark, colour) = if kept { ("✓", "32") } else { ("✗", "31") };
         let mark = self.coloured(mark, colour);
-        out::line(format_args!("   {mark} {text}"))
+        for (index, line) in wrapped(&text.to_string(), COLUMNS - 5).iter().enumerate() {
+            let mark = if index == 0 { mark.as_str() } else { " " };
+            out::line(format_args!("   {mark} {line}"))?;
+        }
+        Ok(())
     }
 
     /// How far something is.
@@ -96,7 +104,9 @@ impl Screen {
         out::line("\nThe server's log ends:")?;
         let lines: Vec<_> = log.lines().collect();
         let from = lines.len().saturating_sub(TAIL);
-        lines[from..].iter().try_for_each(|line| self.say(line))
+        lines[from..]
+            .iter()
+            .try_for_each(|line| out::line(format_args!("   {line}")))
     }
 
     /// The last words, and what to do next.
@@ -109,12 +119,17 @@ impl Screen {
         } else {
             format!("Not everything was as promised: see ✗ above. It took {took:.1} s.")
         };
-        out::line(format_args!("\n{}", self.bold(&verdict)))?;
+        out::line("")?;
+        self.heading(&verdict)?;
         if !kept {
             return Ok(());
         }
-        let binary = std::env::current_exe()?;
-        out::write(NEXT.replace("POSTRIDER ", &format!("{} ", binary.display())))
+        out::write(next(&this_program()?))
+    }
+
+    fn heading(&self, text: &str) -> std::io::Result<()> {
+        let lines = wrapped(text, COLUMNS);
+        lines.iter().try_for_each(|line| out::line(self.bold(line)))
     }
 
     fn bold(&self, text: &str) -> String {
@@ -130,16 +145,48 @@ impl Screen {
     }
 }
 
+/// Lines with a margin. What does not fit into one goes on below the text that stands behind a name.
+fn block(margin: &str, text: &str) -> std::io::Result<()> {
+    if margin.len() + text.chars().count() <= COLUMNS {
+        return out::line(format_args!("{margin}{text}"));
+    }
+    let lines = wrapped(text, COLUMNS - margin.len() - NAMED);
+    for (index, line) in lines.iter().enumerate() {
+        let indent = if index == 0 { 0 } else { NAMED };
+        out::line(format_args!("{margin}{:indent$}{line}", ""))?;
+    }
+    Ok(())
+}
+
+/// This program as it is called from here: by a path from the current directory, if it lies below.
+fn this_program() -> std::io::Result<String> {
+    let program = std::env::current_exe()?;
+    let here = std::env::current_dir()?;
+    Ok(match program.strip_prefix(here) {
+        Ok(below) => format!("./{}", below.display()),
+        Err(_) => program.display().to_string(),
+    })
+}
+
+fn next(program: &str) -> String {
+    NEXT.replace("POSTRIDER ", &format!("{program} "))
+}
+
 const NEXT: &str = r#"
 Next, your own, in two terminals:
-   export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8 POSTRIDER__EGRESS__REQUIRE_HTTPS=false
-   POSTRIDER serve --data ./data --listen 127.0.0.1:8071
+   export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8
+   export POSTRIDER__EGRESS__REQUIRE_HTTPS=false
+   POSTRIDER serve --data ./data
    POSTRIDER listen --listen 127.0.0.1:8072
 and in a third:
-   api() { curl -sS -H "Authorization: Bearer $(cat data/operator.token)" -H 'Content-Type: application/json' "$@"; echo; }
-   api http://127.0.0.1:8071/api/v1/app -d '{"name": "Acme", "uid": "acme"}'
-   api http://127.0.0.1:8071/api/v1/app/acme/endpoint -d '{"url": "http://127.0.0.1:8072/hook"}'
-   api http://127.0.0.1:8071/api/v1/app/acme/msg -d '{"eventType": "order.created", "payload": {"order": 17}}'
+   api() {
+     curl -sS -H "Authorization: Bearer $(cat data/operator.token)" \
+       -H 'Content-Type: application/json' \
+       "http://127.0.0.1:8071/api/v1$1" -d "$2"; echo
+   }
+   api /app '{"name": "Acme", "uid": "acme"}'
+   api /app/acme/endpoint '{"url": "http://127.0.0.1:8072/hook"}'
+   api /app/acme/msg '{"eventType": "order.created", "payload": {"order": 17}}'
 "#;
 
 /// 12345 as 12,345.
@@ -163,5 +210,15 @@ mod tests {
     fn numbers_are_grouped_by_thousands() {
         let written = [0, 999, 1000, 12_345, 1_234_567].map(grouped);
         assert_eq!(written, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+
+    #[test]
+    fn what_to_do_next_fits_a_terminal() {
+        let text = next("./target/release/postrider");
+        let long: Vec<_> = text
+            .lines()
+            .filter(|line| line.chars().count() > COLUMNS)
+            .collect();
+        assert!(long.is_empty(), "{long:?}");
     }
 }

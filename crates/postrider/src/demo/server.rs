@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::config::KEYS;
+use crate::config;
 
 /// A start takes well under a second; a busy machine may need longer.
 const START: Duration = Duration::from_secs(30);
@@ -90,8 +90,8 @@ async fn launch(dir: &Path, address: &str) -> anyhow::Result<(Child, String)> {
         .open(dir.join("server.log"))?;
     let mut command = Command::new(std::env::current_exe()?);
     // What is set for the reader's own server is not for this one.
-    for key in KEYS {
-        command.env_remove(key.variable());
+    for name in config::names_like_ours() {
+        command.env_remove(name);
     }
     command
         .arg("serve")

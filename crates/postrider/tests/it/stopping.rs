@@ -1,8 +1,13 @@
 //! SIGTERM: what is in flight is finished, what waits is kept.
 
+use std::process::Command;
 use std::time::Duration;
 
-use postrider_testkit::{Behaviour, Load, LossChecker, Pace};
+use postrider_testkit::{
+    Behaviour, Launch, Load, LossChecker, Pace, Receiver, Recording, Server, eventually,
+};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::killing::expect_everywhere;
 use crate::world::{DEADLINE, World};
@@ -45,4 +50,38 @@ async fn what_waits_for_its_retry_survives_a_stop() {
     let arrivals = world.receiver.arrivals_at("/failing-first");
     assert_eq!(arrivals[0].event, arrivals[1].event);
     assert_eq!(arrivals[0].body_hash, arrivals[1].body_hash);
+}
+
+/// Sends SIGTERM and does not wait.
+fn ask_to_stop(server: &Server) {
+    let pid = server.pid().to_string();
+    let asked = Command::new("kill").arg(pid).status().unwrap();
+    assert!(asked.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once_as_is_told_at_the_first() {
+    let directory = TempDir::with_prefix("postrider-").unwrap();
+    let data = directory.path().join("data");
+    let launch = Launch::new(env!("CARGO_BIN_EXE_postrider"), data)
+        .set("DELIVERY__TIMEOUT", "5m")
+        .set("DELIVERY__DRAIN", "5m");
+    let server = launch.start().await.unwrap();
+    let receiver = Receiver::recording(Recording::Arrivals).unwrap();
+    let api = server.api().unwrap();
+    let app = api.create_app("stopping").await.unwrap();
+    let endpoint = json!({"url": receiver.on("/hanging", Behaviour::Hang)});
+    api.create_endpoint(&app, &endpoint).await.unwrap();
+    let event = json!({"eventType": "a.b", "payload": {}});
+    let path = format!("/api/v1/app/{app}/msg");
+    api.post(&path, &event).await.unwrap();
+    receiver.wait_for("/hanging", 1, DEADLINE).await.unwrap();
+    ask_to_stop(&server);
+    let told = eventually("it says how to insist", DEADLINE, async || {
+        let says = "SIGTERM: finishing what is in hand; again to stop at once";
+        server.log().contains(says).then_some(())
+    });
+    told.await.unwrap();
+    let ended = server.terminate(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(128 + 15));
 }
