@@ -22,6 +22,8 @@ mod message;
 mod path;
 mod query;
 mod routes;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use application::{ApplicationIn, check_rate, either};
 pub use body::{BodyLimit, read_body};

@@ -5,25 +5,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
-use postrider_access::Token;
 use postrider_api::{Api, ApiMetrics, Options, Ports, router};
 use postrider_guard::Guard;
+pub(crate) use postrider_http::testing::{Answer, add_token, application};
+use postrider_http::testing::{answer_of, request};
 use postrider_log::testing::MemoryLog;
 use postrider_metrics::Registry as MetricsRegistry;
 use postrider_model::{
-    AppId, Attempt, Class, Delivery, Endpoint, EndpointId, Event, EventId, EventOrigin, Fanout,
-    Outcome, SystemClock, Timestamp, TokenId, topics,
+    Attempt, Class, Delivery, Endpoint, EndpointId, Event, EventId, EventOrigin, Fanout, Outcome,
+    SystemClock, Timestamp, topics,
 };
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::testing::MemoryStore;
 use postrider_store::{
-    Application, Applications, EndpointRef, Endpoints, History, HistoryBatch, TokenRecord,
-    TokenScope, Tokens,
+    Application, Applications, EndpointRef, Endpoints, History, HistoryBatch, TokenScope,
 };
-use serde_json::Value;
-use tower::ServiceExt;
 
 pub(crate) struct House {
     pub(crate) log: MemoryLog,
@@ -32,41 +29,6 @@ pub(crate) struct House {
     pub(crate) app: Application,
     pub(crate) token: String,
     routes: Router,
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.body.to_vec()).unwrap()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
-    }
-
-    /// The body, of an answer with this status.
-    #[track_caller]
-    pub(crate) fn with(self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        if self.body.is_empty() {
-            Value::Null
-        } else {
-            self.json()
-        }
-    }
-
-    /// Checks a 422: which field, and what is said.
-    #[track_caller]
-    pub(crate) fn refuses(self, field: &str, says: &str) {
-        assert_eq!(self.status.as_u16(), 422, "{}", self.text());
-        assert!(self.text().contains(says), "{}", self.text());
-        assert_eq!(self.json()["detail"][0]["loc"][1], field, "{}", self.text());
-    }
 }
 
 /// A moment of the past from which the times of what happened are counted.
@@ -117,23 +79,12 @@ impl House {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder().method(method);
-        request = request.uri(format!("/api/v1{path}"));
-        let own = format!("Bearer {}", self.token);
-        if !headers.iter().any(|(name, _)| *name == "authorization") {
-            request = request.header("authorization", own);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(body.into()).unwrap();
-        let response = self.routes.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        let path = format!("/api/v1{path}");
+        answer_of(
+            &self.routes,
+            request(method, &path, &self.token, headers, body),
+        )
+        .await
     }
 
     pub(crate) async fn get(&self, path: impl AsRef<str>) -> Answer {
@@ -263,33 +214,4 @@ impl House {
 pub(crate) fn delivery(event: &Event, endpoint: EndpointId) -> Delivery {
     let deadline = event.accepted_at.plus(Duration::from_secs(3600));
     Delivery::of_event(event, (0, 1), endpoint, 1, Class::Normal, deadline)
-}
-
-pub(crate) fn application(uid: &str) -> Application {
-    Application {
-        id: AppId::new(),
-        uid: Some(uid.parse().unwrap()),
-        name: uid.to_owned(),
-        metadata: Default::default(),
-        rate_limit: None,
-        version: 0,
-        created_at: at(0),
-        updated_at: at(0),
-    }
-}
-
-pub(crate) async fn add_token(store: &MemoryStore, scope: TokenScope) -> String {
-    let token = Token::generate();
-    let record = TokenRecord {
-        id: TokenId::new(),
-        hash: *token.hash().as_bytes(),
-        scope,
-        name: "test".to_owned(),
-        expires_at: None,
-        revoked_at: None,
-        version: 0,
-        created_at: at(0),
-    };
-    store.insert_token(&record).await.unwrap();
-    token.expose().to_owned()
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
-use bytes::Bytes;
-use postrider_access::Token;
+use axum::http::Request;
+pub(crate) use postrider_http::testing::{Answer, add_token, application};
+use postrider_http::testing::{answer_of, request};
 use postrider_ingest::{Ingest, IngestMetrics, Options, Ports, router};
 use postrider_log::testing::MemoryLog;
 use postrider_metrics::Registry as MetricsRegistry;
-use postrider_model::{AppId, Event, SystemClock, Timestamp, TokenId, topics};
+use postrider_model::{Event, SystemClock, topics};
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::testing::MemoryStore;
-use postrider_store::{Application, Applications, TokenRecord, TokenScope, Tokens};
-use tower::ServiceExt;
+use postrider_store::{Application, Applications, TokenScope};
 
 pub(crate) struct House {
     pub(crate) log: MemoryLog,
@@ -24,22 +23,6 @@ pub(crate) struct House {
     pub(crate) token: String,
     registry: Arc<Registry>,
     routes: Router,
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.body.to_vec()).unwrap()
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
-    }
 }
 
 impl House {
@@ -80,13 +63,7 @@ impl House {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.routes.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        answer_of(&self.routes, request).await
     }
 
     pub(crate) async fn post(
@@ -95,15 +72,8 @@ impl House {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder().method(Method::POST).uri(path);
-        let own = format!("Bearer {}", self.token);
-        if !headers.iter().any(|(name, _)| *name == "authorization") {
-            request = request.header("authorization", own);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.send(request.body(body.into()).unwrap()).await
+        self.send(request("POST", path, &self.token, headers, body))
+            .await
     }
 
     /// Publishes this envelope to the house's application.
@@ -130,34 +100,4 @@ fn ports(log: MemoryLog, store: &MemoryStore, registry: &Arc<Registry>) -> Ports
         claims: Arc::new(store.clone()),
         clock: Arc::new(SystemClock),
     }
-}
-
-pub(crate) fn application(uid: &str) -> Application {
-    let now = Timestamp::from_millis(1_700_000_000_000);
-    Application {
-        id: AppId::new(),
-        uid: Some(uid.parse().unwrap()),
-        name: uid.to_owned(),
-        metadata: Default::default(),
-        rate_limit: None,
-        version: 0,
-        created_at: now,
-        updated_at: now,
-    }
-}
-
-pub(crate) async fn add_token(store: &MemoryStore, scope: TokenScope) -> String {
-    let token = Token::generate();
-    let record = TokenRecord {
-        id: TokenId::new(),
-        hash: *token.hash().as_bytes(),
-        scope,
-        name: "test".to_owned(),
-        expires_at: None,
-        revoked_at: None,
-        version: 0,
-        created_at: Timestamp::from_millis(0),
-    };
-    store.insert_token(&record).await.unwrap();
-    token.expose().to_owned()
 }
