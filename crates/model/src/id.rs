@@ -87,6 +87,16 @@ impl<K: IdKind> Id<K> {
         self.uuid.get_version_num() == 8
     }
 
+    /// The time that the id carries; `None` if it carries none.
+    pub fn made_at(&self) -> Option<crate::Timestamp> {
+        if self.uuid.get_version_num() != 7 {
+            return None;
+        }
+        let [a, b, c, d, e, f, ..] = *self.as_bytes();
+        let millis = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Some(crate::Timestamp::from_millis(millis))
+    }
+
     const fn wrap(uuid: Uuid) -> Self {
         Self {
             uuid,
@@ -256,6 +266,7 @@ mod tests {
     fn ids_made_later_sort_later_as_bytes_and_as_text() {
         let early = EventId::new_at(crate::Timestamp::from_millis(1_000));
         let late = EventId::new_at(crate::Timestamp::from_millis(2_000));
+        assert_eq!(late.made_at(), Some(crate::Timestamp::from_millis(2_000)));
         assert!(early < late && early.to_string() < late.to_string());
     }
 
@@ -263,6 +274,7 @@ mod tests {
     fn a_derived_id_is_the_same_each_time_and_says_that_it_carries_no_time() {
         let id = DeliveryId::derive(&[b"a", b"bc"]);
         assert_eq!(id, DeliveryId::derive(&[b"a", b"bc"]));
+        assert_eq!(id.made_at(), None);
         assert_ne!(id, DeliveryId::derive(&[b"ab", b"c"]));
         assert!(id.to_string().starts_with("dlv_h") && id.is_derived());
         assert_eq!(id.to_string().parse(), Ok(id));

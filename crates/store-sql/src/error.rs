@@ -10,8 +10,45 @@ use sqlx::error::DatabaseError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Not a URL that a store is opened by. Holds the scheme only.
-    #[error("a store is opened by sqlite:PATH, not by a URL that begins with \"{0}:\"")]
+    #[error(
+        "a store is opened by sqlite:PATH or postgres://USER@HOST:PORT/DATABASE, not by a URL that begins with \"{0}:\""
+    )]
     Url(String),
+    /// A URL of PostgreSQL that says something wrong. Holds what, without the URL.
+    #[error(
+        "the URL of the PostgreSQL database is wrong ({0}): it is postgres://USER:PASSWORD@HOST:PORT/DATABASE, with \
+         ?sslmode=verify-full and the like behind it"
+    )]
+    PostgresUrl(String),
+    /// The server does not answer, or does not let us in. It may do so later.
+    #[error("the database {server} cannot be reached: {why}")]
+    Unreachable {
+        /// Where, without user and password.
+        server: String,
+        /// What was said.
+        why: String,
+    },
+    /// The server said no.
+    #[error("the database {server} cannot be used: {why}")]
+    Server {
+        /// Where, without user and password.
+        server: String,
+        /// What was said.
+        why: String,
+    },
+    /// A newer Postrider has written it.
+    #[error(
+        "the database {server} has schema version {found}, and this program knows none above {known}: use the newer \
+         program that wrote it"
+    )]
+    NewerDatabase {
+        /// Where, without user and password.
+        server: String,
+        /// The version of its schema.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// Another process has it.
     #[error(
         "{} is in use by another process, which holds {}: stop that one first, or give this one a data directory of its own",
@@ -122,4 +159,19 @@ pub(crate) fn unreadable(column: &str, why: impl Display) -> StoreError {
 pub(crate) fn signed(what: &'static str, number: u64) -> Result<i64, StoreError> {
     i64::try_from(number)
         .map_err(|_| StoreError::Refused(format!("{what} {number} is above 2^63 - 1")))
+}
+
+/// That the thing is there and did not change since it was read.
+pub(crate) fn unchanged(
+    stored: Option<i64>,
+    given: u64,
+    what: &'static str,
+) -> Result<(), StoreError> {
+    match stored {
+        None => Err(StoreError::NotFound(what)),
+        Some(stored) if u64::try_from(stored) == Ok(given) => Ok(()),
+        Some(_) => Err(StoreError::Conflict(format!(
+            "the {what} was changed by somebody else since it was read"
+        ))),
+    }
 }

@@ -1,22 +1,27 @@
-//! The store in SQL: SQLite in a file of its own.
+//! The store in SQL: SQLite in a file of its own, or PostgreSQL.
 //!
 //! **In → out.** [`open`] takes a URL and returns the store behind the port's traits; the schema is brought up to date
-//! before. `migrations/` is the schema; `rows` and `secrets` turn rows into things, whichever the database; `sqlite` has
-//! the statements, one file for each trait.
+//! before. `migrations/` is the schema of each database; `rows` and `secrets` turn rows into things, whichever the
+//! database; `sqlite` and `postgres` have the statements, one file for each trait.
 //!
-//! **Invariants.** One process has the file (a lock beside it says so), and one connection of it writes, each
-//! transaction synced before it is answered. Every listing is served by an index, in its order. Versions of
-//! configuration come from one counter that moves in the same transaction as the change.
+//! **Invariants.** What was answered is on the disk. Every listing is served by an index, in its order. Versions of
+//! configuration come from one counter, whose row is locked from the change to its commit, so that they become visible in
+//! their order. Of SQLite one process has the file (a lock beside it says so) and one connection writes; of PostgreSQL any
+//! number of processes have the database.
 //!
-//! **Authority.** The file is the truth; in memory there is only the version up to which there may be changes.
+//! **Authority.** The database is the truth; in memory there is only the version up to which there may be changes
+//! (SQLite), and the day for which partitions were made (PostgreSQL).
 //!
 //! **Failure.** [`OpenError`] ends the start with words for its operator. After that every error is a
-//! [`StoreError`](postrider_store::StoreError). Dropping the store ends it; what was answered is on the disk.
+//! [`StoreError`](postrider_store::StoreError); a server that is away is `Unavailable` in bounded time, and is used again
+//! when it is back. Dropping the store ends it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests"))]
 
 mod columns;
 mod error;
+mod measure;
 mod metrics;
+mod postgres;
 mod rows;
 mod secrets;
 mod sqlite;
@@ -26,19 +31,36 @@ use std::sync::Arc;
 
 pub use error::OpenError;
 pub use metrics::StoreMetrics;
+pub use postgres::{PostgresOptions, PostgresStore};
 use postrider_store::Store;
 pub use sqlite::SqliteStore;
 
-/// Opens the store that `url` names: `sqlite:PATH`. The file is made if it is not there.
+/// Opens the store that `url` names: `sqlite:PATH`, of which the file is made if it is not there, or
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, of which the database must be there.
 pub async fn open(url: &str, metrics: StoreMetrics) -> Result<Arc<dyn Store>, OpenError> {
-    let path = url
-        .strip_prefix("sqlite:")
-        .map(|path| path.strip_prefix("//").unwrap_or(path))
-        .filter(|path| !path.is_empty());
-    let Some(path) = path else {
-        return Err(OpenError::Url(scheme_of(url).to_owned()));
-    };
-    Ok(Arc::new(SqliteStore::open(path.as_ref(), metrics).await?))
+    open_with(url, PostgresOptions::default(), metrics).await
+}
+
+/// The same, where a PostgreSQL server is used as `options` say.
+pub async fn open_with(
+    url: &str,
+    options: PostgresOptions,
+    metrics: StoreMetrics,
+) -> Result<Arc<dyn Store>, OpenError> {
+    match scheme_of(url) {
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresStore::open(url, options, metrics).await?))
+        }
+        "sqlite" => {
+            let path = url.strip_prefix("sqlite:").unwrap_or_default();
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(OpenError::Url("sqlite".to_owned()));
+            }
+            Ok(Arc::new(SqliteStore::open(path.as_ref(), metrics).await?))
+        }
+        other => Err(OpenError::Url(other.to_owned())),
+    }
 }
 
 /// What may be shown of a URL: what follows may hold a password.

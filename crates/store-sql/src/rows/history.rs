@@ -1,8 +1,10 @@
 //! Rows of history.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use postrider_model::{Attempt, Channel, Event, EventOrigin};
-use postrider_store::{StatusFilter, StoreError};
+use postrider_model::{Attempt, Channel, EndpointId, Event, EventOrigin};
+use postrider_store::{FannedOut, StatusFilter, StoreError};
 
 use crate::columns::Columns;
 use crate::error::unreadable;
@@ -29,6 +31,11 @@ pub(crate) fn event(row: &impl Columns) -> Result<Event, StoreError> {
     })
 }
 
+/// A channel as it stands in the column of channels.
+pub(crate) fn channel_mark(channel: &Channel) -> String {
+    format!(",{channel},")
+}
+
 /// Channels as a column in which `,name,` finds one: names have no commas.
 pub(crate) fn channels_column(channels: &[Channel]) -> String {
     let mut column = String::new();
@@ -40,6 +47,22 @@ pub(crate) fn channels_column(channels: &[Channel]) -> String {
         column.push(',');
     }
     column
+}
+
+/// Whom an event went to, by its parts; `None` if there are none yet.
+pub(crate) fn fanned_out(parts: &[impl Columns]) -> Result<Option<FannedOut>, StoreError> {
+    let (mut endpoints, mut complete) = (Vec::new(), false);
+    for part in parts {
+        let of_part = part.ids("endpoints")?;
+        endpoints.extend(of_part.ok_or_else(|| unreadable("endpoints", "NULL"))?);
+        complete |= part.flag("complete")?;
+    }
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    Ok((!parts.is_empty()).then_some(FannedOut {
+        endpoints,
+        complete,
+    }))
 }
 
 pub(crate) fn attempt(row: &impl Columns) -> Result<Attempt, StoreError> {
@@ -75,4 +98,17 @@ pub(crate) fn status_column(filter: StatusFilter) -> i64 {
         StatusFilter::Pending => AttemptStatus::Pending,
     };
     status as i64
+}
+
+/// The newest attempt to each endpoint, in the order of the endpoints' ids.
+pub(crate) fn newest_by_endpoint(attempts: Vec<Attempt>) -> Vec<Attempt> {
+    let age = |attempt: &Attempt| (attempt.started_at, attempt.generation, attempt.number);
+    let mut newest: BTreeMap<EndpointId, Attempt> = BTreeMap::new();
+    for attempt in attempts {
+        let known = newest.get(&attempt.endpoint_id);
+        if known.is_none_or(|known| age(known) < age(&attempt)) {
+            newest.insert(attempt.endpoint_id, attempt);
+        }
+    }
+    newest.into_values().collect()
 }

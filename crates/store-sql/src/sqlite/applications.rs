@@ -6,11 +6,11 @@ use postrider_store::{Application, ApplicationRef, Applications, Page, StoreErro
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
 use super::feed::bury;
-use super::{SqliteStore, push_simple_window, read_all};
+use super::{SqliteStore, push_simple_window};
 use crate::columns::{Columns, blob, json};
-use crate::error::{or_taken, store_error};
+use crate::error::{or_taken, store_error, unchanged};
 use crate::metrics::Operation;
-use crate::rows::{self, RemovedKind};
+use crate::rows::{self, RemovedKind, read_all};
 use crate::window::Window;
 
 const TAKEN: &str = "another application has that uid or id already";
@@ -149,20 +149,5 @@ impl SqliteStore {
         }
         bury(&mut tx, last, RemovedKind::Application, None, blob(id)).await?;
         self.publish(tx, last).await
-    }
-}
-
-/// That the thing is there and did not change since it was read.
-pub(super) fn unchanged(
-    stored: Option<i64>,
-    given: u64,
-    what: &'static str,
-) -> Result<(), StoreError> {
-    match stored {
-        None => Err(StoreError::NotFound(what)),
-        Some(stored) if u64::try_from(stored) == Ok(given) => Ok(()),
-        Some(_) => Err(StoreError::Conflict(format!(
-            "the {what} was changed by somebody else since it was read"
-        ))),
     }
 }

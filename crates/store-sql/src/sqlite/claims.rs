@@ -1,16 +1,14 @@
 //! Claims.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use postrider_model::Timestamp;
 use postrider_store::{Claim, Claims, StoreError};
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::retention::OLD_CLAIMS;
-use crate::columns::Columns;
 use crate::error::store_error;
 use crate::metrics::Operation;
+use crate::rows;
 
 /// Compare and set: whoever gets a row back has the claim. `made_at` stays when it is taken over.
 const TAKE: &str = "INSERT INTO claims (key, holder, fingerprint, until, made_at) VALUES (?, ?, ?, ?, ?) \
@@ -46,7 +44,7 @@ impl Claims for SqliteStore {
                 None => {
                     let row = sqlx::query("SELECT * FROM claims WHERE key = ?").bind(key);
                     let row = row.fetch_one(&mut *tx).await.map_err(store_error)?;
-                    of_another(&row)?
+                    rows::claim_of_another(&row)?
                 }
             };
             tx.commit().await.map_err(store_error)?;
@@ -95,18 +93,4 @@ impl Claims for SqliteStore {
         let work = self.expunge(OLD_CLAIMS, before, limit);
         self.timed(Operation::Retention, work).await
     }
-}
-
-fn of_another(row: &SqliteRow) -> Result<Claim, StoreError> {
-    let fingerprint = row.bytes("fingerprint")?;
-    Ok(match row.blob("answer")? {
-        Some(answer) => Claim::Done {
-            fingerprint,
-            answer: Bytes::copy_from_slice(answer),
-        },
-        None => Claim::Held {
-            fingerprint,
-            until: row.some_time("until")?,
-        },
-    })
 }

@@ -96,7 +96,7 @@ impl SqliteStore {
                 match rows::stored_dead_letter(row) {
                     Ok(letter) => letters.push(letter),
                     Err(error) => {
-                        self.skipped(Skipped::DeadLetter, row, "id", &error);
+                        self.metrics.skip(Skipped::DeadLetter, row, &error);
                         skipped += 1;
                     }
                 }

@@ -5,13 +5,12 @@ use postrider_model::{AppId, Endpoint, EndpointId};
 use postrider_store::{EndpointRef, Endpoints, Page, StoreError};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::applications::unchanged;
 use super::feed::bury;
-use super::{SqliteStore, push_simple_window, read_all};
+use super::{SqliteStore, push_simple_window};
 use crate::columns::{blob, json};
-use crate::error::{or_taken, store_error};
+use crate::error::{or_taken, store_error, unchanged};
 use crate::metrics::Operation;
-use crate::rows::{self, RemovedKind, disabled_label};
+use crate::rows::{self, RemovedKind, disabled_label, read_all};
 use crate::secrets;
 use crate::window::Window;
 

@@ -5,12 +5,11 @@ use postrider_model::EventType;
 use postrider_store::{EventTypeInfo, EventTypes, Page, StoreError};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::applications::unchanged;
 use super::feed::bury;
-use super::{SqliteStore, push_simple_window, read_all};
-use crate::error::{or_taken, store_error};
+use super::{SqliteStore, push_simple_window};
+use crate::error::{or_taken, store_error, unchanged};
 use crate::metrics::Operation;
-use crate::rows::{self, RemovedKind};
+use crate::rows::{self, RemovedKind, read_all};
 use crate::window::Window;
 
 const TAKEN: &str = "another event type has that name already";

@@ -20,7 +20,6 @@ use crate::rows::{self, RemovedKind};
 pub(super) struct Source {
     pub(super) statement: &'static str,
     kind: Skipped,
-    key: &'static str,
     read: fn(&SqliteRow) -> Result<Change, StoreError>,
 }
 
@@ -28,31 +27,26 @@ pub(super) const SOURCES: [Source; 5] = [
     Source {
         statement: "SELECT * FROM applications WHERE version > ?",
         kind: Skipped::Application,
-        key: "id",
         read: |row| rows::application(row).map(|found| Change::Application(Arc::new(found))),
     },
     Source {
         statement: "SELECT * FROM endpoints WHERE version > ?",
         kind: Skipped::Endpoint,
-        key: "id",
         read: |row| rows::endpoint(row).map(|found| Change::Endpoint(Arc::new(found))),
     },
     Source {
         statement: "SELECT * FROM event_types WHERE version > ?",
         kind: Skipped::EventType,
-        key: "name",
         read: |row| rows::event_type(row).map(|found| Change::EventType(Arc::new(found))),
     },
     Source {
         statement: "SELECT * FROM tokens WHERE version > ?",
         kind: Skipped::Token,
-        key: "id",
         read: |row| rows::token(row).map(|found| Change::Token(Arc::new(found))),
     },
     Source {
         statement: "SELECT * FROM removed WHERE version > ?",
         kind: Skipped::Removal,
-        key: "id",
         read: |row| rows::removal(row),
     },
 ];
@@ -124,7 +118,7 @@ impl SqliteStore {
                 // One that cannot be read is as it was before, or not there: nothing else waits for its repair.
                 match (source.read)(&row) {
                     Ok(change) => items.push((row.some_int("version")?, change)),
-                    Err(error) => self.skipped(source.kind, &row, source.key, &error),
+                    Err(error) => self.metrics.skip(source.kind, &row, &error),
                 }
             }
         }

@@ -1,22 +1,18 @@
 //! Reading history.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
-use postrider_model::{
-    AppId, Attempt, AttemptId, Channel, EndpointId, Event, EventId, EventType, Timestamp,
-};
+use postrider_model::{AppId, Attempt, AttemptId, Event, EventId, EventType, Timestamp};
 use postrider_store::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
     StoreError,
 };
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{IDS_AT_ONCE, SqliteStore, push_ids, push_window, read_all};
-use crate::columns::{Columns, blob};
-use crate::error::{store_error, unreadable};
+use super::{IDS_AT_ONCE, SqliteStore, push_ids, push_window};
+use crate::columns::blob;
+use crate::error::store_error;
 use crate::metrics::Operation;
-use crate::rows::{self, status_column};
+use crate::rows::{self, read_all, status_column};
 use crate::window::Window;
 
 // A `+` before a column keeps the planner from choosing an index by it: the one that gives the order is the right one.
@@ -31,7 +27,7 @@ pub(super) fn events_listing(
     push_event_types(&mut query, &filter.event_types);
     if let Some(channel) = &filter.channel {
         query.push(" AND instr(channels, ");
-        query.push_bind(marked(channel));
+        query.push_bind(rows::channel_mark(channel));
         query.push(") > 0");
     }
     push_window(&mut query, "accepted_at", window);
@@ -84,7 +80,7 @@ fn push_attempt_filter(query: &mut QueryBuilder<Sqlite>, filter: &AttemptFilter)
         query.push(
             " AND EXISTS (SELECT 1 FROM events WHERE events.id = attempts.event_id AND instr(channels, ",
         );
-        query.push_bind(marked(channel));
+        query.push_bind(rows::channel_mark(channel));
         query.push(") > 0)");
     }
     if filter.only_newest {
@@ -109,11 +105,6 @@ fn push_event_types(query: &mut QueryBuilder<Sqlite>, event_types: &[EventType])
         list.push_bind(event_type.as_str().to_owned());
     }
     query.push(")");
-}
-
-/// A channel as `channels_column` writes it.
-fn marked(channel: &Channel) -> String {
-    format!(",{channel},")
 }
 
 #[async_trait]
@@ -188,18 +179,7 @@ impl History for SqliteStore {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(store_error)?;
-            let (mut endpoints, mut complete) = (Vec::new(), false);
-            for part in &parts {
-                let of_part = part.ids("endpoints")?;
-                endpoints.extend(of_part.ok_or_else(|| unreadable("endpoints", "NULL"))?);
-                complete |= part.flag("complete")?;
-            }
-            endpoints.sort_unstable();
-            endpoints.dedup();
-            Ok((!parts.is_empty()).then_some(FannedOut {
-                endpoints,
-                complete,
-            }))
+            rows::fanned_out(&parts)
         })
         .await
     }
@@ -255,7 +235,7 @@ impl History for SqliteStore {
                     .fetch_all(&self.readers)
                     .await
                     .map_err(store_error)?;
-            Ok(newest_by_endpoint(read_all(&found, rows::attempt)?))
+            Ok(rows::newest_by_endpoint(read_all(&found, rows::attempt)?))
         })
         .await
     }
@@ -269,17 +249,4 @@ impl History for SqliteStore {
         self.timed(Operation::Retention, self.expunge_attempts(before, limit))
             .await
     }
-}
-
-/// The newest attempt to each endpoint, in the order of the endpoints' ids.
-fn newest_by_endpoint(attempts: Vec<Attempt>) -> Vec<Attempt> {
-    let age = |attempt: &Attempt| (attempt.started_at, attempt.generation, attempt.number);
-    let mut newest: BTreeMap<EndpointId, Attempt> = BTreeMap::new();
-    for attempt in attempts {
-        let known = newest.get(&attempt.endpoint_id);
-        if known.is_none_or(|known| age(known) < age(&attempt)) {
-            newest.insert(attempt.endpoint_id, attempt);
-        }
-    }
-    newest.into_values().collect()
 }

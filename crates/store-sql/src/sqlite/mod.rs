@@ -23,7 +23,6 @@ mod unreadable_rows;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use postrider_store::{HistoryKey, StoreError, StoreId};
 use sqlx::sqlite::SqliteRow;
@@ -32,7 +31,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 use crate::StoreMetrics;
 use crate::columns::Columns;
 use crate::error::{store_error, unreadable};
-use crate::metrics::{Failure, Operation, Skipped};
+use crate::metrics::Operation;
 use crate::window::Window;
 
 /// The store in a SQLite file that is this process's own.
@@ -81,55 +80,14 @@ impl SqliteStore {
         tx.commit().await.map_err(store_error)
     }
 
-    /// Carries `work` out, and counts how long it took and what it failed with.
+    /// Carries `work` out, and counts it.
     async fn timed<T>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let result = work.await;
-        let seconds = self.metrics.operations.of(operation);
-        seconds.observe_duration(began.elapsed());
-        if let Err(error) = &result {
-            self.metrics.failures.of(kind_of(error)).inc();
-        }
-        result
+        self.metrics.timed(operation, work).await
     }
-
-    /// Says which row cannot be read and is left out.
-    fn skipped(&self, kind: Skipped, row: &SqliteRow, key: &str, error: &StoreError) {
-        let id = match row.blob(key) {
-            Ok(id) => hex(id.unwrap_or_default()),
-            Err(_) => row.text(key).ok().flatten().unwrap_or_default().to_owned(),
-        };
-        tracing::error!(?kind, id, %error, "left out: a stored row that cannot be read");
-        self.metrics.skipped.of(kind).inc();
-    }
-}
-
-/// As SQL writes it, so that the row can be found.
-fn hex(id: &[u8]) -> String {
-    let digits: String = id.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("x'{digits}'")
-}
-
-fn kind_of(error: &StoreError) -> Failure {
-    match error {
-        StoreError::Conflict(_) => Failure::Conflict,
-        StoreError::NotFound(_) => Failure::NotFound,
-        StoreError::Refused(_) => Failure::Refused,
-        StoreError::Unreadable(_) => Failure::Unreadable,
-        StoreError::Unavailable(_) => Failure::Unavailable,
-    }
-}
-
-/// The things in `rows`.
-fn read_all<T>(
-    rows: &[SqliteRow],
-    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    rows.iter().map(read).collect()
 }
 
 /// How many rows are asked for by their ids in one statement, which binds one value for each.

@@ -8,11 +8,11 @@ use postrider_store::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::{SqliteStore, push_simple_window, read_all};
+use super::{SqliteStore, push_simple_window};
 use crate::columns::{Columns, blob, blob_of_ids};
 use crate::error::{or_taken, signed, store_error};
 use crate::metrics::Operation;
-use crate::rows;
+use crate::rows::{self, read_all};
 use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \

@@ -5,12 +5,11 @@ use postrider_model::TokenId;
 use postrider_store::{Page, StoreError, TokenRecord, Tokens};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::applications::unchanged;
-use super::{SqliteStore, push_simple_window, read_all};
+use super::{SqliteStore, push_simple_window};
 use crate::columns::blob;
-use crate::error::{or_taken, store_error};
+use crate::error::{or_taken, store_error, unchanged};
 use crate::metrics::Operation;
-use crate::rows::{self, scope_column};
+use crate::rows::{self, read_all, scope_column};
 use crate::window::Window;
 
 const TAKEN: &str = "another token has that text or id already";

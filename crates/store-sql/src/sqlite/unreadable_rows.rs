@@ -13,8 +13,9 @@ use postrider_store::{
 };
 use sqlx::AssertSqlSafe;
 
-use super::{SqliteStore, hex};
+use super::SqliteStore;
 use crate::StoreMetrics;
+use crate::measure::hex;
 use crate::metrics::Skipped;
 
 async fn store(dir: &tempfile::TempDir) -> SqliteStore {

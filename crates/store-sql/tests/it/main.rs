@@ -7,6 +7,7 @@
 )]
 
 mod opening;
+mod postgres;
 mod sqlite;
 
 use postrider_metrics::Registry;

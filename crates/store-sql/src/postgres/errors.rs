@@ -1,0 +1,62 @@
+//! Errors of PostgreSQL, divided by what the caller does next.
+
+use postrider_store::StoreError;
+
+/// Codes and classes (the first two characters) that decide what happens next:
+/// <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+mod code {
+    pub(super) const UNIQUE_VIOLATION: &str = "23505";
+    pub(super) const FOREIGN_KEY_VIOLATION: &str = "23503";
+    pub(super) const DISK_FULL: &str = "53100";
+    /// The values, not the circumstances: a zero byte in a text, a number out of range.
+    pub(super) const DATA: &str = "22";
+    pub(super) const CONSTRAINT: &str = "23";
+    /// A key that is too long for an index, and the like.
+    pub(super) const LIMIT: &str = "54";
+    pub(super) const CORRUPTED: &str = "XX";
+}
+
+fn code_of(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    error.code().map(std::borrow::Cow::into_owned)
+}
+
+/// That a row refers to one that is not there, or that a row which is referred to cannot go.
+pub(super) fn breaks_a_reference(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some(code::FOREIGN_KEY_VIOLATION)
+}
+
+/// What the caller of the store is told.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    if let sqlx::Error::Encode(why) = &error {
+        return StoreError::Refused(why.to_string());
+    }
+    let (Some(code), Some(from_database)) = (code_of(&error), error.as_database_error()) else {
+        return StoreError::Unavailable(error.to_string());
+    };
+    let words = from_database.message().to_owned();
+    if code == code::UNIQUE_VIOLATION {
+        return StoreError::Conflict(words);
+    }
+    if code == code::DISK_FULL {
+        return StoreError::Unavailable(format!("the disk is full ({words})"));
+    }
+    match code.get(..2) {
+        Some(code::DATA | code::CONSTRAINT | code::LIMIT) => StoreError::Refused(words),
+        Some(code::CORRUPTED) => {
+            StoreError::Unavailable(format!("the database is damaged or at fault ({words})"))
+        }
+        // A lost connection, a server that starts or stops, too many connections, a timeout, a deadlock: later it may
+        // work. And a schema or rights that are not what they should be: somebody will mend them.
+        _ => StoreError::Unavailable(format!("{words} ({code})")),
+    }
+}
+
+/// The same, where a name or an id that is taken already is what `taken` says in words.
+pub(super) fn or_taken(taken: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |error| match store_error(error) {
+        StoreError::Conflict(_) => StoreError::Conflict(taken.to_owned()),
+        other => other,
+    }
+}

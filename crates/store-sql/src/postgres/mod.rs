@@ -1,0 +1,179 @@
+//! The store in PostgreSQL: a pool of connections, and one more for the feed.
+
+mod applications;
+mod claims;
+mod dead_letters;
+mod endpoints;
+mod errors;
+mod event_types;
+mod feed;
+mod history;
+mod migrations;
+mod open;
+mod options;
+mod partitions;
+mod recording;
+mod replays;
+mod retention;
+mod tokens;
+
+use std::time::Duration;
+
+pub use options::PostgresOptions;
+use postrider_model::{Id, IdKind};
+use postrider_store::{HistoryKey, StoreError};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{Postgres, QueryBuilder, Row, Transaction, ValueRef};
+use uuid::Uuid;
+
+use crate::StoreMetrics;
+use crate::columns::Columns;
+use crate::error::unreadable;
+use crate::metrics::Operation;
+use crate::window::Window;
+use errors::store_error;
+use partitions::Partitions;
+
+/// The store in a PostgreSQL database, which any number of processes share.
+pub struct PostgresStore {
+    pool: PgPool,
+    /// One connection, which nothing but the feed waits for.
+    feed: PgPool,
+    partitions: Partitions,
+    options: PostgresOptions,
+    metrics: StoreMetrics,
+}
+
+impl PostgresStore {
+    /// Ends the store once what is under way is finished. Dropping it without loses nothing.
+    pub async fn close(&self) {
+        self.feed.close().await;
+        self.pool.close().await;
+    }
+
+    /// A transaction. What sqlx does to begin one takes 16 KiB of a future: boxed, so that it is not part of every call.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Box::pin(self.pool.begin()).await.map_err(store_error)
+    }
+
+    /// Carries `work` out, and counts it. It ends in time, also if the server is gone without a word.
+    async fn timed<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let within = match operation {
+            Operation::Retention | Operation::Feed => PostgresOptions::LONG,
+            _ => self.options.call_timeout,
+        };
+        self.metrics.timed(operation, in_time(within, work)).await
+    }
+}
+
+/// A call that is given up here may still be carried out there: [`StoreError::Unavailable`] says so.
+async fn in_time<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, StoreError>> + Send,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(within, work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "the database has not answered within {within:?}"
+        ))),
+    }
+}
+
+/// An id as a column.
+fn uuid<K: IdKind>(id: Id<K>) -> Uuid {
+    Uuid::from_bytes(*id.as_bytes())
+}
+
+/// Ids as an array.
+fn uuids<K: IdKind>(ids: &[Id<K>]) -> Vec<Uuid> {
+    ids.iter().map(|id| uuid(*id)).collect()
+}
+
+/// Ends a listing's query with its window over `(at, id)`, the last columns of the index that serves it. Each bound stands
+/// there twice: the comparison of rows is exact, that of times tells which partitions are not needed.
+fn push_window(query: &mut QueryBuilder<Postgres>, at: &str, window: &Window<HistoryKey>) {
+    for (bound, side) in [(&window.above, ">"), (&window.below, "<")] {
+        if let Some(key) = bound {
+            query.push(format_args!(" AND {at} {side}= "));
+            query.push_bind(key.at.as_millis());
+            query.push(format_args!(" AND ({at}, id) {side} ("));
+            query.push_bind(key.at.as_millis());
+            query.push(", ");
+            query.push_bind(Uuid::from_bytes(key.id));
+            query.push(")");
+        }
+    }
+    let direction = window.direction();
+    query.push(format_args!(
+        " ORDER BY {at}{direction}, id{direction} LIMIT "
+    ));
+    query.push_bind(window.limit);
+}
+
+/// Ends a listing's query with its window over a single column, as `bind` gives it.
+fn push_simple_window<K, V>(
+    query: &mut QueryBuilder<Postgres>,
+    column: &str,
+    window: &Window<K>,
+    bind: impl Fn(&K) -> V,
+) where
+    K: Clone + Ord,
+    V: for<'q> sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,
+{
+    for (bound, side) in [(&window.above, ">"), (&window.below, "<")] {
+        if let Some(key) = bound {
+            query.push(format_args!(" AND {column} {side} "));
+            query.push_bind(bind(key));
+        }
+    }
+    query.push(format_args!(
+        " ORDER BY {column}{} LIMIT ",
+        window.direction()
+    ));
+    query.push_bind(window.limit);
+}
+
+/// The bytes of a column as PostgreSQL sends them in its binary format: a text and a bytea as they are, an id as its 16
+/// bytes, a number with the high byte first.
+fn raw<'r>(row: &'r PgRow, name: &str) -> Result<Option<&'r [u8]>, StoreError> {
+    let value = row
+        .try_get_raw(name)
+        .map_err(|error| unreadable(name, error))?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    let bytes = value.as_bytes().map_err(|error| unreadable(name, error))?;
+    Ok(Some(bytes))
+}
+
+impl Columns for PgRow {
+    fn int(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let Some(bytes) = raw(self, name)? else {
+            return Ok(None);
+        };
+        let number = match *bytes {
+            [byte] => i64::from(byte),
+            [a, b] => i64::from(i16::from_be_bytes([a, b])),
+            [a, b, c, d] => i64::from(i32::from_be_bytes([a, b, c, d])),
+            _ => i64::from_be_bytes(
+                bytes
+                    .try_into()
+                    .map_err(|_| unreadable(name, "no number"))?,
+            ),
+        };
+        Ok(Some(number))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, StoreError> {
+        let text = raw(self, name)?.map(std::str::from_utf8);
+        text.transpose().map_err(|error| unreadable(name, error))
+    }
+
+    fn blob(&self, name: &str) -> Result<Option<&[u8]>, StoreError> {
+        raw(self, name)
+    }
+}

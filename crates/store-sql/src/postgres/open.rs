@@ -1,0 +1,162 @@
+//! Opening: the server, the schema, the connections.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use postrider_model::{Clock, SystemClock};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::migrations::migrate;
+use super::partitions::{Partitions, day_of};
+use super::{PostgresOptions, PostgresStore};
+use crate::{OpenError, StoreMetrics};
+
+/// The oldest server that this was tested with.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// How long another process may take to bring the schema up to date.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A connection that was idle for so long is tried before it is used: the server may have been restarted meanwhile.
+const TRIED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a connection that comes back may take to be in order; then it is closed. A server that is gone without a word
+/// would otherwise hold all of them for as long as the network is patient.
+const RETURNS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the server bears a transaction in which nothing happens.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
+/// Nothing that was acknowledged may be lost with the power, whatever the server's own setting is.
+const SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
+    set_config('lock_timeout', $2, false), \
+    set_config('idle_in_transaction_session_timeout', $3, false), \
+    set_config('default_transaction_isolation', 'read committed', false), \
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END";
+
+/// Where a server is, for people: without names and passwords.
+pub(super) struct Server {
+    pub(super) name: String,
+}
+
+impl Server {
+    fn of(options: &PgConnectOptions) -> Self {
+        let database = options.get_database().unwrap_or(options.get_username());
+        let place = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Self {
+            name: format!("postgres://{place}/{database}"),
+        }
+    }
+
+    /// What an error of the database means while the store is opened.
+    pub(super) fn failed(&self, error: &sqlx::Error) -> OpenError {
+        OpenError::Server {
+            server: self.name.clone(),
+            why: error.to_string(),
+        }
+    }
+
+    fn unreachable(&self, why: impl ToString) -> OpenError {
+        OpenError::Unreachable {
+            server: self.name.clone(),
+            why: why.to_string(),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Opens the store in the database that `url` names (`postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`).
+    pub async fn open(
+        url: &str,
+        options: PostgresOptions,
+        metrics: StoreMetrics,
+    ) -> Result<Self, OpenError> {
+        let place = PgConnectOptions::from_str(url)
+            .map_err(|error| OpenError::PostgresUrl(error.to_string()))?
+            .application_name("postrider")
+            .disable_statement_logging();
+        let server = Server::of(&place);
+        let connecting = tokio::time::timeout(options.acquire_timeout, place.connect());
+        let mut first = match connecting.await {
+            Ok(connected) => connected.map_err(|error| server.unreachable(error))?,
+            Err(_) => return Err(server.unreachable("it does not answer")),
+        };
+        prepare(&server, &mut first).await?;
+        let store = Self {
+            pool: pool(&place, &options, options.max_connections.max(2) - 1),
+            feed: pool(&place, &options, 1),
+            partitions: Partitions::default(),
+            options,
+            metrics,
+        };
+        store.renew_partitions(day_of(SystemClock.now())).await;
+        Ok(store)
+    }
+}
+
+/// Sees to the version of the server and to the schema, on a connection without our timeouts.
+async fn prepare(server: &Server, first: &mut PgConnection) -> Result<(), OpenError> {
+    let found: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&mut *first)
+        .await
+        .map_err(|error| server.failed(&error))?;
+    if found < OLDEST_SERVER {
+        return Err(OpenError::Server {
+            server: server.name.clone(),
+            why: format!("it is PostgreSQL {}; 15 or newer is needed", found / 10_000),
+        });
+    }
+    match tokio::time::timeout(MIGRATION_TIMEOUT, migrate(server, first)).await {
+        Ok(migrated) => migrated,
+        Err(_) => Err(OpenError::Server {
+            server: server.name.clone(),
+            why: "its schema is being brought up to date by another process, and that does not end"
+                .to_owned(),
+        }),
+    }
+}
+
+/// Connections are made when they are needed, and again when they were lost.
+fn pool(place: &PgConnectOptions, options: &PostgresOptions, connections: u32) -> PgPool {
+    let settings = [
+        options.statement_timeout,
+        options.lock_timeout,
+        IDLE_IN_TRANSACTION,
+    ]
+    .map(|timeout| format!("{}ms", timeout.as_millis()));
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, idle| {
+            Box::pin(async move {
+                if idle.idle_for > TRIED_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                match tokio::time::timeout(RETURNS_WITHIN, connection.ping()).await {
+                    Ok(in_order) => in_order.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                let mut query = sqlx::query(SETTINGS);
+                for setting in settings {
+                    query = query.bind(setting);
+                }
+                query.execute(connection).await.map(drop)
+            })
+        })
+        .connect_lazy_with(place.clone())
+}

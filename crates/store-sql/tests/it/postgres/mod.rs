@@ -1,0 +1,4 @@
+//! The store in PostgreSQL.
+
+mod conformance;
+mod databases;
