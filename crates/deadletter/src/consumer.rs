@@ -1,14 +1,13 @@
 //! Keeping: dead letters from the log into the store.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{
-    Backoff, BatchLimit, Committed, Committer, Completion, Durability, LogError, Polled, Progress,
-    Purpose, Reader, Subscription, complete_patiently, rejected, sync_patiently,
+    Backoff, Batch, Committer, Gatherer, Gathering, LogError, Subscription, rejected,
+    sync_patiently,
 };
-use postrider_model::{DeadLetter, NewRecord, Position, Record, TopicPartition, topics};
+use postrider_model::{DeadLetter, NewRecord, Record, topics};
 use postrider_store::{DeadLetters, Halving, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -34,15 +33,25 @@ pub(crate) async fn run<S: DeadLetters + ?Sized>(
     stop: CancellationToken,
 ) -> Result<(), DeadLetterError> {
     let subscription = Subscription::to(topics::DEADLETTER, topics::DEAD_LETTERS);
-    let (mut reader, committer) = ports.log.subscribe(subscription).await?;
+    let gathering = Gathering {
+        records,
+        at_once: records,
+        bytes,
+        linger: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
+    let trimmed = metrics.trimmed.clone();
+    let on_trimmed = move |_: &LogError| trimmed.inc();
+    let log = ports.log.as_ref();
+    let mut gatherer =
+        Gatherer::new(log, subscription, gathering, on_trimmed, stop.clone()).await?;
     let keeper = Keeper {
         ports,
-        committer,
+        committer: gatherer.committer(),
         metrics,
         stop,
     };
-    let limit = BatchLimit { records, bytes };
-    while let Some(batch) = keeper.read(reader.as_mut(), limit).await? {
+    while let Some(batch) = gatherer.gather().await? {
         if keeper.keep(batch).await?.is_err() {
             break;
         }
@@ -51,38 +60,10 @@ pub(crate) async fn run<S: DeadLetters + ?Sized>(
 }
 
 impl<S: DeadLetters + ?Sized> Keeper<S> {
-    /// The next records; `None` once we are to stop.
-    async fn read(
-        &self,
-        reader: &mut dyn Reader,
-        limit: BatchLimit,
-    ) -> Result<Option<Vec<Record>>, LogError> {
-        loop {
-            let polled = tokio::select! {
-                () = self.stop.cancelled() => return Ok(None),
-                polled = reader.next(limit) => polled,
-            };
-            match polled {
-                Ok(Polled::Records(records)) => return Ok(Some(records)),
-                // Nothing is in hand while we read.
-                Ok(Polled::Revoking(at)) => self.committer.release(&at).await?,
-                Ok(Polled::Assigned(_) | Polled::Lost(_)) => {}
-                Err(LogError::Trimmed { at, asked, first }) => {
-                    tracing::error!(%at, asked, first, "dead letters were gone before they were read");
-                    self.metrics.trimmed.inc();
-                }
-                Err(LogError::Busy(_) | LogError::Full(_)) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Keeps one batch: the log's sync first, then the store, then the positions.
-    async fn keep(&self, records: Vec<Record>) -> Result<Result<(), Stopped>, LogError> {
+    async fn keep(&self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
         let (mut letters, mut sources, mut aside) = (Vec::new(), Vec::new(), Vec::new());
-        for record in &records {
+        for record in &batch.records {
             match DeadLetter::decode(&record.value) {
                 Ok(letter) => {
                     letters.push(letter);
@@ -104,7 +85,7 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
                 Some(self.set_aside(Reason::Refused, sources.get(index)?, &why))
             }));
         }
-        self.finish(&records, aside).await
+        self.finish(batch, aside).await
     }
 
     /// Writes all but those that the store will never take, and returns these.
@@ -154,42 +135,15 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
 
     async fn finish(
         &self,
-        records: &[Record],
+        batch: Batch,
         aside: Vec<NewRecord>,
     ) -> Result<Result<(), Stopped>, LogError> {
-        let mut next: BTreeMap<TopicPartition, Position> = BTreeMap::new();
-        for record in records {
-            next.insert(record.at, record.position + 1);
-        }
         let refused = |error: &LogError| {
             tracing::warn!(%error, "the log does not take progress of dead letters at present");
             self.metrics.log_refusals.inc();
         };
-        loop {
-            let completion = Completion {
-                finished: next.iter().map(progress).collect(),
-                outputs: aside.clone(),
-                durability: Durability::Ordered,
-                purpose: Purpose::Pipeline,
-            };
-            let committer = self.committer.as_ref();
-            match complete_patiently(committer, &completion, &self.stop, refused).await {
-                Ok(()) => return Ok(Ok(())),
-                // Another keeps it again, which is harmless.
-                Err(LogError::Lost(at)) => drop(next.remove(&at)),
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-fn progress((at, next): (&TopicPartition, &Position)) -> Progress {
-    Progress {
-        at: *at,
-        committed: Committed {
-            next: *next,
-            metadata: String::new(),
-        },
+        let committer = self.committer.as_ref();
+        let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        Ok(if finished { Ok(()) } else { Err(Stopped) })
     }
 }

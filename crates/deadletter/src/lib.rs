@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use lookup::{EndpointLookup, Takes};
 pub use metrics::{DeadLetterMetrics, Reason};
-pub use options::{Options, OptionsError};
+pub use options::Options;
 
 /// Why the dead-letter consumer stopped.
 #[derive(Debug, thiserror::Error)]

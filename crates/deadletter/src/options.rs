@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_model::Schedule;
+use postrider_model::{OptionsError, Schedule, out_of_range};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,21 +54,11 @@ impl Default for Options {
     }
 }
 
-/// An option that is out of its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is out of range: expected {expected}")]
-pub struct OptionsError {
-    /// Which.
-    pub option: &'static str,
-    /// What would be right.
-    pub expected: &'static str,
-}
-
 impl Options {
     /// Every option that is out of its range.
     pub fn check(&self) -> Vec<OptionsError> {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
-        let in_range = [
+        out_of_range([
             (
                 "batch_records",
                 "1 to 10000",
@@ -96,12 +86,7 @@ impl Options {
                 "5 s to 5 min",
                 self.lease >= s(5) && self.lease <= s(300),
             ),
-        ];
-        in_range
-            .into_iter()
-            .filter(|(_, _, fits)| !fits)
-            .map(|(option, expected, _)| OptionsError { option, expected })
-            .collect()
+        ])
     }
 }
 

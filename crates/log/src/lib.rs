@@ -24,7 +24,9 @@
 )]
 
 mod backoff;
+mod batch;
 mod error;
+mod gather;
 mod oversize;
 mod port;
 mod rejected;
@@ -33,7 +35,9 @@ pub mod testing;
 mod turns;
 
 pub use backoff::{Backoff, complete_patiently, sync_patiently};
+pub use batch::Batch;
 pub use error::LogError;
+pub use gather::{Gatherer, Gathering};
 pub use oversize::shrink;
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,

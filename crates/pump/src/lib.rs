@@ -42,7 +42,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::{Kind, PumpMetrics, Route};
-pub use options::{Options, OptionsError};
+pub use options::Options;
 
 /// Why the pump stopped.
 #[derive(Debug, thiserror::Error)]

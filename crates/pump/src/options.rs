@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use postrider_model::{OptionsError, out_of_range};
+
 /// How the pump works. Checked by [`Options::check`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -31,20 +33,10 @@ impl Default for Options {
     }
 }
 
-/// An option that is out of its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is out of range: expected {expected}")]
-pub struct OptionsError {
-    /// Which.
-    pub option: &'static str,
-    /// What would be right.
-    pub expected: &'static str,
-}
-
 impl Options {
     /// Every option that is out of its range.
     pub fn check(&self) -> Vec<OptionsError> {
-        let in_range = [
+        out_of_range([
             (
                 "batch_records",
                 "1 to 10000",
@@ -66,12 +58,7 @@ impl Options {
                 "at least 1",
                 self.rewrites_per_second >= 1,
             ),
-        ];
-        in_range
-            .into_iter()
-            .filter(|(_, _, fits)| !fits)
-            .map(|(option, expected, _)| OptionsError { option, expected })
-            .collect()
+        ])
     }
 }
 

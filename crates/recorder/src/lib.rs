@@ -25,9 +25,7 @@
     )
 )]
 
-mod batch;
 mod disabling;
-mod gather;
 mod metrics;
 mod options;
 mod recorder;
@@ -43,7 +41,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::{Deleted, DisabledFor, Reason, RecorderMetrics, RowKind};
-pub use options::{Options, OptionsError, Retention};
+pub use options::{Options, Retention};
 
 /// Why the recorder stopped.
 #[derive(Debug, thiserror::Error)]

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use postrider_model::{OptionsError, out_of_range};
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How the recorder works. Checked by [`Options::check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Records written in one transaction, at most; 1 to 10,000.
+    /// Records that are not waited beyond; 1 to 10,000. What lies there already is written with them, up to five times as
+    /// many more.
     pub batch_records: usize,
     /// Their bytes, at most; at least 64 KiB.
     pub batch_bytes: usize,
@@ -65,22 +68,12 @@ impl Default for Retention {
     }
 }
 
-/// An option that is out of its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is out of range: expected {expected}")]
-pub struct OptionsError {
-    /// Which.
-    pub option: &'static str,
-    /// What would be right.
-    pub expected: &'static str,
-}
-
 impl Options {
     /// Every option that is out of its range.
     pub fn check(&self) -> Vec<OptionsError> {
         let kept = self.retention.attempts.unwrap_or(Duration::MAX);
         let bears = self.disable_failing_after.unwrap_or(Duration::ZERO);
-        let in_range = [
+        out_of_range([
             (
                 "batch_records",
                 "1 to 10000",
@@ -108,12 +101,7 @@ impl Options {
                 self.retention.claims >= DAY / 24,
             ),
             ("retention.batch", "at least 1", self.retention.batch >= 1),
-        ];
-        in_range
-            .into_iter()
-            .filter(|(_, _, fits)| !fits)
-            .map(|(option, expected, _)| OptionsError { option, expected })
-            .collect()
+        ])
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{
-    Backoff, Committer, Completion, Durability, Log, LogError, Purpose, complete_patiently,
+    Backoff, Batch, Committer, Gatherer, Gathering, Log, LogError, Subscription, Weighted,
     rejected, sync_patiently,
 };
 use postrider_model::{Clock, NewRecord, Record, topics};
@@ -12,11 +12,13 @@ use postrider_store::{Endpoints, Halving, History, HistoryBatch, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batch;
 use crate::disabling::Disabling;
-use crate::gather::Gatherer;
 use crate::rows::Rows;
 use crate::{Options, Reason, RecorderError, RecorderMetrics, RowKind};
+
+/// A batch is so many times as large where that much lies there already: the more attempts of one endpoint are written
+/// together, the fewer pages of the index by endpoint does each cost.
+const BEHIND: usize = 5;
 
 struct Recorder<S: ?Sized> {
     log: Arc<dyn Log>,
@@ -41,7 +43,7 @@ pub(crate) async fn run<S: History + Endpoints + ?Sized>(
     stop: CancellationToken,
 ) -> Result<(), RecorderError> {
     let disabling = Disabling::new(options.disable_failing_after);
-    let mut gatherer = Gatherer::new(log.as_ref(), options, metrics.clone(), stop.clone()).await?;
+    let mut gatherer = gatherer(log.as_ref(), &options, &metrics, &stop).await?;
     let mut recorder = Recorder {
         log,
         committer: gatherer.committer(),
@@ -64,6 +66,31 @@ pub(crate) async fn run<S: History + Endpoints + ?Sized>(
             .observe_duration(began.elapsed());
     }
     Ok(())
+}
+
+/// One subscription for all three topics, so that one transaction of the store serves them all.
+async fn gatherer(
+    log: &dyn Log,
+    options: &Options,
+    metrics: &RecorderMetrics,
+    stop: &CancellationToken,
+) -> Result<Gatherer, LogError> {
+    let subscription = Subscription {
+        group: topics::RECORDER,
+        topics: [topics::EVENTS, topics::FANOUTS, topics::ATTEMPTS]
+            .map(|topic| Weighted { topic, weight: 1 })
+            .to_vec(),
+    };
+    let gathering = Gathering {
+        records: options.batch_records,
+        at_once: options.batch_records * BEHIND,
+        bytes: options.batch_bytes,
+        linger: options.linger,
+        idle: options.idle,
+    };
+    let trimmed = metrics.trimmed.clone();
+    let on_trimmed = move |_: &LogError| trimmed.inc();
+    Gatherer::new(log, subscription, gathering, on_trimmed, stop.clone()).await
 }
 
 impl<S: History + Endpoints + ?Sized> Recorder<S> {
@@ -185,29 +212,16 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
 
     async fn finish(
         &self,
-        mut batch: Batch,
+        batch: Batch,
         aside: Vec<NewRecord>,
     ) -> Result<Result<(), Stopped>, LogError> {
         let refused = |error: &LogError| {
             tracing::warn!(%error, "the log does not take the recorder's progress at present");
             self.metrics.log_refusals.inc();
         };
-        loop {
-            let completion = Completion {
-                finished: batch.progress(),
-                outputs: aside.clone(),
-                durability: Durability::Ordered,
-                purpose: Purpose::Pipeline,
-            };
-            let committer = self.committer.as_ref();
-            match complete_patiently(committer, &completion, &self.stop, refused).await {
-                Ok(()) => return Ok(Ok(())),
-                // Another records it again, which is harmless.
-                Err(LogError::Lost(at)) => batch.forget(&[at]),
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
-                Err(error) => return Err(error),
-            }
-        }
+        let committer = self.committer.as_ref();
+        let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        Ok(if finished { Ok(()) } else { Err(Stopped) })
     }
 }
 

@@ -35,6 +35,23 @@ async fn under_a_steady_stream_a_batch_is_written_every_hundred_milliseconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lies_there_already_is_written_in_few_large_batches() {
+    let recorder = start().await;
+    let (event, endpoint) = (recorder.event(), recorder.endpoint().await);
+    recorder.store.set_available(false);
+    recorder.put(vec![event.to_record()]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let attempts = (0..4000).map(|_| recorder.attempt(&endpoint, Outcome::Succeeded));
+    let attempts = attempts.map(|attempt| attempt.to_record());
+    recorder.put(attempts.collect()).await;
+    recorder.store.set_available(true);
+    recorder.finished(ATTEMPTS).await;
+    let batches = recorder.metrics.batch_records.count();
+    assert_eq!(batches, 2, "the one that waited, and the rest");
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_fanouts_and_attempts_are_recorded_together() {
     let recorder = start().await;
     let (event, endpoint) = (recorder.event(), recorder.endpoint().await);

@@ -1,16 +1,21 @@
-//! Records gathered for one transaction, and when they have waited long enough. Pure.
+//! Records gathered to be dealt with together, and how they are finished together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use postrider_log::{Committed, Progress};
-use postrider_model::{Position, Record, TopicPartition};
+use postrider_model::{NewRecord, Position, Record, TopicPartition};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-/// What was read and is not recorded yet.
+use crate::{
+    Committed, Committer, Completion, Durability, LogError, Progress, Purpose, complete_patiently,
+};
+
+/// What was read and is not finished yet.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) records: Vec<Record>,
+pub struct Batch {
+    /// In order within each partition.
+    pub records: Vec<Record>,
     bytes: usize,
     next: BTreeMap<TopicPartition, Position>,
     /// When the first came, and the last.
@@ -54,8 +59,40 @@ impl Batch {
         Some((first + linger).min(last + idle))
     }
 
+    /// Finishes all of it together with what follows from it, and asks again for as long as the log is busy or full;
+    /// `refused` is told each time. A partition that is another's by now is left out: who has it deals with it again.
+    /// Returns false if `stop` came first: nothing was written then.
+    ///
+    /// # Errors
+    /// When the log stops, or refuses an output for good.
+    pub async fn finish(
+        mut self,
+        committer: &dyn Committer,
+        outputs: Vec<NewRecord>,
+        stop: &CancellationToken,
+        refused: impl Fn(&LogError) + Send + Sync,
+    ) -> Result<bool, LogError> {
+        let mut completion = Completion {
+            finished: self.progress(),
+            outputs,
+            durability: Durability::Ordered,
+            purpose: Purpose::Pipeline,
+        };
+        loop {
+            match complete_patiently(committer, &completion, stop, &refused).await {
+                Ok(()) => return Ok(true),
+                Err(LogError::Lost(at)) => {
+                    self.forget(&[at]);
+                    completion.finished = self.progress();
+                }
+                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// How far each partition is finished once it is written.
-    pub(crate) fn progress(&self) -> Vec<Progress> {
+    fn progress(&self) -> Vec<Progress> {
         let progress = |(at, next): (&TopicPartition, &Position)| Progress {
             at: *at,
             committed: Committed {

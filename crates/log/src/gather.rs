@@ -1,63 +1,86 @@
-//! Reading: records of all three topics, until a batch of them is due.
+//! Reading for a store: records gathered until a batch of them is due.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_log::{BatchLimit, Committer, Log, LogError, Polled, Reader, Subscription, Weighted};
-use postrider_model::topics;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batch;
-use crate::{Options, RecorderMetrics};
+use crate::{Batch, BatchLimit, Committer, Log, LogError, Polled, Reader, Subscription};
+
+/// When a batch is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathering {
+    /// Once it has so many records.
+    pub records: usize,
+    /// Records read at once: what lies there already is taken with the others, and is waited for by none of them.
+    pub at_once: usize,
+    /// Once it has so many bytes.
+    pub bytes: usize,
+    /// So long after its first record came.
+    pub linger: Duration,
+    /// So long after its last record came.
+    pub idle: Duration,
+}
+
+/// What [`Gatherer`] is told of each place where records were gone before they were read.
+type OnTrimmed = Box<dyn Fn(&LogError) + Send + Sync>;
 
 /// Gathers batches.
-pub(crate) struct Gatherer {
+pub struct Gatherer {
     reader: Box<dyn Reader>,
     committer: Arc<dyn Committer>,
-    options: Options,
-    metrics: RecorderMetrics,
+    gathering: Gathering,
+    on_trimmed: OnTrimmed,
     stop: CancellationToken,
 }
 
 impl Gatherer {
-    /// One subscription for all three topics, so that one transaction of the store serves them all.
-    pub(crate) async fn new(
+    /// Joins the group. `on_trimmed` is told of each place where records were gone before they were read.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn new(
         log: &dyn Log,
-        options: Options,
-        metrics: RecorderMetrics,
+        subscription: Subscription,
+        gathering: Gathering,
+        on_trimmed: impl Fn(&LogError) + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Result<Self, LogError> {
-        let subscription = Subscription {
-            group: topics::RECORDER,
-            topics: [topics::EVENTS, topics::FANOUTS, topics::ATTEMPTS]
-                .map(|topic| Weighted { topic, weight: 1 })
-                .to_vec(),
-        };
         let (reader, committer) = log.subscribe(subscription).await?;
         Ok(Self {
             reader,
             committer,
-            options,
-            metrics,
+            gathering,
+            on_trimmed: Box::new(on_trimmed),
             stop,
         })
     }
 
     /// What finishes that which was gathered.
-    pub(crate) fn committer(&self) -> Arc<dyn Committer> {
+    pub fn committer(&self) -> Arc<dyn Committer> {
         Arc::clone(&self.committer)
     }
 
     /// Reads until a batch is due; `None` once we are to stop and nothing is in hand.
-    pub(crate) async fn gather(&mut self) -> Result<Option<Batch>, LogError> {
+    ///
+    /// # Errors
+    /// When the log stops.
+    pub async fn gather(&mut self) -> Result<Option<Batch>, LogError> {
+        let Gathering {
+            records,
+            at_once,
+            bytes,
+            linger,
+            idle,
+        } = self.gathering;
         let mut batch = Batch::default();
         loop {
             let left = BatchLimit {
-                records: self.options.batch_records - batch.records.len(),
-                bytes: self.options.batch_bytes - batch.bytes(),
+                records: at_once,
+                bytes: bytes - batch.bytes(),
             };
-            let due_at = batch.due_at(self.options.linger, self.options.idle);
+            let due_at = batch.due_at(linger, idle);
             let due = async {
                 match due_at {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -70,8 +93,9 @@ impl Gatherer {
                 polled = self.reader.next(left) => polled,
             };
             self.polled(polled, &mut batch).await?;
-            if batch.records.len() >= self.options.batch_records
-                || batch.bytes() >= self.options.batch_bytes
+            if batch.records.len() >= records
+                || batch.bytes() >= bytes
+                || linger.is_zero() && !batch.is_empty()
             {
                 return Ok(Some(batch));
             }
@@ -91,9 +115,9 @@ impl Gatherer {
                 self.committer.release(&at).await?;
             }
             Ok(Polled::Lost(at)) => batch.forget(&at),
-            Err(LogError::Trimmed { at, asked, first }) => {
-                tracing::error!(%at, asked, first, "history was gone before it was recorded");
-                self.metrics.trimmed.inc();
+            Err(error @ LogError::Trimmed { .. }) => {
+                tracing::error!(%error, "records were gone before they were read");
+                (self.on_trimmed)(&error);
             }
             Err(LogError::Busy(_) | LogError::Full(_)) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
