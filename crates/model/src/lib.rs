@@ -29,6 +29,7 @@ mod id;
 mod incoming;
 mod json;
 mod names;
+mod options;
 mod record;
 mod refused;
 mod schedule;
@@ -59,6 +60,7 @@ pub use id::{
 pub use incoming::{Foreign, Incoming, IntakeLimits, RECORD_ID, waiting};
 pub use json::is_within_depth;
 pub use names::{Channel, EventType, NameError, Uid};
+pub use options::{OptionsError, out_of_range};
 pub use record::{
     Group, Headers, NULL_VALUE, NewRecord, Partition, Position, Record, Topic, TopicPartition,
 };
