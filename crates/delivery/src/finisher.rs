@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::partitions::Partitions;
 use crate::{DeliveryMetrics, Now};
 
-/// So many at once are not worth waiting for more.
+/// So many at once are not worth waiting for more, where little is unfinished.
 const ENOUGH: usize = 256;
 /// One commit, at most.
 const MOST: usize = 2_000;
@@ -61,6 +61,9 @@ pub(crate) struct Finisher {
     under_way_of: Vec<TopicPartition>,
     /// Partitions that were lost while that commit is under way.
     lost: Vec<TopicPartition>,
+    /// Records that are not finished. A commit says of each what became of it, so the more there are, the more is put
+    /// into one commit.
+    unfinished: usize,
     /// The log takes nothing at present.
     refused: Arc<AtomicBool>,
     /// Ends the patience with a log that takes nothing.
@@ -83,6 +86,7 @@ impl Finisher {
             aside: 0,
             since: None,
             under_way: None,
+            unfinished: 0,
             under_way_of: Vec::new(),
             lost: Vec::new(),
             refused: Arc::default(),
@@ -128,10 +132,10 @@ impl Finisher {
     /// When the next commit is due, if one is to be made.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.since.filter(|_| self.under_way.is_none())?;
-        let linger = if self.waiting.len() >= ENOUGH {
+        let linger = if self.waiting.len() >= ENOUGH + self.unfinished / 64 {
             Duration::ZERO
         } else {
-            self.linger
+            self.linger + Duration::from_micros(self.unfinished as u64 / 4)
         };
         Some(since + linger)
     }
@@ -149,6 +153,7 @@ impl Finisher {
         let batch = self.take_batch();
         self.since = (!self.waiting.is_empty()).then_some(now);
         let completion = self.completion(&batch, partitions);
+        self.unfinished = partitions.most_unfinished();
         let finished = completion.finished.iter();
         self.under_way_of = finished.map(|progress| progress.at).collect();
         self.metrics.commit.observe(batch.len() as f64);

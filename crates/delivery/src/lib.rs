@@ -57,6 +57,7 @@ mod sockets;
 mod state;
 mod target;
 mod tracker;
+mod turnover;
 mod worker;
 
 pub use breaker::{Admission, Breaker, BreakerPolicy};

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use postrider_model::EndpointId;
+use tokio::time::Instant;
 
 use crate::Standing;
+use crate::turnover::Turnover;
 
 /// Bounds attempts in flight, with a share that only endpoints which answer may use: ten thousand that hang can take
 /// the rest, and no more. Of that rest, a third is kept for endpoints that were not tried yet.
@@ -18,10 +20,18 @@ pub(crate) struct Sockets {
     silent: u32,
     /// Lanes that wait for a socket.
     waiting: [VecDeque<EndpointId>; 3],
+    /// Sockets that went to lanes which waited.
+    unblocked: u32,
+    turnover: Turnover,
 }
 
-/// Those that answer come first when a socket is free again, the silent last.
-const ORDER: [Standing; 3] = [Standing::Answering, Standing::Untried, Standing::Silent];
+/// Who comes first when a socket is free again: those that were not tried yet, or they would never be while others want
+/// all there are; the silent last.
+const ORDER: [Standing; 3] = [Standing::Untried, Standing::Answering, Standing::Silent];
+/// Every so often the silent come first, so that one which is back is found while others want all there are.
+const SILENT_EVERY: u32 = 16;
+/// Who comes first then.
+const SILENT_FIRST: [Standing; 3] = [Standing::Silent, Standing::Untried, Standing::Answering];
 
 impl Sockets {
     /// `total` in all, `share` percent of them for endpoints that answer.
@@ -35,6 +45,8 @@ impl Sockets {
             untried: 0,
             silent: 0,
             waiting: Default::default(),
+            unblocked: 0,
+            turnover: Turnover::default(),
         }
     }
 
@@ -62,6 +74,17 @@ impl Sockets {
         *count = count.saturating_sub(1);
     }
 
+    /// One was given back by an endpoint that answers.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.turnover.count(now);
+    }
+
+    /// True if there are too few sockets for what the endpoints would take: none is free, though all are given back
+    /// quickly.
+    pub(crate) fn are_the_bottleneck(&self, now: Instant) -> bool {
+        self.in_flight() >= self.total && self.turnover.is_quick(self.total, now)
+    }
+
     /// The lane waits until there is a socket for it.
     pub(crate) fn block(&mut self, id: EndpointId, standing: Standing) {
         self.waiting[standing as usize].push_back(id);
@@ -69,11 +92,16 @@ impl Sockets {
 
     /// A lane that waited and for which there is a socket again.
     pub(crate) fn unblock(&mut self) -> Option<EndpointId> {
-        ORDER
-            .into_iter()
-            .filter(|standing| self.has_room(*standing))
-            .find(|standing| !self.waiting[*standing as usize].is_empty())
-            .and_then(|standing| self.waiting[standing as usize].pop_front())
+        let order = match self.unblocked % SILENT_EVERY {
+            0 => SILENT_FIRST,
+            _ => ORDER,
+        };
+        let next = order.into_iter().find_map(|standing| {
+            let room = self.has_room(standing);
+            room.then(|| self.waiting[standing as usize].pop_front())?
+        });
+        self.unblocked = self.unblocked.wrapping_add(u32::from(next.is_some()));
+        next
     }
 
     /// Attempts in flight.
@@ -104,6 +132,8 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -128,17 +158,36 @@ mod tests {
     }
 
     #[test]
-    fn those_that_answer_come_first_when_a_socket_is_free_again() {
+    fn every_standing_has_its_turn_while_those_that_answer_want_all_there_are() {
         let mut sockets = Sockets::new(8, 25);
         while sockets.take(Standing::Answering) {}
-        let [slow, good] = [1, 2].map(|n| EndpointId::from_bytes([n; 16]));
-        sockets.block(slow, Standing::Silent);
-        sockets.block(good, Standing::Answering);
+        let [silent, untried, good] = [1, 2, 3].map(|n| EndpointId::from_bytes([n; 16]));
+        sockets.block(silent, Standing::Silent);
+        sockets.block(untried, Standing::Untried);
+        (0..40).for_each(|_| sockets.block(good, Standing::Answering));
         assert_eq!(sockets.unblock(), None);
         sockets.give_back(Standing::Answering);
-        assert_eq!(
-            (sockets.unblock(), sockets.unblock()),
-            (Some(good), Some(slow))
+        assert_eq!(sockets.unblock(), Some(silent));
+        assert_eq!(sockets.unblock(), Some(untried));
+        sockets.block(silent, Standing::Silent);
+        let turns: Vec<_> = (0..20).filter_map(|_| sockets.unblock()).collect();
+        assert_eq!(turns.iter().position(|id| *id == silent), Some(14));
+    }
+
+    #[test]
+    fn the_sockets_are_the_bottleneck_only_while_all_are_taken_and_come_back_quickly() {
+        let (mut sockets, began) = (Sockets::new(8, 25), Instant::now());
+        let at = |ms| began + Duration::from_millis(ms);
+        while sockets.take(Standing::Answering) {}
+        (0..100).for_each(|n| sockets.answered(at(n * 5)));
+        assert!(sockets.are_the_bottleneck(at(600)));
+        sockets.give_back(Standing::Answering);
+        assert!(!sockets.are_the_bottleneck(at(600)), "one is free");
+        assert!(sockets.take(Standing::Answering));
+        (0..10).for_each(|n| sockets.answered(at(1_000 + n * 50)));
+        assert!(
+            !sockets.are_the_bottleneck(at(1_600)),
+            "they come back slowly"
         );
     }
 

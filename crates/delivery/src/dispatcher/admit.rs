@@ -19,6 +19,8 @@ use crate::{
     Waiting, metrics::ByDeath,
 };
 
+/// A lane that waited for a socket so lately is still short of them.
+const SHORT_FOR: Duration = Duration::from_millis(250);
 /// How long a delivery is put aside while the store does not say whether its endpoint is still there.
 const WHILE_STORE_DOWN: Duration = Duration::from_secs(5);
 
@@ -280,6 +282,12 @@ fn entry_of<'a>(
 }
 
 impl Entry {
+    /// True if it waits for a socket, or did lately, though its endpoint answers: we hold it up, and not its endpoint.
+    pub(super) fn is_short_of_sockets(&self, now: Instant) -> bool {
+        let waited = self.short_of_sockets;
+        waited.is_some_and(|at| self.blocked || now < at + SHORT_FOR)
+    }
+
     /// A lane for an endpoint that has none, going on with what an earlier owner knew.
     fn first(state: Option<EndpointState>, cautious: bool, limits: &LaneLimits, now: Now) -> Self {
         let lane = match &state {
@@ -292,6 +300,7 @@ impl Entry {
             target: None,
             runnable: false,
             blocked: false,
+            short_of_sockets: None,
             timer: None,
             published: state.is_some(),
             open: false,

@@ -54,6 +54,8 @@ struct Entry {
     runnable: bool,
     /// It is in the queue of those that wait for a socket.
     blocked: bool,
+    /// When it last had to wait for a socket though its endpoint answers.
+    short_of_sockets: Option<Instant>,
     /// The next time at which it is to be asked.
     timer: Option<Instant>,
     /// Its state is in the log.

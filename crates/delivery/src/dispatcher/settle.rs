@@ -14,6 +14,9 @@ impl<S: Sender> Dispatcher<S> {
     pub(super) fn settle(&mut self, ended: &mut Vec<(Ended, Standing)>, now: Now) {
         for (ended, taken_as) in ended.drain(..) {
             self.sockets.give_back(taken_as);
+            if taken_as == Standing::Answering {
+                self.sockets.answered(now.instant);
+            }
             self.settle_one(ended, now);
         }
     }

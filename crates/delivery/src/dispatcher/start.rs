@@ -25,14 +25,16 @@ impl<S: Sender> Dispatcher<S> {
     pub(super) fn start_ready(&mut self, now: Now) {
         self.partitions.new_turn();
         while !self.stopping && self.finisher.is_writable() {
-            if let Some(id) = self.runnable.pop_front() {
-                if let Some(entry) = self.lanes.get_mut(&id) {
-                    entry.runnable = false;
-                }
-                self.run_lane(id, now);
-            } else if let Some(id) = self.sockets.unblock() {
+            // Those that wait for a socket come first, or lanes that have some would keep them for as long as they have
+            // deliveries.
+            if let Some(id) = self.sockets.unblock() {
                 if let Some(entry) = self.lanes.get_mut(&id) {
                     entry.blocked = false;
+                }
+                self.run_lane(id, now);
+            } else if let Some(id) = self.runnable.pop_front() {
+                if let Some(entry) = self.lanes.get_mut(&id) {
+                    entry.runnable = false;
                 }
                 self.run_lane(id, now);
             } else {
@@ -61,7 +63,7 @@ impl<S: Sender> Dispatcher<S> {
                         return;
                     }
                     if !self.sockets.take(standing) {
-                        return self.block(id, waiting, standing);
+                        return self.block(id, waiting, standing, now.instant);
                     }
                     self.waiting -= 1;
                     if !self.start(endpoint.clone(), waiting, probe, standing, now) {
@@ -90,9 +92,10 @@ impl<S: Sender> Dispatcher<S> {
     }
 
     /// The lane waits for a socket.
-    fn block(&mut self, id: EndpointId, waiting: Waiting, standing: Standing) {
+    fn block(&mut self, id: EndpointId, waiting: Waiting, standing: Standing, now: Instant) {
         if let Some(entry) = self.lanes.get_mut(&id) {
             entry.lane.put_back(waiting);
+            entry.short_of_sockets = (standing == Standing::Answering).then_some(now);
             if !std::mem::replace(&mut entry.blocked, true) {
                 self.sockets.block(id, standing);
             }

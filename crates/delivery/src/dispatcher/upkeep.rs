@@ -111,9 +111,13 @@ impl<S: Sender> Dispatcher<S> {
             ParkReason::Memory => entry.lane.queued_bytes(),
             _ => entry.lane.queued(),
         };
+        // Where we are too slow, and not the endpoints, what is parked only comes back to wait again: reading waits.
+        let ours = self.sockets.are_the_bottleneck(now.instant);
+        let held_up_by_us = |entry: &Entry| ours && entry.is_short_of_sockets(now.instant);
         let mut longest: Vec<(usize, EndpointId)> = self
             .lanes
             .iter()
+            .filter(|(_, entry)| !held_up_by_us(entry))
             .map(|(id, entry)| (size(entry), *id))
             .collect();
         longest.sort_unstable_by(|a, b| b.cmp(a));

@@ -197,6 +197,30 @@ async fn a_full_lane_whose_breaker_opens_does_not_delay_its_neighbours_until_it_
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_sockets_are_short_every_endpoint_gets_its_turn() {
+    let mut world = World::new();
+    world.options.in_flight = 8;
+    let ids: Vec<_> = (0..10)
+        .map(|n| world.endpoint(n, Does::Answer(200)))
+        .collect();
+    world.start();
+    for id in &ids {
+        world.publish(&vec![*id; 1_000]).await;
+    }
+    world
+        .until(60 * S, "half is sent", |world| world.sender.sent() >= 5_000)
+        .await;
+    let sent: Vec<_> = ids
+        .iter()
+        .map(|id| world.sender.sent_to(*id).len())
+        .collect();
+    assert!(
+        sent.iter().all(|sent| (400..=600).contains(sent)),
+        "of 1,000 to each: {sent:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_endpoint_that_answers_soon_has_all_its_connections() {
     let mut world = World::new();
     let id = world.endpoint(0, Does::Slow(10 * MS));

@@ -1,7 +1,9 @@
 //! What an endpoint cannot take now waits in the log, costs no attempt, and comes back.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use postrider_delivery::ParkReason;
 use postrider_model::{
     BreakerState, DeadLetter, DeathReason, EndpointPolicy, EndpointState, topics,
 };
@@ -203,6 +205,55 @@ async fn what_is_put_aside_while_the_store_is_down_is_counted_until_it_is_back()
         .until(60 * S, "nothing is counted any more", withdrawn)
         .await;
     assert_eq!(world.sender.sent(), 10);
+}
+
+/// Four endpoints that answer after `time`, twice as often as there are sockets for when all are wanted, and then more
+/// for them than memory holds.
+async fn burst(time: Duration) -> World {
+    let mut world = World::new();
+    world.options.memory = 2 << 20;
+    world.options.in_flight = 8;
+    world.options.timeout = 60 * S;
+    let ids: Vec<_> = (0..4)
+        .map(|n| world.endpoint(n, Does::Slow(time)))
+        .collect();
+    world.start();
+    for _ in 0..800 {
+        world.publish(&ids).await;
+    }
+    tokio::time::sleep(time * 350).await;
+    for _ in 0..4_000 {
+        world.publish(&ids).await;
+    }
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_only_our_sockets_hold_up_is_not_parked_but_read_as_it_is_sent() {
+    let world = burst(2 * MS).await;
+    let mut most_held = 0;
+    while !world.is_finished() {
+        tokio::time::sleep(MS).await;
+        most_held = most_held.max(world.metrics.held.get());
+    }
+    assert_eq!(world.sender.sent(), 19_200);
+    assert_eq!(world.parked(), []);
+    assert_eq!(world.metrics.parked.of(ParkReason::Memory).get(), 0);
+    // Over three quarters, from where on the longest lanes are parked otherwise.
+    assert!((3 << 19..3 << 20).contains(&most_held), "{most_held}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_for_slow_endpoints_is_parked_so_that_others_are_read() {
+    let mut world = burst(S).await;
+    let quick = world.endpoint(9, Does::Answer(200));
+    world.publish(&[quick]).await;
+    world
+        .until(20 * S, "the quick one is reached", |world| {
+            !world.sender.sent_to(quick).is_empty()
+        })
+        .await;
+    assert!(world.metrics.parked.of(ParkReason::Memory).get() > 1_000);
 }
 
 #[tokio::test(start_paused = true)]
