@@ -8,6 +8,7 @@
 )]
 
 mod crashes;
+mod handover;
 mod keeping;
 mod replaying;
 mod store;

@@ -227,6 +227,17 @@ impl Running {
             .collect()
     }
 
+    /// Another consumer on the same log and store.
+    pub(crate) fn second(&self) -> Running {
+        start_on(
+            self.log.clone(),
+            self.store.clone(),
+            self.endpoints.clone(),
+            self.clock,
+            self.options.clone(),
+        )
+    }
+
     pub(crate) async fn stop(self) -> Result<(), DeadLetterError> {
         self.stop.cancel();
         self.handle.await.unwrap()

@@ -8,6 +8,7 @@
 )]
 
 mod crashes;
+mod handover;
 mod open_endpoints;
 mod support;
 mod waiting;

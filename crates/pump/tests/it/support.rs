@@ -127,6 +127,11 @@ impl Running {
         self.handle.await.unwrap()
     }
 
+    /// Another pump on the same log.
+    pub(crate) fn second(&self) -> Running {
+        start_on(self.log.clone(), self.clock, self.options.clone())
+    }
+
     /// Kills the process between any two steps, and starts another on the same log.
     pub(crate) fn kill_and_start(self) -> Running {
         self.handle.abort();
