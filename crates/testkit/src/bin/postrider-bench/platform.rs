@@ -105,7 +105,7 @@ impl Platform {
                     let Some(spec) = next else {
                         return Ok::<_, anyhow::Error>(());
                     };
-                    api.create_endpoint(&app, &spec).await?;
+                    create_endpoint(&api, &app, &spec).await?;
                 }
             });
         }
@@ -172,6 +172,22 @@ impl Platform {
             if self.cpu()? - before <= IDLE_SECONDS || began.elapsed() > limit {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Registers one. A disk that others keep busy makes the server answer 503: it is asked again, as a client does.
+async fn create_endpoint(api: &Api, app: &str, spec: &Value) -> Result<String> {
+    const BETWEEN: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    loop {
+        match api.create_endpoint(app, spec).await {
+            Err(error)
+                if began.elapsed() < PATIENCE && format!("{error:#}").contains("answered 503") =>
+            {
+                tokio::time::sleep(BETWEEN).await;
+            }
+            made => return made,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::number;
+use super::{mib, number};
 use crate::Bench;
 use crate::platform::{Platform, spec};
 use crate::report::{Figure, Report, median, progress};
@@ -14,8 +14,13 @@ use crate::report::{Figure, Report, median, progress};
 const SETTLE: Duration = Duration::from_secs(60);
 /// Endpoints of one application.
 const IN_AN_APP: u64 = 1_000;
-/// One attempt each, so that what hung is over when its time is; and time enough to measure beside it.
-const SETTINGS: [(&str, &str); 2] = [("DELIVERY__SCHEDULE", "0s"), ("DELIVERY__TIMEOUT", "40s")];
+/// One attempt each, so that what hung is over when its time is; time enough to measure beside it; and sockets enough that
+/// all hang at once: of them a quarter is kept for endpoints that answer, a third of the rest for those not tried yet.
+const SETTINGS: [(&str, &str); 3] = [
+    ("DELIVERY__SCHEDULE", "0s"),
+    ("DELIVERY__TIMEOUT", "60s"),
+    ("DELIVERY__IN_FLIGHT", "20000"),
+];
 /// The one healthy endpoint.
 const PASSING: &str = "/ok/passing";
 
@@ -25,9 +30,27 @@ pub(super) async fn scale(bench: &Bench, report: &mut Report) -> Result<()> {
     platform
         .endpoint(&bench.receiver.url(PASSING), None)
         .await?;
+    // Started anew, so that it has what every start brings, and no more.
     let platform = platform.restart().await?;
     let empty = warm_rss(bench, &platform).await?;
+    let seconds = make_idle(bench, &platform).await?;
+    let made = warm_rss(bench, &platform).await?;
+    let platform = platform.restart().await?;
+    let read = warm_rss(bench, &platform).await?;
+    for (when, with) in [("as they were made", made), ("after a restart", read)] {
+        report.add(Figure {
+            what: format!("{} idle endpoints: RSS of each, {when}", bench.scale.idle),
+            value: number(with.saturating_sub(empty)) / number(bench.scale.idle),
+            unit: "bytes",
+            to_reach: Some(1_000.0),
+            from: json!({ "without_bytes": empty, "with_bytes": with, "seconds_to_make": seconds }),
+        });
+    }
+    hanging(bench, report, &platform).await
+}
 
+/// Registers the idle endpoints. Returns how many seconds that took.
+async fn make_idle(bench: &Bench, platform: &Platform) -> Result<f64> {
     let began = Instant::now();
     for app in 0..bench.scale.idle.div_ceil(IN_AN_APP) {
         let id = platform.api.create_app(&format!("idle {app}")).await?;
@@ -35,25 +58,15 @@ pub(super) async fn scale(bench: &Bench, report: &mut Report) -> Result<()> {
         let specs = urls.map(|url| spec(&url, None)).collect();
         platform.endpoints(&id, specs).await?;
     }
-    let made = began.elapsed().as_secs_f64();
+    let seconds = began.elapsed().as_secs_f64();
     progress(&format!(
-        "  {} endpoints made in {made:.0} s",
+        "  {} endpoints made in {seconds:.0} s",
         bench.scale.idle
     ));
-    // Started anew, so that only what it holds counts, not what making them left in the allocator.
-    let platform = platform.restart().await?;
-    let full = warm_rss(bench, &platform).await?;
-    report.add(Figure {
-        what: format!("{} idle endpoints: RSS of each", bench.scale.idle),
-        value: number(full.saturating_sub(empty)) / number(bench.scale.idle) / 1024.0,
-        unit: "KiB",
-        to_reach: Some(1.0),
-        from: json!({ "without_bytes": empty, "with_bytes": full, "seconds_to_make": made }),
-    });
-    hanging(bench, report, &platform).await
+    Ok(seconds)
 }
 
-/// Memory after the same little work on a server that has just started.
+/// Memory after the same little work.
 async fn warm_rss(bench: &Bench, platform: &Platform) -> Result<u64> {
     const WARM_UP: u64 = 2_000;
     platform
@@ -77,6 +90,7 @@ async fn hanging(bench: &Bench, report: &mut Report, platform: &Platform) -> Res
         platform.load_to(&storm, 1, 0.0, 1).await?;
         let open = until_hanging(bench).await?;
         platform.settle(Duration::from_secs(3)).await?;
+        let rss = platform.rss()?;
         let stormy = passing_us(bench, platform).await?;
         let still = bench.receiver.stats("/hang/storm").await?.open;
         progress(&format!(
@@ -84,7 +98,7 @@ async fn hanging(bench: &Bench, report: &mut Report, platform: &Platform) -> Res
         ));
         ratios.push(stormy / calm);
         from.push(
-            json!({ "calm_us": calm, "stormy_us": stormy, "open": open, "open_at_end": still }),
+            json!({ "calm_us": calm, "stormy_us": stormy, "open": open, "open_at_end": still, "rss_mib": mib(rss) }),
         );
         until_calm(bench).await?;
     }
@@ -110,16 +124,22 @@ async fn passing_us(bench: &Bench, platform: &Platform) -> Result<f64> {
     Ok((platform.cpu()? - before) * 1e6 / number(events))
 }
 
-/// Waits until no more requests come to the hanging endpoints. Returns how many hang.
+/// Waits until all of them hang, or no more come. Returns how many hang.
 async fn until_hanging(bench: &Bench) -> Result<u64> {
-    let mut last = 0;
+    const STILL: u32 = 4;
+    let (mut last, mut unchanged) = (0, 0);
     for _ in 0..60 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let open = bench.receiver.stats("/hang/storm").await?.open;
-        if open > 0 && open == last {
-            return Ok(open);
-        }
+        unchanged = if open > 0 && open == last {
+            unchanged + 1
+        } else {
+            0
+        };
         last = open;
+        if open >= bench.scale.hanging || unchanged == STILL {
+            break;
+        }
     }
     ensure!(last > 0, "no request came to the hanging endpoints");
     Ok(last)
