@@ -18,6 +18,8 @@ use postrider_store::{Applications, ConfigFeed, History, HistoryBatch};
 use postrider_store_sql::{SqliteStore, StoreMetrics};
 
 const BATCH: usize = 500;
+/// The recorder's batch where events and fan-outs are two thirds of it, alone, and when it is behind.
+const BATCHES: [usize; 3] = [250, 1000, 5000];
 const BASE_MS: i64 = 1_700_000_000_000;
 
 #[tokio::main]
@@ -25,14 +27,18 @@ async fn main() {
     let rows = std::env::args().nth(1).map(|rows| rows.parse().unwrap());
     let rows = rows.unwrap_or(100_000);
     println!("{:<44}{:>10}{:>10}{:>10}", "", "rows", "µs CPU", "µs");
-    for endpoints in [1, 100, 10_000] {
-        let what = format!("attempts, of {endpoints} endpoints");
-        measure(&what, rows, endpoints, |event, endpoint| HistoryBatch {
-            attempts: vec![attempt(event, endpoint)],
-            ..HistoryBatch::default()
-        })
-        .await;
+    for batch in BATCHES {
+        for endpoints in [1, 100, 10_000] {
+            let what = format!("attempts, of {endpoints} endpoints, by {batch}");
+            let size = (rows, batch);
+            measure(&what, size, endpoints, |event, endpoint| HistoryBatch {
+                attempts: vec![attempt(event, endpoint)],
+                ..HistoryBatch::default()
+            })
+            .await;
+        }
     }
+    let rows = (rows, BATCH);
     measure("events of 1 KiB", rows, 1, |event, _| HistoryBatch {
         events: vec![event.clone()],
         ..HistoryBatch::default()
@@ -60,10 +66,10 @@ async fn main() {
     println!("peak memory: {} MB", peak_memory_kb() / 1024);
 }
 
-/// Records `rows` of what `make` makes, in batches that were made before the clock runs.
+/// Records `rows` of what `make` makes, in batches of `batch_rows` that were made before the clock runs.
 async fn measure(
     what: &str,
-    rows: usize,
+    (rows, batch_rows): (usize, usize),
     endpoints: usize,
     make: impl Fn(&Event, EndpointId) -> HistoryBatch,
 ) {
@@ -72,9 +78,9 @@ async fn measure(
     let app = AppId::new();
     let endpoints: Vec<_> = (0..endpoints).map(|_| EndpointId::new()).collect();
     let (mut cpu, mut time) = (Duration::ZERO, Duration::ZERO);
-    for first in (0..rows).step_by(BATCH) {
+    for first in (0..rows).step_by(batch_rows) {
         let mut batch = HistoryBatch::default();
-        for n in first..first + BATCH {
+        for n in first..first + batch_rows {
             let event = event(app, i64::try_from(n).unwrap());
             // Scattered, as workers report them.
             let one = make(&event, endpoints[n.wrapping_mul(7919) % endpoints.len()]);
