@@ -1,0 +1,164 @@
+//! What librdkafka is told.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use secrecy::ExposeSecret;
+
+use crate::options::{GroupProtocol, Mechanism, Options, Security};
+
+/// What a record may take beside its key, headers and value: their lengths and the batch around them.
+pub(crate) const FRAMING_BYTES: usize = 64 << 10;
+
+/// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.
+const FIXED: [&str; 23] = [
+    "acks",
+    "request.required.acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "linger.ms",
+    "message.max.bytes",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "partition.assignment.strategy",
+    "sasl.password",
+    "session.timeout.ms",
+    "transactional.id",
+];
+
+pub(crate) fn fixed(property: &str) -> bool {
+    FIXED.contains(&property)
+}
+
+/// What every client of the cluster is told.
+pub(crate) fn base(options: &Options) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Info);
+    for (name, value) in &options.properties {
+        config.set(name, value);
+    }
+    config
+        .set("bootstrap.servers", &options.brokers)
+        // Reconnects soon: a broker that restarts is back within seconds.
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.keepalive.enable", "true");
+    secure(&mut config, &options.security);
+    config
+}
+
+fn secure(config: &mut ClientConfig, security: &Security) {
+    let protocol = match (&security.tls, &security.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &security.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                config.set(name, file.to_string_lossy());
+            }
+        }
+        if let Some(password) = &tls.key_password {
+            config.set("ssl.key.password", password.expose_secret());
+        }
+    }
+    if let Some(sasl) = &security.sasl {
+        let mechanism = match sasl.mechanism {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        config
+            .set("sasl.mechanism", mechanism)
+            .set("sasl.username", &sasl.username)
+            .set("sasl.password", sasl.password.expose_secret());
+    }
+}
+
+pub(crate) fn producer(options: &Options) -> ClientConfig {
+    let mut config = base(options);
+    let largest = options.record_bytes + FRAMING_BYTES;
+    // Room is counted by ourselves; librdkafka's own bound only has to lie above it.
+    let queue_kib = (2 * (options.queue_bytes + largest)) >> 10;
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.max.bytes", largest.to_string())
+        .set(
+            "message.timeout.ms",
+            options.delivery_timeout.as_millis().to_string(),
+        )
+        .set("linger.ms", options.linger.as_millis().to_string())
+        .set("queue.buffering.max.messages", "0")
+        .set("queue.buffering.max.kbytes", queue_kib.to_string());
+    config
+}
+
+/// A consumer that commits nothing by itself and never chooses by itself where to go on.
+pub(crate) fn consumer(options: &Options, group: &str) -> ClientConfig {
+    let mut config = base(options);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        // A partition that is added waits for the request that is under way.
+        .set("fetch.wait.max.ms", "100")
+        // A partition whose queue was full is asked for again so soon.
+        .set("fetch.queue.backoff.ms", "20");
+    config
+}
+
+/// A member of a group that reads so many partitions at most.
+pub(crate) fn member(options: &Options, group: &str, queues: usize) -> ClientConfig {
+    let mut config = consumer(options, group);
+    // The bound holds for each partition's queue; at worst all are this member's.
+    let share = (options.fetch_bytes / queues.max(1)).max(64 << 10);
+    config
+        .set("queued.max.messages.kbytes", (share >> 10).to_string())
+        .set("fetch.message.max.bytes", share.to_string())
+        // Co-assignment: with equal numbers of partitions, partition n of each topic goes to the same member.
+        .set("topic.metadata.refresh.interval.ms", "30000");
+    match options.membership.protocol {
+        GroupProtocol::Consumer => {
+            config
+                .set("group.protocol", "consumer")
+                .set("group.remote.assignor", "range");
+        }
+        GroupProtocol::Classic {
+            session_timeout,
+            heartbeat,
+        } => {
+            config
+                .set("group.protocol", "classic")
+                .set("partition.assignment.strategy", "range")
+                .set(
+                    "session.timeout.ms",
+                    session_timeout.as_millis().to_string(),
+                )
+                .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
+        }
+    }
+    if let Some(id) = &options.membership.instance_id {
+        // One member of each group in this process.
+        config.set("group.instance.id", id);
+    }
+    config
+}

@@ -1,0 +1,85 @@
+//! Why the log could not be opened, and what Kafka's errors mean to a caller.
+
+use postrider_log::LogError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Why the log could not be opened. Whoever gets one of these is starting up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The options contradict each other: stop.
+    #[error("the log's options: {0}")]
+    Options(String),
+    /// librdkafka does not take the configuration: stop.
+    #[error("the log's options: librdkafka says: {0}")]
+    Client(#[source] KafkaError),
+    /// The brokers cannot be reached or do not answer: try again later.
+    #[error("Kafka at {brokers} does not answer: {reason}")]
+    Unreachable {
+        /// The brokers that were asked.
+        brokers: String,
+        /// What came instead of an answer.
+        reason: String,
+    },
+    /// Topics are missing or not as they must be: an operator has to act.
+    #[error("the topics are not as the configuration has them: {}", .0.join("; "))]
+    Topics(Vec<String>),
+}
+
+pub(crate) fn closed() -> LogError {
+    LogError::Stopped("it was closed".to_owned())
+}
+
+/// For what is asked of the brokers beside appends and commits: ask again later.
+pub(crate) fn busy(what: &str, error: &KafkaError) -> LogError {
+    LogError::Busy(format!("{what}: {error}"))
+}
+
+/// What a failed commit means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitFailure {
+    /// Ordinary at a rebalance, or passing: commit again.
+    Again,
+    /// The group goes on without this member: throw its work away.
+    Lost,
+}
+
+/// Sorts the failures of a commit. What is unknown is tried again: only those codes say that somebody else may own the
+/// partition.
+pub(crate) fn commit_failure(code: RDKafkaErrorCode) -> CommitFailure {
+    match code {
+        RDKafkaErrorCode::UnknownMemberId
+        | RDKafkaErrorCode::FencedMemberEpoch
+        | RDKafkaErrorCode::FencedInstanceId
+        | RDKafkaErrorCode::UnreleasedInstanceId
+        | RDKafkaErrorCode::AssignmentLost
+        | RDKafkaErrorCode::Fenced
+        | RDKafkaErrorCode::Fatal => CommitFailure::Lost,
+        _ => CommitFailure::Again,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_epoch_is_ordinary_and_a_fenced_member_is_not() {
+        for again in [
+            RDKafkaErrorCode::StaleMemberEpoch,
+            RDKafkaErrorCode::IllegalGeneration,
+            RDKafkaErrorCode::RebalanceInProgress,
+            RDKafkaErrorCode::NotCoordinator,
+            RDKafkaErrorCode::BrokerTransportFailure,
+            RDKafkaErrorCode::OperationTimedOut,
+        ] {
+            assert_eq!(commit_failure(again), CommitFailure::Again, "{again}");
+        }
+        for lost in [
+            RDKafkaErrorCode::UnknownMemberId,
+            RDKafkaErrorCode::FencedMemberEpoch,
+            RDKafkaErrorCode::FencedInstanceId,
+        ] {
+            assert_eq!(commit_failure(lost), CommitFailure::Lost, "{lost}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The log on Apache Kafka, by `rdkafka`, for any number of processes.
+//!
+//! **In → out.** Appends go through one idempotent producer, acknowledged by all in-sync replicas. Each subscription is
+//! one member of a consumer group with a thread of its own, which polls without a break; records go from librdkafka's
+//! queue of their partition straight to the reader. A completion's outputs are acknowledged first, its positions
+//! committed after, with their metadata; whatever waits to be committed goes in one commit.
+//!
+//! **Invariants.** A record's partition is computed from its key and the configured number of partitions. Partition n of
+//! all topics of a subscription is owned by one member, and told of only once its first commit was acknowledged. A
+//! partition may be worked on only while its lease lasts: [`Options::lease`] after the sending of its last acknowledged
+//! commit, on a clock that counts suspension; every partition is committed every second, changed or not. A rebalance's
+//! callback only marks; partitions go back to the group when they were released.
+//!
+//! **Authority.** Kafka: its records, its groups' positions. What is acknowledged is on all in-sync replicas, not on
+//! their disks. Nothing is kept here but what is on its way; outputs whose positions were not committed are written
+//! again by the next owner, who drops what it knows.
+//!
+//! **Failure.** Brokers that do not answer make callers wait, and refuse them ([`LogError::Busy`]) past a bound in bytes
+//! and time; everything is tried again for ever. A stale epoch is ordinary and is committed again; a member that was
+//! fenced or forgotten, or whose commits are not acknowledged, loses its partitions ([`Polled::Lost`]) and joins anew.
+//! Records that were removed before they were read are counted and told of ([`LogError::Trimmed`]), and reading goes on
+//! behind them. While one member drains, librdkafka fetches nothing for it, so its other partitions rest, too.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
+
+mod catalog;
+mod clock;
+mod config;
+mod error;
+mod follower;
+mod inspector;
+mod lags;
+mod log;
+mod member;
+mod metrics;
+mod options;
+mod partitioner;
+mod producer;
+mod progress;
+mod record;
+mod room;
+mod shared;
+mod topics;
+
+pub use error::OpenError;
+pub use log::KafkaLog;
+pub use metrics::LogMetrics;
+pub use options::{GroupProtocol, Layout, Mechanism, Membership, Options, Sasl, Security, Tls};
+pub use topics::{check_topics, ensure_topics};
+
+use config::fixed;
+#[cfg(doc)]
+use postrider_log::{LogError, Polled};

@@ -1,0 +1,172 @@
+//! The port, on Kafka.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_log::{
+    Committer, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord, Partition,
+    Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+};
+
+use crate::catalog::Catalog;
+use crate::error::{busy, closed};
+use crate::follower::KafkaFollower;
+use crate::inspector::{Edge, Inspector};
+use crate::lags::{self, Waits};
+use crate::member::{METADATA_BYTES, Member};
+use crate::producer::Producer;
+use crate::progress::Progress;
+use crate::shared::{Members, Shared};
+use crate::{OpenError, Options, topics};
+
+/// The log on Apache Kafka.
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+    waits: Waits,
+}
+
+impl KafkaLog {
+    /// Opens the log. The topics must be there ([`crate::ensure_topics`]) with the configured number of partitions.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        options.check()?;
+        let catalog = Arc::new(Catalog::new(&options));
+        topics::require(&options, &catalog).await?;
+        let producer = Producer::new(&options, Arc::clone(&catalog)).map_err(OpenError::Client)?;
+        let shared = Shared {
+            inspector: Arc::new(Inspector::new(&options, Arc::clone(&catalog))),
+            options,
+            catalog,
+            producer,
+            progress: Progress::new(),
+            members: Members::default(),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            waits: Waits::default(),
+        })
+    }
+
+    fn check_open(&self) -> Result<(), LogError> {
+        match self.shared.is_closed() {
+            true => Err(closed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Members leave; what was taken to be written still is.
+    fn end(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.members.close();
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.end();
+        self.shared.producer.abandon();
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn limits(&self) -> Limits {
+        Limits {
+            record_bytes: self.shared.options.record_bytes,
+            metadata_bytes: Some(METADATA_BYTES),
+        }
+    }
+
+    fn topics(&self) -> &[TopicSpec] {
+        self.shared.catalog.specs()
+    }
+
+    /// Kafka knows one durability: every append is acknowledged by all in-sync replicas.
+    async fn append(
+        &self,
+        records: Vec<NewRecord>,
+        _durability: Durability,
+        _purpose: Purpose,
+    ) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        self.shared.producer.append(records).await
+    }
+
+    /// What was acknowledged is on all in-sync replicas already.
+    async fn sync(&self) -> Result<(), LogError> {
+        self.check_open()
+    }
+
+    async fn subscribe(
+        &self,
+        subscription: Subscription,
+    ) -> Result<(Box<dyn Reader>, Arc<dyn Committer>), LogError> {
+        self.check_open()?;
+        let (reader, committer) = Member::join(Arc::clone(&self.shared), &subscription)?;
+        Ok((Box::new(reader), Arc::new(committer)))
+    }
+
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {
+        let entry = self.shared.catalog.resolve_compacted(topic)?;
+        self.check_open()?;
+        let follower = KafkaFollower::new(Arc::clone(&self.shared), entry);
+        let stopped = |error| LogError::Stopped(format!("following {topic}: {error}"));
+        Ok(Box::new(follower.map_err(stopped)?))
+    }
+
+    async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
+        let entry = self.shared.catalog.resolve(topic)?;
+        self.check_open()?;
+        let partitions: Vec<TopicPartition> = Catalog::partitions(entry).collect();
+        let inspector = Arc::clone(&self.shared.inspector);
+        let asked =
+            tokio::task::spawn_blocking(move || inspector.edges(&partitions, Edge::End)).await;
+        let ends = asked.map_err(|error| LogError::Stopped(error.to_string()))?;
+        let ends = ends.map_err(|error| busy("asking where a topic ends", &error))?;
+        Ok(ends
+            .into_iter()
+            .map(|(at, end)| (at.partition, end))
+            .collect())
+    }
+
+    async fn wait_finished(
+        &self,
+        group: Group,
+        topic: Topic,
+        ends: &[(Partition, Position)],
+        within: Duration,
+    ) -> Result<bool, LogError> {
+        self.shared.catalog.resolve(topic)?;
+        self.check_open()?;
+        let finished = self.waits.until_finished(&self.shared, group, topic, ends);
+        match tokio::time::timeout(within, finished).await {
+            Ok(finished) => finished.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn lags(&self) -> Result<Vec<Lag>, LogError> {
+        self.check_open()?;
+        let shared = Arc::clone(&self.shared);
+        let asked =
+            tokio::task::spawn_blocking(move || lags::lags(&shared.inspector, &shared.catalog))
+                .await;
+        let lags = asked.map_err(|error| LogError::Stopped(error.to_string()))?;
+        lags.map_err(|error| busy("asking how far groups are behind", &error))
+    }
+
+    /// The log is the brokers'.
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.end();
+        self.shared.producer.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! The committer's half of a member: outputs first, positions after.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_log::{Committer, Completion, LogError, Progress, TopicPartition};
+
+use super::Member;
+use crate::error::closed;
+
+/// What Kafka's brokers take with a position, in bytes (`offset.metadata.max.bytes`).
+pub(crate) const METADATA_BYTES: usize = 4096;
+
+/// Finishes.
+pub(crate) struct KafkaCommitter {
+    member: Arc<Member>,
+}
+
+impl KafkaCommitter {
+    pub(super) fn new(member: Arc<Member>) -> Self {
+        Self { member }
+    }
+
+    fn check(&self, finished: &[Progress]) -> Result<(), LogError> {
+        let member = &self.member;
+        if member.shared.is_closed() {
+            return Err(closed());
+        }
+        if let Some(progress) = finished.first()
+            && member.is_closed()
+        {
+            return Err(LogError::Lost(progress.at));
+        }
+        if let Some(at) = member.commits().foreign(finished) {
+            return Err(LogError::Lost(at));
+        }
+        let long = finished
+            .iter()
+            .find(|progress| progress.committed.metadata.len() > METADATA_BYTES);
+        match long {
+            None => Ok(()),
+            Some(progress) => Err(LogError::TooLarge {
+                topic: progress.at.topic.0,
+                size: progress.committed.metadata.len(),
+                limit: METADATA_BYTES,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Committer for KafkaCommitter {
+    async fn complete(&self, completion: Completion) -> Result<(), LogError> {
+        self.check(&completion.finished)?;
+        if !completion.outputs.is_empty() {
+            self.member
+                .shared
+                .producer
+                .append(completion.outputs)
+                .await?;
+        }
+        if completion.finished.is_empty() {
+            return Ok(());
+        }
+        let replied = self.member.commits().finish(completion.finished)?;
+        self.member.wake_committing();
+        replied.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn holds(&self, at: TopicPartition) -> bool {
+        self.member.leases.hold(at)
+    }
+
+    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        if self.member.shared.is_closed() {
+            return Err(closed());
+        }
+        self.member.let_go(partitions);
+        self.member.seats().released.extend_from_slice(partitions);
+        Ok(())
+    }
+}

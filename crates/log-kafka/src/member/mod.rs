@@ -1,0 +1,207 @@
+//! One member of a group: a [`thread`] that polls, a [`reader`] that takes, a [`committer`] that finishes, and a thread
+//! for [`committing`].
+
+mod assigning;
+mod commits;
+mod committer;
+mod committing;
+mod context;
+mod lease;
+mod reader;
+mod seats;
+mod thread;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use postrider_log::{Group, LogError, Polled, Subscription, Topic, TopicPartition};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use tokio::sync::Notify;
+
+use self::commits::Commits;
+use self::context::{Consumer, Context};
+use self::lease::Leases;
+use self::seats::Seats;
+use crate::catalog::Catalog;
+use crate::config;
+use crate::error::closed;
+use crate::shared::Shared;
+
+pub(crate) use self::committer::{KafkaCommitter, METADATA_BYTES};
+pub(crate) use self::reader::KafkaReader;
+
+/// What the thread, the reader and the committer of one member share.
+pub(crate) struct Member {
+    shared: Arc<Shared>,
+    group: Group,
+    /// Kafka's names of the topics.
+    names: Vec<String>,
+    topics: Vec<Topic>,
+    config: ClientConfig,
+    /// None while there is none.
+    consumer: RwLock<Option<Arc<Consumer>>>,
+    seats: Mutex<Seats>,
+    commits: Mutex<Commits>,
+    /// Something is to be committed, or the member ends.
+    asked: Condvar,
+    leases: Leases,
+    /// Something may be there for the reader.
+    notify: Arc<Notify>,
+    /// The reader is gone, or the log was closed.
+    closed: AtomicBool,
+    /// The member's thread has left the group.
+    ended: AtomicBool,
+}
+
+impl Member {
+    /// Joins the group, and starts the member's thread.
+    pub(crate) fn join(
+        shared: Arc<Shared>,
+        subscription: &Subscription,
+    ) -> Result<(KafkaReader, KafkaCommitter), LogError> {
+        let names = names(&shared.catalog, subscription)?;
+        let group = shared.catalog.group(subscription.group);
+        let topics: Vec<Topic> = subscription
+            .topics
+            .iter()
+            .map(|topic| topic.topic)
+            .collect();
+        let queues = topics
+            .iter()
+            .filter_map(|topic| shared.catalog.resolve(*topic).ok())
+            .map(|entry| entry.partitions as usize)
+            .sum();
+        let weighted = subscription
+            .topics
+            .iter()
+            .map(|topic| (topic.topic, topic.weight));
+        let member = Arc::new(Self {
+            config: config::member(&shared.options, &group, queues),
+            group: subscription.group,
+            names,
+            topics,
+            consumer: RwLock::new(None),
+            seats: Mutex::new(Seats::new(weighted)),
+            commits: Mutex::default(),
+            asked: Condvar::new(),
+            leases: Leases::new(shared.options.lease),
+            notify: Arc::new(Notify::new()),
+            closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            shared,
+        });
+        // The first is built here, so that a configuration that librdkafka does not take is heard of.
+        let stopped = |error| LogError::Stopped(format!("joining group {group}: {error}"));
+        let consumer = member.build().map_err(stopped)?;
+        let stopped = |error: std::io::Error| LogError::Stopped(error.to_string());
+        thread::start(Arc::clone(&member), consumer).map_err(stopped)?;
+        committing::start(Arc::clone(&member)).map_err(stopped)?;
+        member.shared.members.add(&member);
+        Ok((
+            KafkaReader::new(Arc::clone(&member)),
+            KafkaCommitter::new(member),
+        ))
+    }
+
+    fn build(&self) -> KafkaResult<Arc<Consumer>> {
+        let context = Context::new(Arc::clone(&self.shared.catalog));
+        let consumer: Consumer = self.config.create_with_context(context)?;
+        Ok(Arc::new(consumer))
+    }
+
+    /// Leaves the group soon; everything that waits fails.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let stopped = self.shared.is_closed().then(closed);
+        self.commits().abandon(stopped.as_ref());
+        self.leases.clear();
+        self.notify.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        // Nothing in here panics halfway through a change.
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is to be committed.
+    fn wake_committing(&self) {
+        self.asked.notify_one();
+    }
+
+    /// The commit that was under way has ended.
+    fn landed(&self, failed: Option<RDKafkaErrorCode>) {
+        let landed = {
+            let mut commits = self.commits();
+            let landed = commits.land(failed);
+            // Under the lock, so that nothing is given up in between.
+            if let Some((sent, held)) = &landed.renewed {
+                self.leases.renew(held, *sent);
+            }
+            landed
+        };
+        let metrics = &self.shared.options.metrics;
+        if landed.renewed.is_some() {
+            metrics.commits.inc();
+            self.shared.progress.finished(self.group, &landed.written);
+        }
+        if landed.again {
+            metrics.commits_repeated.inc();
+        }
+        if !landed.lost.is_empty() {
+            self.lose(&landed.lost);
+        }
+    }
+
+    /// These are not ours any more: nothing of them is committed, and no attempt starts.
+    fn let_go(&self, partitions: &[TopicPartition]) {
+        self.commits().drop_partitions(partitions);
+        self.leases.end(partitions);
+    }
+
+    /// These belong to others by now: their work is thrown away.
+    fn lose(&self, partitions: &[TopicPartition]) {
+        self.let_go(partitions);
+        let mut seats = self.seats();
+        let told = seats.remove(partitions);
+        seats.released.retain(|at| !partitions.contains(at));
+        let metrics = &self.shared.options.metrics;
+        metrics.owned.add(-count(&told));
+        metrics.lost.inc_by(told.len() as u64);
+        if !told.is_empty() {
+            tracing::warn!(group = %self.group, partitions = ?told, "partitions were lost; what was in hand is done again by their next owner");
+            seats.events.push_back(Ok(Polled::Lost(told)));
+            self.notify.notify_one();
+        }
+    }
+}
+
+fn count(partitions: &[TopicPartition]) -> i64 {
+    i64::try_from(partitions.len()).unwrap_or(i64::MAX)
+}
+
+/// Kafka's names of what is subscribed to. Only with equal numbers of partitions is partition n of each owned together.
+fn names(catalog: &Catalog, subscription: &Subscription) -> Result<Vec<String>, LogError> {
+    let mut names = Vec::new();
+    let mut partitions = None;
+    for weighted in &subscription.topics {
+        let entry = catalog.resolve(weighted.topic)?;
+        let first = *partitions.get_or_insert(entry.partitions);
+        if first != entry.partitions {
+            return Err(LogError::Stopped(format!(
+                "the topics that group {} reads together must have equal numbers of partitions, but {} has {} and the others {first}",
+                subscription.group, weighted.topic, entry.partitions
+            )));
+        }
+        names.push(entry.name.clone());
+    }
+    Ok(names)
+}

@@ -1,0 +1,332 @@
+//! The member's thread: polls without a break, so that rebalances are heard of whatever the reader does,
+//! and acts on what it hears.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postrider_log::{Assignment, Backoff, LogError, Polled, Position, TopicPartition};
+use postrider_model::{Clock as _, SystemClock};
+use rdkafka::Offset;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+
+use super::assigning::{self, Arrival};
+use super::context::{Consumer, Mark, give_back};
+use super::{Member, count};
+use crate::error::closed;
+use crate::record::record;
+
+/// How long one poll may last: so soon is seen what others ask of this thread.
+const POLL: Duration = Duration::from_millis(25);
+/// For a question to the brokers that the thread waits for.
+const ASK: Duration = Duration::from_secs(3);
+/// A commit that was not acknowledged for so long never will be: every broker has ended the session by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts it.
+pub(super) fn start(member: Arc<Member>, consumer: Arc<Consumer>) -> std::io::Result<()> {
+    let name = format!("kafka-{}", member.group);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || run(&member, consumer))
+        .map(drop)
+}
+
+/// Until the member is closed; a consumer that cannot go on is replaced.
+fn run(member: &Arc<Member>, consumer: Arc<Consumer>) {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut consumer = Some(consumer);
+    while !member.is_closed() {
+        if let Some(built) = consumer.take() {
+            Thread::new(member, built).serve();
+        }
+        if member.is_closed() {
+            break;
+        }
+        member.shared.options.metrics.rebuilt.inc();
+        std::thread::sleep(backoff.next_wait());
+        match member.build() {
+            Ok(built) => consumer = Some(built),
+            Err(error) => tracing::error!(group = %member.group, %error, "building a consumer"),
+        }
+    }
+    member.ended.store(true, Ordering::Release);
+    member.wake_committing();
+}
+
+/// The thread with one consumer.
+struct Thread<'a> {
+    member: &'a Member,
+    consumer: Arc<Consumer>,
+    /// Given to us by the group, and not yet assigned.
+    arriving: Option<Arrival>,
+    /// Wanted back by the group, and not yet given up by the reader's side.
+    leaving: Vec<TopicPartition>,
+    /// Of `leaving`: given up.
+    left: Vec<TopicPartition>,
+    broken: bool,
+}
+
+impl<'a> Thread<'a> {
+    fn new(member: &'a Member, consumer: Arc<Consumer>) -> Self {
+        Self {
+            member,
+            consumer,
+            arriving: None,
+            leaving: Vec::new(),
+            left: Vec::new(),
+            broken: false,
+        }
+    }
+
+    fn serve(mut self) {
+        let names: Vec<&str> = self.member.names.iter().map(String::as_str).collect();
+        if let Err(error) = self.consumer.subscribe(&names) {
+            tracing::error!(group = %self.member.group, %error, "joining a group");
+            return;
+        }
+        self.publish(Some(Arc::clone(&self.consumer)));
+        while !self.member.is_closed() && !self.broken {
+            self.poll();
+            for mark in self.consumer.context().take() {
+                self.act(mark);
+            }
+            self.arrive();
+            self.tell_arrived();
+            self.give_up();
+            self.find_gone();
+            self.check_patience();
+        }
+        self.end();
+    }
+
+    fn publish(&self, consumer: Option<Arc<Consumer>>) {
+        let mut published = self
+            .member
+            .consumer
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *published = consumer;
+    }
+
+    fn poll(&mut self) {
+        match self.consumer.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => {
+                // A partition has a queue of its own; what was fetched before it had comes here.
+                let at = self
+                    .member
+                    .shared
+                    .catalog
+                    .at(message.topic(), message.partition());
+                let mut seats = self.member.seats();
+                if let Some(seat) = at.and_then(|at| seats.get(at)) {
+                    seat.ahead.push_back(record(seat.at, &message));
+                    self.member.notify.notify_one();
+                }
+            }
+            Some(Err(error)) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        if fatal || self.consumer.client().fatal_error().is_some() {
+            tracing::error!(group = %self.member.group, %error, "a member cannot go on, and joins anew");
+            self.broken = true;
+        } else {
+            tracing::debug!(group = %self.member.group, %error, "a member's connection");
+        }
+    }
+
+    fn act(&mut self, mark: Mark) {
+        tracing::debug!(group = %self.member.group, ?mark, "heard of");
+        match mark {
+            Mark::Assigned(partitions) => self.arriving = Some(Arrival::new(partitions)),
+            Mark::Revoked(partitions) => self.revoke(partitions),
+            Mark::Lost(partitions) => {
+                self.member.lose(&partitions);
+                self.leaving.clear();
+                self.left.clear();
+                self.hand_back(&partitions);
+            }
+        }
+    }
+
+    /// Asks where the group was in what it gives us, and begins to read there.
+    fn arrive(&mut self) {
+        let Some(arrival) = &mut self.arriving else {
+            return;
+        };
+        let Some(placed) = arrival.ask(&self.consumer, &self.member.shared.catalog, ASK) else {
+            return;
+        };
+        self.arriving = None;
+        match assigning::begin(self.member, &self.consumer, placed) {
+            Ok(()) => self.member.wake_committing(),
+            Err(error) => {
+                tracing::error!(group = %self.member.group, %error, "taking partitions over");
+                self.broken = true;
+            }
+        }
+    }
+
+    /// Tells the reader of partitions whose first commit was acknowledged, each number once it is there of every topic.
+    fn tell_arrived(&self) {
+        let member = self.member;
+        let mut seats = member.seats();
+        let owned: Vec<TopicPartition> = seats
+            .all()
+            .filter(|seat| !seat.revoking)
+            .map(|seat| seat.at)
+            .collect();
+        let whole = |partition| {
+            let of = |topic| TopicPartition { topic, partition };
+            member
+                .topics
+                .iter()
+                .all(|topic| owned.contains(&of(*topic)))
+        };
+        // A clock serves: the group's own epoch is not told to us, and each owner comes later than the one before.
+        let epoch = u64::try_from(SystemClock.now().as_millis()).unwrap_or_default();
+        let mut assigned = Vec::new();
+        for seat in seats.all().filter(|seat| !seat.told && !seat.revoking) {
+            if member.leases.hold(seat.at) && whole(seat.at.partition) {
+                seat.told = true;
+                let committed = seat.committed.clone();
+                assigned.push(Assignment {
+                    at: seat.at,
+                    committed,
+                    epoch,
+                });
+            }
+        }
+        if !assigned.is_empty() {
+            let count = i64::try_from(assigned.len()).unwrap_or(i64::MAX);
+            member.shared.options.metrics.owned.add(count);
+            seats.events.push_back(Ok(Polled::Assigned(assigned)));
+            member.notify.notify_one();
+        }
+    }
+
+    /// Tells the reader to give partitions up; those that it does not know of go at once.
+    fn revoke(&mut self, partitions: Vec<TopicPartition>) {
+        if let Some(arrival) = &mut self.arriving {
+            arrival.forget(&partitions);
+        }
+        let mut seats = self.member.seats();
+        let mut told = Vec::new();
+        for at in &partitions {
+            match seats.get(*at) {
+                Some(seat) if seat.told => {
+                    seat.revoking = true;
+                    told.push(*at);
+                }
+                _ => self.left.push(*at),
+            }
+        }
+        if !told.is_empty() {
+            seats.events.push_back(Ok(Polled::Revoking(told)));
+            self.member.notify.notify_one();
+        }
+        drop(seats);
+        self.leaving = partitions;
+    }
+
+    /// Gives partitions back to the group, once the reader's side has released all that are wanted.
+    fn give_up(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let released = std::mem::take(&mut self.member.seats().released);
+        self.left.extend(released);
+        if !self.leaving.iter().all(|at| self.left.contains(at)) {
+            return;
+        }
+        let leaving = std::mem::take(&mut self.leaving);
+        self.left.clear();
+        self.member.let_go(&leaving);
+        let told = self.member.seats().remove(&leaving);
+        let metrics = &self.member.shared.options.metrics;
+        metrics.owned.add(-count(&told));
+        metrics.given_up.inc_by(told.len() as u64);
+        self.hand_back(&leaving);
+    }
+
+    fn hand_back(&mut self, partitions: &[TopicPartition]) {
+        let list = self.member.shared.catalog.list(partitions.iter().copied());
+        if let Err(error) = give_back(&self.consumer, &list) {
+            tracing::warn!(group = %self.member.group, %error, "giving partitions back");
+        }
+    }
+
+    /// Goes on at the beginning where what was to be read is not there any more. Counts it as lost.
+    fn find_gone(&mut self) {
+        let gone = std::mem::take(&mut self.member.seats().gone);
+        for at in gone {
+            if let Err(error) = self.restart(at) {
+                tracing::warn!(%at, %error, "looking for the beginning of a partition");
+                self.member.seats().gone.push(at);
+            }
+        }
+    }
+
+    fn restart(&self, at: TopicPartition) -> Result<(), KafkaError> {
+        let Some((name, partition)) = self.member.shared.catalog.name(at) else {
+            return Ok(());
+        };
+        let (first, _) = self.consumer.fetch_watermarks(name, partition, ASK)?;
+        self.consumer
+            .seek(name, partition, Offset::Offset(first), ASK)?;
+        let first = Position::try_from(first).unwrap_or_default();
+        let mut seats = self.member.seats();
+        let Some(seat) = seats.get(at) else {
+            return Ok(());
+        };
+        let asked = std::mem::replace(&mut seat.next, first);
+        seat.filled.store(true, Ordering::Release);
+        tracing::error!(group = %self.member.group, %at, asked, first, "records were removed before they were read: they are lost");
+        let metrics = &self.member.shared.options.metrics;
+        metrics.gone.inc_by(first.saturating_sub(asked).max(1));
+        seats
+            .events
+            .push_back(Err(LogError::Trimmed { at, asked, first }));
+        drop(seats);
+        self.member.commits().restart(at, first);
+        self.member.notify.notify_one();
+        Ok(())
+    }
+
+    /// A member that cannot commit for so long has been forgotten by the group.
+    fn check_patience(&mut self) {
+        if self.member.commits().longest_wait() > PATIENCE {
+            tracing::error!(group = %self.member.group, "no commit was acknowledged for {PATIENCE:?}: the member joins anew");
+            self.broken = true;
+        }
+    }
+
+    /// Leaves the group.
+    fn end(self) {
+        let member = self.member;
+        self.publish(None);
+        self.consumer.context().close();
+        let owned: Vec<TopicPartition> = member.seats().all().map(|seat| seat.at).collect();
+        if member.is_closed() {
+            let told = member.seats().remove(&owned);
+            member.shared.options.metrics.owned.add(-count(&told));
+        } else {
+            member.lose(&owned);
+        }
+        let stopped = member.shared.is_closed().then(closed);
+        member.commits().abandon(stopped.as_ref());
+        member.notify.notify_one();
+        // Partitions' queues were other holders; a commit that is under way may be one for a moment.
+        let mut consumer = self.consumer;
+        while let Err(shared) = Arc::try_unwrap(consumer).map(drop) {
+            shared.poll(POLL);
+            consumer = shared;
+        }
+    }
+}

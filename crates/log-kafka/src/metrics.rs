@@ -1,0 +1,19 @@
+//! What the log on Kafka counts.
+
+postrider_metrics::metrics! {
+    /// What the log on Kafka counts.
+    pub struct LogMetrics {
+        records: Counter("postrider_kafka_records_total", "records", "Records that Kafka acknowledged."),
+        refused: Counter("postrider_kafka_refused_total", "records", "Records that Kafka did not acknowledge in time, or refused."),
+        busy: Counter("postrider_kafka_busy_total", "requests", "Appends refused because too much was on its way already."),
+        queued: Gauge("postrider_kafka_queued_bytes", "bytes", "Records on their way to Kafka."),
+        append_seconds: Histogram("postrider_kafka_append_seconds", "seconds", "From an append to its acknowledgement.", postrider_metrics::LATENCY_BUCKETS),
+        commits: Counter("postrider_kafka_commits_total", "commits", "Commits of positions that Kafka acknowledged, those that only renew a lease included."),
+        commits_repeated: Counter("postrider_kafka_commits_repeated_total", "commits", "Commits that have to be repeated, for instance with a new epoch after a rebalance."),
+        owned: Gauge("postrider_kafka_owned_partitions", "partitions", "Partitions that members in this process own."),
+        given_up: Counter("postrider_kafka_given_up_partitions_total", "partitions", "Partitions given up in order at a rebalance."),
+        lost: Counter("postrider_kafka_lost_partitions_total", "partitions", "Partitions lost with the work in hand."),
+        gone: Counter("postrider_kafka_gone_records_total", "records", "Records that were removed before they were read, at least: an operator has lost data."),
+        rebuilt: Counter("postrider_kafka_rebuilt_clients_total", "clients", "Clients built anew after an error that they could not recover from."),
+    }
+}

@@ -1,0 +1,47 @@
+//! What every part of one log shares.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::Options;
+use crate::catalog::Catalog;
+use crate::inspector::Inspector;
+use crate::member::Member;
+use crate::producer::Producer;
+use crate::progress::Progress;
+
+/// One log.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) producer: Producer,
+    pub(crate) inspector: Arc<Inspector>,
+    pub(crate) progress: Progress,
+    pub(crate) members: Members,
+    pub(crate) closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// The members in this process, to be closed with the log.
+#[derive(Default)]
+pub(crate) struct Members(Mutex<Vec<Weak<Member>>>);
+
+impl Members {
+    pub(crate) fn add(&self, member: &Arc<Member>) {
+        let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|member| member.strong_count() > 0);
+        members.push(Arc::downgrade(member));
+    }
+
+    pub(crate) fn close(&self) {
+        let members = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for member in members.iter().filter_map(Weak::upgrade) {
+            member.close();
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The log on Kafka, against a real broker.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod conformance;
+mod support;
