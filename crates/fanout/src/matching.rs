@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_model::topics::{self, EVENTS_WAITING, FANOUTS};
 use postrider_model::{
-    Class, Delivery, Endpoint, EndpointId, Event, EventOrigin, Fanout, Foreign, Incoming,
+    Class, Delivery, Endpoint, EndpointId, Event, EventId, EventOrigin, Fanout, Foreign, Incoming,
     NewRecord, Record, Rematch, Schedule, Timestamp, tier_for, waiting,
 };
 use postrider_registry::Snapshot;
@@ -18,6 +18,8 @@ use crate::{Options, Rejected};
 pub(crate) enum Matched {
     /// These records; so many of them deliveries.
     Outputs {
+        /// The same for a repeat of the record, and for nothing else.
+        key: EventId,
         records: Vec<NewRecord>,
         deliveries: usize,
     },
@@ -135,6 +137,7 @@ impl Matcher<'_> {
             records.push(with_origin(event, EventOrigin::Continuation { after }));
         }
         Matched::Outputs {
+            key: key(event),
             records,
             deliveries,
         }
@@ -170,6 +173,7 @@ impl Matcher<'_> {
             .to_record(),
         );
         Matched::Outputs {
+            key: key(event),
             records,
             deliveries,
         }
@@ -226,6 +230,19 @@ impl Matcher<'_> {
             stale: self.stale,
             accepted_at: event.accepted_at,
             complete,
+        }
+    }
+}
+
+/// What tells a repeat of this record from the other records of the same event.
+fn key(event: &Event) -> EventId {
+    let id = event.id.as_bytes();
+    let end = |end: &Option<EndpointId>| end.map_or([0; 16], |id| *id.as_bytes());
+    match &event.origin {
+        EventOrigin::Accepted => event.id,
+        EventOrigin::Continuation { after } => EventId::derive(&[id, after.as_bytes()]),
+        EventOrigin::Rematch(rematch) => {
+            EventId::derive(&[id, &end(&rematch.after), &end(&rematch.until)])
         }
     }
 }

@@ -44,6 +44,7 @@ postrider_metrics::metrics! {
         deliveries: Counter("postrider_fanout_deliveries_total", "deliveries", "Deliveries made."),
         rejected: CounterVec<Rejected>("postrider_fanout_rejected_total", "records", "Records of the events topic set aside, by reason."),
         too_large: Counter("postrider_fanout_too_large_total", "records", "Records that the log could not carry for their size: deliveries became dead letters."),
+        repeats: Counter("postrider_fanout_repeats_total", "records", "Records of events that were fanned out a moment before and came again; nothing followed from them."),
         stale: Counter("postrider_fanout_stale_events_total", "events", "Events matched while the configuration could not be refreshed."),
         lost: Counter("postrider_fanout_lost_ranges_total", "ranges", "Times that records were trimmed before they were read."),
         batch: Histogram("postrider_fanout_batch_seconds", "seconds", "From a batch read to its commit.",

@@ -1,15 +1,16 @@
 //! The loop: read a batch, refresh, match, write and finish.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{
-    BatchLimit, Committed, Committer, Completion, Durability, Limits, Log, LogError, NewRecord,
-    Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition, complete_patiently,
-    rejected, shrink,
+    BatchLimit, Committed, Committer, Completion, Durability, Lately, Limits, Log, LogError,
+    NewRecord, Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
+    complete_patiently, rejected, shrink,
 };
-use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT};
-use postrider_model::{Clock, SystemClock};
+use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
+use postrider_model::{Clock, EventId, RECORD_ID, SystemClock, record_id};
 use postrider_registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use crate::{FanoutMetrics, Options, Rejected};
 const COMPLETE_RECORDS: usize = 4_000;
 /// Their bytes.
 const COMPLETE_BYTES: usize = 8 << 20;
+/// Events of each partition that are remembered as finished.
+const REMEMBERED: usize = 4_096;
 /// A store that takes longer than this to say what has changed counts as down.
 const REFRESH_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait before asking a store again that could not answer.
@@ -54,6 +57,7 @@ pub async fn run(
                 registry,
                 committer,
                 limits: log.limits(),
+                lately: (!log.completes_at_once()).then(|| Lately::new(REMEMBERED)),
                 options,
                 metrics,
                 waits_for_store: topic == EVENTS_WAITING,
@@ -70,6 +74,9 @@ struct Service {
     registry: Arc<Registry>,
     committer: Arc<dyn Committer>,
     limits: Limits,
+    /// Where a crash can lie between deliveries and the position that they finish, the writers before us repeat
+    /// themselves.
+    lately: Option<Lately<EventId>>,
     options: Options,
     metrics: FanoutMetrics,
     /// Goes on only with an up-to-date registry.
@@ -93,6 +100,8 @@ struct Pending {
     outputs: Vec<NewRecord>,
     bytes: usize,
     finished: Option<Progress>,
+    /// What is finished by it, if that is to be remembered.
+    keys: HashSet<EventId>,
 }
 
 impl Pending {
@@ -107,7 +116,7 @@ impl Pending {
 }
 
 impl Service {
-    async fn run(self, mut reader: Box<dyn Reader>) -> Result<(), FanoutError> {
+    async fn run(mut self, mut reader: Box<dyn Reader>) -> Result<(), FanoutError> {
         while let Some(records) = self.read(reader.as_mut()).await? {
             let Some(stale) = self.refreshed().await else {
                 break;
@@ -118,7 +127,7 @@ impl Service {
     }
 
     /// The next batch; `None` at shutdown.
-    async fn read(&self, reader: &mut dyn Reader) -> Result<Option<Vec<Record>>, LogError> {
+    async fn read(&mut self, reader: &mut dyn Reader) -> Result<Option<Vec<Record>>, LogError> {
         let limit = BatchLimit {
             records: self.options.batch_records,
             bytes: self.options.batch_bytes,
@@ -127,10 +136,14 @@ impl Service {
             match self.shutdown.run_until_cancelled(reader.next(limit)).await {
                 None => return Ok(None),
                 Some(Ok(Polled::Records(records))) => return Ok(Some(records)),
-                Some(Ok(Polled::Assigned(_) | Polled::Lost(_))) => {}
+                Some(Ok(Polled::Assigned(assigned))) => {
+                    self.forget(assigned.iter().map(|assignment| assignment.at));
+                }
+                Some(Ok(Polled::Lost(partitions))) => self.forget(partitions),
                 // Nothing is in hand between two batches.
                 Some(Ok(Polled::Revoking(partitions))) => {
-                    self.committer.release(&partitions).await?
+                    self.committer.release(&partitions).await?;
+                    self.forget(partitions);
                 }
                 Some(Err(error @ LogError::Trimmed { .. })) => {
                     self.metrics.lost.inc();
@@ -155,7 +168,7 @@ impl Service {
         }
     }
 
-    async fn fan_out(&self, mut records: Vec<Record>, stale: bool) -> Result<(), LogError> {
+    async fn fan_out(&mut self, mut records: Vec<Record>, stale: bool) -> Result<(), LogError> {
         let began = Instant::now();
         while !records.is_empty() {
             match self.try_fan_out(&records, stale).await {
@@ -173,7 +186,7 @@ impl Service {
         Ok(())
     }
 
-    async fn try_fan_out(&self, records: &[Record], stale: bool) -> Result<(), Refused> {
+    async fn try_fan_out(&mut self, records: &[Record], stale: bool) -> Result<(), Refused> {
         let mut pending = Pending::default();
         for record in records {
             let is_other = |progress: &Progress| progress.at != record.at;
@@ -181,7 +194,8 @@ impl Service {
             if pending.finished.as_ref().is_some_and(is_other) {
                 self.write(&mut pending).await?;
             }
-            pending.add(self.follow(record, stale));
+            let outputs = self.follow(record, stale, &mut pending.keys);
+            pending.add(outputs);
             pending.finished = Some(Progress {
                 at: record.at,
                 committed: Committed {
@@ -196,46 +210,76 @@ impl Service {
         self.write(&mut pending).await
     }
 
-    /// What follows from `record`.
-    fn follow(&self, record: &Record, stale: bool) -> Vec<NewRecord> {
+    /// What follows from `record`; nothing from a repeat of what was finished lately or is among `pending`.
+    fn follow(
+        &self,
+        record: &Record,
+        stale: bool,
+        pending: &mut HashSet<EventId>,
+    ) -> Vec<NewRecord> {
         let snapshot = self.registry.snapshot();
         let matcher = Matcher {
             snapshot: &snapshot,
             stale,
             options: &self.options,
         };
-        let (records, deliveries) = match matcher.outputs(record) {
-            Matched::NeedsFresh(waiting) => (vec![waiting], None),
+        let (key, records, deliveries) = match matcher.outputs(record) {
+            Matched::NeedsFresh(waiting) => return vec![waiting],
             Matched::Reject(reason, why) => return vec![self.reject(record, reason, &why)],
             Matched::Outputs {
+                key,
                 records,
                 deliveries,
-            } => (records, Some(deliveries)),
+            } => (key, records, deliveries),
         };
-        if let Some(deliveries) = deliveries {
-            self.metrics.events.inc();
-            self.metrics.deliveries.inc_by(deliveries as u64);
-            if stale {
-                self.metrics.stale.inc();
-            }
+        // Only a payload limit that leaves too little room for headers comes to this.
+        let archived = records.iter().filter(|record| record.topic == FANOUTS);
+        let limit = self.limits.record_bytes;
+        if let Some(large) = archived.map(NewRecord::size).find(|size| *size > limit) {
+            let why = format!("it makes a record of {large} bytes; the log takes {limit}");
+            return vec![self.reject(record, Rejected::TooLarge, &why)];
+        }
+        if let Some(lately) = &self.lately
+            && (lately.knows(record.at, &key) || !pending.insert(key))
+        {
+            self.metrics.repeats.inc();
+            return Vec::new();
+        }
+        self.metrics.events.inc();
+        self.metrics.deliveries.inc_by(deliveries as u64);
+        if stale {
+            self.metrics.stale.inc();
         }
         records
+    }
+
+    fn forget(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        if let Some(lately) = &mut self.lately {
+            lately.forget(partitions);
+        }
     }
 
     fn reject(&self, record: &Record, reason: Rejected, why: &str) -> NewRecord {
         self.metrics.rejected.of(reason).inc();
         tracing::warn!(at = %record.at, position = record.position, why, "a record of events was set aside");
-        rejected(record, why, self.limits)
+        let mut kept = rejected(record, why, self.limits);
+        // Judged again on an operator's word, it is the same event each time.
+        kept.headers.push(RECORD_ID, record_id(record).to_string());
+        kept
     }
 
     /// Writes what is pending, waiting while the log is busy or full.
-    async fn write(&self, pending: &mut Pending) -> Result<(), Refused> {
+    async fn write(&mut self, pending: &mut Pending) -> Result<(), Refused> {
         let Pending {
-            outputs, finished, ..
+            outputs,
+            finished,
+            keys,
+            ..
         } = std::mem::take(pending);
         let Some(finished) = finished else {
             return Ok(());
         };
+        let at = finished.at;
         let mut completion = Completion {
             finished: vec![finished],
             outputs,
@@ -246,7 +290,7 @@ impl Service {
         loop {
             let committer = &*self.committer;
             match complete_patiently(committer, &completion, &self.shutdown, refused).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(LogError::Busy(_) | LogError::Full(_)) => return Err(Refused::Stopped),
                 Err(LogError::Lost(at)) => return Err(Refused::Lost(at)),
                 Err(error @ LogError::TooLarge { limit, .. }) => {
@@ -259,5 +303,11 @@ impl Service {
                 Err(error) => return Err(Refused::Log(error)),
             }
         }
+        if let Some(lately) = &mut self.lately {
+            for key in keys {
+                lately.finished(at, key);
+            }
+        }
+        Ok(())
     }
 }

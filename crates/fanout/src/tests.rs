@@ -1,6 +1,8 @@
 //! Fan-out on the in-memory log and store.
 
 mod house;
+mod producers;
+mod repeats;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use postrider_model::topics::{
     EVENTS_WAITING, FANOUT, FANOUTS,
 };
 use postrider_model::{
-    AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, IntakeLimits, SystemClock,
+    AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, EventId, SystemClock,
     Timestamp,
 };
 use postrider_store::Applications;
@@ -342,21 +344,15 @@ async fn an_event_that_was_accepted_in_the_future_is_delivered_now() {
 
 #[tokio::test(start_paused = true)]
 async fn deliveries_that_the_log_could_not_carry_become_dead_letters() {
-    let intake = IntakeLimits {
-        payload_bytes: usize::MAX,
-        ..IntakeLimits::default()
-    };
-    let house = House::new(Options {
-        intake,
-        ..Options::default()
-    })
-    .await;
+    let house = House::new(Options::default()).await;
     let endpoint = house.endpoint(|_| {}).await;
-    // A producer's bare record, which fits, and does not with what a delivery adds.
+    // A bare record, which fits, and does not with what a delivery adds.
     let mut record = NewRecord::new(EVENTS, house.app_id.to_string(), "");
+    let id = EventId::new().to_string();
     for (name, value) in [
-        ("application", &*house.app_id.to_string()),
-        ("event-type", "t"),
+        ("ce_id", &*id),
+        ("ce_source", "postrider"),
+        ("ce_type", "t"),
     ] {
         record.headers.push(name, value.to_owned());
     }

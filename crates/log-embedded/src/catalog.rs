@@ -48,6 +48,15 @@ impl Catalog {
         }
     }
 
+    /// The number of an append-only topic of which this is the partition.
+    pub(crate) fn resolve_appended(&self, at: TopicPartition) -> Result<usize, LogError> {
+        let index = self.resolve(at.topic)?;
+        match self.specs[index].keep {
+            Keep::UntilFinished(_) | Keep::For(_) if at.partition == 0 => Ok(index),
+            _ => Err(LogError::NoSuchTopic(at.topic.0)),
+        }
+    }
+
     /// A topic's one partition: inside one process parallelism comes from lanes.
     pub(crate) fn at(&self, index: usize) -> TopicPartition {
         TopicPartition {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_log::{
-    Committer, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord, Partition,
-    Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+    BatchLimit, Committer, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord,
+    Partition, Position, Purpose, Reader, Record, Subscription, Topic, TopicPartition, TopicSpec,
 };
 use tokio::sync::{Notify, oneshot};
 
 use crate::committer::EmbeddedCommitter;
+use crate::disk;
 use crate::follower::EmbeddedFollower;
 use crate::open::{self, Threads};
 use crate::queue::Request;
@@ -126,6 +127,29 @@ impl Log for EmbeddedLog {
         )))
     }
 
+    async fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> Result<Vec<Record>, LogError> {
+        let index = self.shared.catalog.resolve_appended(at)?;
+        let visible = {
+            let state = self.shared.state();
+            state.check_open()?;
+            state.topics[index].tail.visible()
+        };
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || {
+            shared.disk.read(|connection| {
+                disk::fetch(connection, &shared.catalog.sql()[index], at, from, visible)
+            })
+        });
+        let fetched = read.await;
+        let fetched = fetched.map_err(|error| LogError::Stopped(error.to_string()))??;
+        Ok(within(fetched.records, limit))
+    }
+
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {
         let index = self.shared.catalog.resolve(topic)?;
         let state = self.shared.state();
@@ -182,4 +206,16 @@ impl Log for EmbeddedLog {
         }
         Ok(())
     }
+}
+
+/// As many of `records` as `limit` allows; one at least.
+fn within(mut records: Vec<Record>, limit: BatchLimit) -> Vec<Record> {
+    let mut bytes = 0usize;
+    let fitting = records.iter().take(limit.records).take_while(|record| {
+        bytes += record.value.len();
+        bytes <= limit.bytes
+    });
+    let count = fitting.count().max(1);
+    records.truncate(count);
+    records
 }

@@ -27,6 +27,7 @@ mod backoff;
 mod batch;
 mod error;
 mod gather;
+mod lately;
 mod oversize;
 mod port;
 mod rejected;
@@ -38,6 +39,7 @@ pub use backoff::{Backoff, complete_patiently, sync_patiently};
 pub use batch::Batch;
 pub use error::LogError;
 pub use gather::{Gatherer, Gathering};
+pub use lately::Lately;
 pub use oversize::shrink;
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,

@@ -1,10 +1,9 @@
 //! What is written instead of a record that the log refuses for its size, so that it is neither lost nor tried for ever.
 
-use bytes::Bytes;
 use postrider_model::topics::{ATTEMPTS, DEAD_LETTERS, EVENTS, EVENTS_REJECTED, EVENTS_WAITING};
 use postrider_model::{Attempt, DeadLetter, DeathReason, Delivery, NewRecord, Timestamp};
 
-use crate::rejected::REASON;
+use crate::rejected::{REASON, leave_value_out};
 
 /// Replaces those of `outputs` that are larger than `limit`, or the largest if the log counts otherwise than we do:
 /// deliveries by dead letters of them, with the payload if that fits; dead letters by themselves without the payload;
@@ -65,12 +64,14 @@ fn without_value(record: &NewRecord) -> NewRecord {
             record.size()
         ),
     );
-    NewRecord {
+    let mut kept = NewRecord {
         topic: EVENTS_REJECTED,
         key: record.key.clone(),
         headers,
-        value: Bytes::new(),
-    }
+        value: record.value.clone(),
+    };
+    leave_value_out(&mut kept);
+    kept
 }
 
 #[cfg(test)]

@@ -173,6 +173,26 @@ pub trait Log: Send + Sync + 'static {
     /// Reads a compacted topic from its beginning, without a group, and goes on with what is written later.
     async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError>;
 
+    /// True if [`Committer::complete`] writes outputs and positions in one commit, so that no crash lies between them.
+    /// Where it is false, readers drop what they finished lately ([`crate::Lately`]).
+    fn completes_at_once(&self) -> bool {
+        true
+    }
+
+    /// What lies in a partition of a topic that is not compacted, from `from` on, without a group and without waiting: at
+    /// most `limit`, and nothing only if nothing lies there at present. For operators; the pipeline reads by group.
+    ///
+    /// An adapter that cannot do it says [`LogError::NoSuchTopic`].
+    async fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> Result<Vec<Record>, LogError> {
+        let _ = (from, limit);
+        Err(LogError::NoSuchTopic(at.topic.0))
+    }
+
     /// The position that the next record of each partition of `topic` will get, or more.
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError>;
 

@@ -1,6 +1,6 @@
 //! Where a record goes that its reader can do nothing with.
 
-use postrider_model::{NewRecord, Record, topics};
+use postrider_model::{NewRecord, Record, VALUE_LEFT_OUT, topics};
 
 use crate::Limits;
 
@@ -25,9 +25,15 @@ pub fn rejected(record: &Record, reason: &str, limits: Limits) -> NewRecord {
         value: record.value.clone(),
     };
     if kept.size() > limits.record_bytes {
-        kept.value = bytes::Bytes::new();
+        leave_value_out(&mut kept);
     }
     kept
+}
+
+/// Says that it did.
+pub(crate) fn leave_value_out(record: &mut NewRecord) {
+    let bytes = std::mem::take(&mut record.value).len();
+    record.headers.push(VALUE_LEFT_OUT, bytes.to_string());
 }
 
 #[cfg(test)]
@@ -73,5 +79,6 @@ mod tests {
         let kept = rejected(&record(), &"é".repeat(400), limits(600));
         assert_eq!(kept.headers.get("postrider-reason").unwrap().len(), 500);
         assert!(kept.value.is_empty());
+        assert_eq!(kept.headers.get(VALUE_LEFT_OUT).unwrap(), "100");
     }
 }

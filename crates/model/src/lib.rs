@@ -57,12 +57,13 @@ pub use id::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, EventId, Id, IdError, IdKind, ReplayId,
     TokenId,
 };
-pub use incoming::{Foreign, Incoming, IntakeLimits, RECORD_ID, waiting};
+pub use incoming::{Foreign, Incoming, IntakeLimits, RECORD_ID, again, record_id, waiting};
 pub use json::is_within_depth;
 pub use names::{Channel, EventType, NameError, Uid};
 pub use options::{OptionsError, out_of_range};
 pub use record::{
     Group, Headers, NULL_VALUE, NewRecord, Partition, Position, Record, Topic, TopicPartition,
+    VALUE_LEFT_OUT,
 };
 pub use refused::{Refused, RefusedFor};
 pub use schedule::{Schedule, ScheduleError};

@@ -63,6 +63,9 @@ impl fmt::Display for TopicPartition {
 /// The header by which an adapter tells that a record had no value at all (Kafka's null), which is not an empty one.
 pub const NULL_VALUE: &str = "postrider-null-value";
 
+/// The header of a record in `events.rejected` whose value was more than the log takes, and was left out.
+pub const VALUE_LEFT_OUT: &str = "postrider-value-left-out";
+
 /// A record's headers, in the order in which they were written. Names may repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);

@@ -25,6 +25,8 @@ pub(super) struct House {
     pub(super) log: Arc<MemoryLog>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) app_id: AppId,
+    options: Options,
+    pub(super) metrics: FanoutMetrics,
     pub(super) stop: CancellationToken,
     pub(super) service: JoinHandle<Result<(), FanoutError>>,
 }
@@ -58,11 +60,19 @@ impl House {
             .unwrap();
         let stop = CancellationToken::new();
         let metrics = FanoutMetrics::register(&metrics).unwrap();
-        let service = tokio::spawn(run(log.clone(), registry, options, metrics, stop.clone()));
+        let service = tokio::spawn(run(
+            log.clone(),
+            registry,
+            options.clone(),
+            metrics.clone(),
+            stop.clone(),
+        ));
         Self {
             log,
             store,
             app_id,
+            options,
+            metrics,
             stop,
             service,
         }
@@ -100,6 +110,8 @@ impl House {
         let records = self.log.wait_for_records(FANOUTS, at_least).await;
         records
             .iter()
+            // Others' events lie there too, for the archive.
+            .filter(|record| !Event::is_own(record))
             .map(|record| Fanout::decode(&record.value).unwrap())
             .collect()
     }
@@ -116,6 +128,13 @@ impl House {
                 return;
             }
         }
+    }
+
+    /// As after a crash: another fan-out on the same log and store.
+    pub(super) async fn begin_anew(self) -> Self {
+        self.service.abort();
+        let log = Arc::new(self.log.restarted());
+        Self::on(log, self.store, self.app_id, self.options).await
     }
 
     pub(super) async fn stop(self) {

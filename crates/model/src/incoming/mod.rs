@@ -17,7 +17,7 @@ use crate::{
     Timestamp,
 };
 
-pub use waiting::{RECORD_ID, waiting};
+pub use waiting::{RECORD_ID, again, record_id, waiting};
 
 /// What an event's JSON may take beside its payload, in bytes. The same as over HTTP.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -108,7 +108,7 @@ fn foreign(record: &Record, limits: IntakeLimits) -> Result<Foreign, Refused> {
             Some(application) => application,
             None => key(record)?,
         },
-        accepted_at: waiting::accepted_at(record)?,
+        accepted_at: waiting::accepted_at(record),
         published,
     })
 }
@@ -186,7 +186,7 @@ fn plain(record: &Record, given: &Given<'_>) -> Result<(Option<String>, Publishe
     let name = match given.get(Known::EventId) {
         // No CloudEvent has an empty source: the two never meet.
         Some(id) => Name::given(String::new(), id.to_owned()),
-        None => Ok(Name::Record(waiting::record_id(record)?)),
+        None => Ok(Name::Record(record_id(record))),
     };
     let published = name.and_then(|name| {
         let channels = given.get(Known::Channels).unwrap_or_default();

@@ -379,3 +379,21 @@ proptest! {
         let _ = Incoming::read(&record, IntakeLimits::default());
     }
 }
+
+#[test]
+fn a_rejected_record_is_judged_again_as_it_was_received_and_is_the_same_event_each_time() {
+    let mut kept = record(&PLAIN, "{}");
+    kept.headers.push("postrider-reason", "no application");
+    assert_eq!(again(&kept), None, "it was no record of events");
+    let id = record_id(&record(&PLAIN, "{}"));
+    kept.headers.push(RECORD_ID, id.to_string());
+    let once = again(&kept).unwrap();
+    let names: Vec<_> = once.headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["application", "event-type", RECORD_ID]);
+    let (first, second) = (as_read(once.clone(), 4), as_read(once, 9));
+    let id = |record| read(record).unwrap().into_event(app()).id;
+    assert_eq!(id(&first), id(&second));
+    assert_eq!(id(&first), id(&record(&PLAIN, "{}")));
+    kept.headers.push(crate::VALUE_LEFT_OUT, "7");
+    assert_eq!(again(&kept), None, "what it held was not kept");
+}

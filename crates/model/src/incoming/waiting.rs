@@ -1,11 +1,15 @@
 //! What goes with a record of `events` that is dealt with later: it lies in another topic then, at another position and
 //! time, and must still become the same event.
 
+use bytes::Bytes;
+
 use crate::topics::EVENTS_WAITING;
-use crate::{Event, EventId, NewRecord, Record, Refused, Timestamp};
+use crate::{Event, EventId, Headers, NULL_VALUE, NewRecord, Record, Timestamp, VALUE_LEFT_OUT};
 
 /// The id of a plain record that has none of its own, on its way through other topics.
 pub const RECORD_ID: &str = "postrider-record-id";
+/// What every header begins with that we add to a record of `events` on its way.
+const OURS: &str = "postrider-";
 /// When the record first came.
 const ACCEPTED_AT: &str = "postrider-accepted-at";
 
@@ -14,7 +18,7 @@ pub fn waiting(record: &Record) -> NewRecord {
     let mut headers = record.headers.clone();
     if !Event::is_own(record) && record.at.topic != EVENTS_WAITING {
         headers.push(ACCEPTED_AT, record.appended_at.to_string());
-        headers.push(RECORD_ID, of_place(record).to_string());
+        headers.push(RECORD_ID, record_id(record).to_string());
     }
     NewRecord {
         topic: EVENTS_WAITING,
@@ -24,25 +28,41 @@ pub fn waiting(record: &Record) -> NewRecord {
     }
 }
 
-/// When the event was accepted: when the log took its first record.
-pub(super) fn accepted_at(record: &Record) -> Result<Timestamp, Refused> {
-    match ours(record, ACCEPTED_AT) {
-        None => Ok(record.appended_at),
-        Some(text) => text
-            .and_then(Timestamp::parse)
-            .ok_or_else(|| Refused::malformed(ACCEPTED_AT, "not a time in RFC 3339")),
+/// A record that was rejected, for `events.waiting`: to be judged again as it was received, from now on. `None` if it was
+/// no record of `events`, or what it held was not kept.
+pub fn again(rejected: &Record) -> Option<NewRecord> {
+    let id = last(rejected, RECORD_ID)?;
+    if last(rejected, VALUE_LEFT_OUT).is_some() {
+        return None;
     }
+    let mut headers = Headers::new();
+    for (name, value) in rejected.headers.iter() {
+        if !name.starts_with(OURS) || name == NULL_VALUE {
+            headers.push(name.to_owned(), value.clone());
+        }
+    }
+    headers.push(RECORD_ID, id.clone());
+    Some(NewRecord {
+        topic: EVENTS_WAITING,
+        key: rejected.key.clone(),
+        headers,
+        value: rejected.value.clone(),
+    })
+}
+
+/// When the event was accepted: when the log took its first record.
+pub(super) fn accepted_at(record: &Record) -> Timestamp {
+    let before = ours(record, ACCEPTED_AT).flatten();
+    let before = before.and_then(Timestamp::parse);
+    before.unwrap_or(record.appended_at)
 }
 
 /// An id for a record whose producer gave none: the same each time the record is read, and another for each record,
 /// also for equal ones that the log took in one batch at one time.
-pub(super) fn record_id(record: &Record) -> Result<EventId, Refused> {
-    match ours(record, RECORD_ID) {
-        None => Ok(of_place(record)),
-        Some(text) => text
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Refused::malformed(RECORD_ID, "not an id")),
-    }
+pub fn record_id(record: &Record) -> EventId {
+    let before = ours(record, RECORD_ID).flatten();
+    let before = before.and_then(|text| text.parse().ok());
+    before.unwrap_or_else(|| of_place(record))
 }
 
 /// A position alone names nothing for good: a topic that was made anew counts from the beginning again. With the time at
@@ -62,6 +82,10 @@ fn ours<'a>(record: &'a Record, name: &str) -> Option<Option<&'a str>> {
     if record.at.topic != EVENTS_WAITING {
         return None;
     }
-    let (_, value) = record.headers.iter().filter(|(n, _)| *n == name).last()?;
-    Some(std::str::from_utf8(value).ok())
+    last(record, name).map(|value| std::str::from_utf8(value).ok())
+}
+
+fn last<'a>(record: &'a Record, name: &str) -> Option<&'a Bytes> {
+    let named = record.headers.iter().filter(|(given, _)| *given == name);
+    named.last().map(|(_, value)| value)
 }

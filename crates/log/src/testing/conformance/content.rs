@@ -1,6 +1,6 @@
 //! What a record may hold, and what is refused.
 
-use postrider_model::{Headers, NewRecord, Record, Topic};
+use postrider_model::{Headers, NewRecord, Record, Topic, TopicPartition};
 
 use super::member::values;
 use super::{A, DEADLINE, FIRST, Harness, Member, append, numbered, topics};
@@ -114,4 +114,47 @@ pub async fn a_closed_log_says_so(harness: &impl Harness) {
         member.finish(Vec::new()).await,
         Err(LogError::Stopped(_))
     ));
+}
+
+pub async fn what_lies_in_a_partition_is_read_without_a_group(harness: &impl Harness) {
+    let log = harness.open(topics()).await;
+    append(&*log, numbered(A, 5, 0, 60)).await;
+    let limit = BatchLimit {
+        records: 7,
+        bytes: 1 << 20,
+    };
+    let mut values = Vec::new();
+    for (partition, end) in log.ends(A).await.unwrap() {
+        let at = TopicPartition {
+            topic: A,
+            partition,
+        };
+        let mut from = 0;
+        loop {
+            let records = log.read(at, from, limit).await.unwrap();
+            assert!(records.len() <= 7);
+            let Some(last) = records.last() else { break };
+            assert!(records.iter().all(|r| r.at == at && r.position >= from));
+            from = last.position + 1;
+            values.extend(super::member::sorted_numbers(&records));
+        }
+        assert!(log.read(at, end, limit).await.unwrap().is_empty());
+    }
+    values.sort_unstable();
+    assert_eq!(values, (0..60).collect::<Vec<u64>>());
+    // It is nobody's progress, and what is larger than the limit is still returned alone.
+    let mut member = Member::join(&*log, FIRST, A).await;
+    let all = member.read(60).await;
+    let one = BatchLimit {
+        records: 7,
+        bytes: 0,
+    };
+    let alone = log.read(all[0].at, all[0].position, one).await.unwrap();
+    assert_eq!((alone.len(), &alone[0].value), (1, &all[0].value));
+    let nowhere = TopicPartition {
+        topic: Topic("nowhere"),
+        partition: 0,
+    };
+    let refused = log.read(nowhere, 0, limit).await;
+    assert!(matches!(refused, Err(LogError::NoSuchTopic("nowhere"))));
 }

@@ -112,6 +112,7 @@ macro_rules! conformance_suite {
             waiting_for_a_group_ends_when_it_has_finished
             lag_counts_what_a_group_has_not_finished
             what_is_acknowledged_can_be_synced
+            what_lies_in_a_partition_is_read_without_a_group
             a_trimmed_position_is_reported_and_reading_goes_on
             after_everything_was_trimmed_a_position_is_never_given_out_again
             a_group_that_never_committed_keeps_everything

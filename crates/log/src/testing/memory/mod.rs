@@ -24,8 +24,8 @@ use self::follower::MemoryFollower;
 use self::reader::{MemoryCommitter, MemoryReader};
 use self::state::State;
 use crate::{
-    Committed, Committer, Durability, Follower, Lag, Limits, Log, LogError, Purpose, Reader,
-    Subscription,
+    BatchLimit, Committed, Committer, Durability, Follower, Lag, Limits, Log, LogError, Purpose,
+    Reader, Subscription,
 };
 
 /// The log in memory. `Synced` and `Ordered` are the same here. Its clones are the same log.
@@ -62,11 +62,11 @@ impl Shared {
     ) -> Result<T, LogError> {
         let changed = {
             let mut state = self.state();
-            state.check_open()?;
-            change(&mut state)?
+            state.check_open().and_then(|()| change(&mut state))
         };
+        // Also of what failed: it may have stopped the log.
         self.changes.send_replace(());
-        Ok(changed)
+        changed
     }
 
     fn check_sizes(&self, records: &[NewRecord]) -> Result<(), LogError> {
@@ -152,6 +152,16 @@ impl MemoryLog {
     /// Ends what [`Self::fail_appends`] began.
     pub fn recover(&self) {
         self.shared.state().recover();
+    }
+
+    /// From now on a completion writes its outputs first and its positions after, as Kafka does.
+    pub fn complete_in_two_steps(&self) {
+        self.shared.state().set_two_steps();
+    }
+
+    /// From now on every completion that writes outputs stops the log between its two steps, as a crash would.
+    pub fn crash_before_positions(&self) {
+        self.shared.state().set_crash();
     }
 
     /// As if the process had been killed and started again: this log and its readers stop at once, and the one returned
@@ -241,6 +251,19 @@ impl Log for MemoryLog {
         let until = self.shared.state().end_of_compacted(topic)?;
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(MemoryFollower::new(shared, topic, until)))
+    }
+
+    fn completes_at_once(&self) -> bool {
+        !self.shared.state().is_in_two_steps()
+    }
+
+    async fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> Result<Vec<Record>, LogError> {
+        self.shared.state().read(at, from, limit)
     }
 
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {

@@ -10,7 +10,7 @@ use postrider_model::{
 };
 
 use super::members::{MemberId, Members};
-use crate::{Committed, Lag, LogError, Progress, Purpose, Subscription};
+use crate::{BatchLimit, Committed, Lag, LogError, Progress, Purpose, Subscription};
 
 /// The state of a partition.
 #[derive(Clone)]
@@ -33,7 +33,19 @@ pub(super) struct State {
     committed: BTreeMap<(Group, TopicPartition), Committed>,
     pub(super) members: Members,
     failures: Vec<(Purpose, LogError)>,
+    steps: Steps,
     stopped: bool,
+}
+
+/// How outputs and positions of a completion come about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// At once.
+    One,
+    /// One after the other.
+    Two,
+    /// One after the other, and the log stops in between.
+    Crash,
 }
 
 pub(super) fn stopped() -> LogError {
@@ -65,8 +77,21 @@ impl State {
             committed: BTreeMap::new(),
             members: Members::default(),
             failures: Vec::new(),
+            steps: Steps::One,
             stopped: false,
         }
+    }
+
+    pub(super) fn set_two_steps(&mut self) {
+        self.steps = Steps::Two;
+    }
+
+    pub(super) fn set_crash(&mut self) {
+        self.steps = Steps::Crash;
+    }
+
+    pub(super) fn is_in_two_steps(&self) -> bool {
+        self.steps != Steps::One
     }
 
     pub(super) fn stop(&mut self) {
@@ -84,6 +109,9 @@ impl State {
         let mut next = self.clone();
         next.members = Members::default();
         next.failures.clear();
+        if next.steps == Steps::Crash {
+            next.steps = Steps::Two;
+        }
         next.stopped = false;
         self.stopped = true;
         next
@@ -184,7 +212,12 @@ impl State {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<(), LogError> {
+        let written = !outputs.is_empty();
         self.append(outputs, purpose, now)?;
+        if written && self.steps == Steps::Crash {
+            self.stop();
+            return Err(stopped());
+        }
         for progress in finished {
             let committed = self.committed.entry((group, progress.at)).or_default();
             if progress.committed.next >= committed.next {
@@ -271,6 +304,30 @@ impl State {
         let bounds = (Bound::Included(from), Bound::Unbounded);
         let records = partition.flat_map(move |found| found.records.range(bounds));
         records.map(|(_, record)| record)
+    }
+
+    pub(super) fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> Result<Vec<Record>, LogError> {
+        self.check_open()?;
+        match self.partitions.get(&at) {
+            None => return Err(LogError::NoSuchTopic(at.topic.0)),
+            Some(found) if matches!(found.keep, Keep::Newest) => {
+                return Err(LogError::NoSuchTopic(at.topic.0));
+            }
+            Some(_) => {}
+        }
+        let mut bytes = 0;
+        let within = |record: &&Record| {
+            let first = bytes == 0;
+            bytes += record.value.len().max(1);
+            first || bytes <= limit.bytes
+        };
+        let records = self.from(at, from).take(limit.records);
+        Ok(records.take_while(within).cloned().collect())
     }
 
     pub(super) fn lags(&self, now: Timestamp) -> Result<Vec<Lag>, LogError> {
