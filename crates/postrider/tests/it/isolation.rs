@@ -2,20 +2,48 @@
 
 use std::time::Duration;
 
-use postrider_testkit::{Behaviour, Refusing};
+use postrider_testkit::{Arrival, Behaviour, Refusing, eventually};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 const EVENTS: u64 = 500;
 
+/// So many come to the bad endpoint before its neighbours are looked at.
+const BEFORE: u64 = 20;
+
 /// Longer than the neighbours need by far.
 const LONG: (&str, &str) = ("DELIVERY__TIMEOUT", "60s");
+
+/// Holds the server to this: while the neighbours below `/ok` were sent all that they were due, the bad endpoint at
+/// `bad` held on to every request that it had been sent before.
+fn assert_held_throughout(world: &World, bad: &str, neighbours: u64) {
+    let arrivals = world.receiver.arrivals();
+    let of = |prefix| {
+        let of = arrivals.iter();
+        of.filter(move |one: &&Arrival| one.path.starts_with(prefix))
+    };
+    let served: Vec<_> = of("/ok").map(|one| one.at).collect();
+    assert_eq!(served.len() as u64, neighbours, "the neighbours' arrivals");
+    let (first, last) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+    let held = of(bad).filter(|one| one.at < *first);
+    assert!(
+        held.count() > 0,
+        "{bad} was not called before its neighbours"
+    );
+    let over = of(bad).filter_map(|one| one.over).min();
+    assert!(
+        over.is_none_or(|over| over > *last),
+        "one of the attempts at {bad} had ended before the neighbours were served"
+    );
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_endpoint_does_not_delay_its_neighbours() {
     let world = World::with(&[LONG]).await;
     world.endpoint("/hanging", Behaviour::Hang).await;
+    world.publish(BEFORE).await;
+    world.wait_for("/hanging", 1).await;
     for neighbour in 0..3 {
         world
             .endpoint(&format!("/ok/{neighbour}"), Behaviour::Ok)
@@ -23,30 +51,40 @@ async fn a_hanging_endpoint_does_not_delay_its_neighbours() {
     }
     world.publish(EVENTS).await;
     world.wait_for("/ok/", 3 * EVENTS).await;
-
-    // The neighbours were served before the first attempt at the hanging one had even timed out.
-    let hanging = world.receiver.stats("/hanging");
-    assert!(hanging.arrived > 0, "the hanging endpoint was not called");
-    assert_eq!(
-        hanging.open, hanging.arrived,
-        "one of its attempts has ended"
-    );
+    assert_held_throughout(&world, "/hanging", 3 * EVENTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_endpoints_on_one_host_and_port_do_not_share_a_queue() {
     let world = World::with(&[LONG]).await;
-    // Every path of a receiver is on one host and port; these hang with all the connections they may have.
+    // Every path of a receiver is on one host and port. This one hangs with all the connections that it may have: more
+    // wait for it than it is sent, until no further comes.
     let hanging = world.endpoint("/hanging", Behaviour::Hang).await;
+    let ok = world.endpoint("/ok", Behaviour::Status(200)).await;
+    assert_eq!(host(&world, &hanging).await, host(&world, &ok).await);
+    world.change(&ok, json!({ "disabled": true })).await;
     world.publish(EVENTS).await;
-    world.wait_for("/hanging", 1).await;
-    assert!(!hanging.is_empty());
+    let mut open = 0;
+    let grown = eventually("no further attempt starts", DEADLINE, async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = std::mem::replace(&mut open, world.receiver.stats("/hanging").open);
+        (open > 0 && open == before).then_some(())
+    });
+    grown.await.unwrap();
+    assert!(open < EVENTS, "it may have as many connections as it likes");
 
-    world.endpoint("/ok", Behaviour::Ok).await;
+    world.change(&ok, json!({ "disabled": false })).await;
     world.publish(EVENTS).await;
     world.wait_for("/ok", EVENTS).await;
-    let hanging = world.receiver.stats("/hanging");
-    assert_eq!(hanging.open, hanging.arrived, "a hanging attempt has ended");
+    assert_held_throughout(&world, "/hanging", EVENTS);
+}
+
+/// Host and port of an endpoint's URL.
+async fn host(world: &World, endpoint: &str) -> String {
+    let path = format!("/api/v1/app/{}/endpoint/{endpoint}", world.app);
+    let endpoint = world.api.get(&path).await.unwrap();
+    let url = endpoint["url"].as_str().unwrap();
+    url.split('/').nth(2).unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,11 +94,31 @@ async fn a_dead_endpoint_does_not_delay_its_neighbours() {
     let dead = Refusing::bind().unwrap();
     let spec = json!({ "url": dead.url().unwrap() });
     world.api.create_endpoint(&world.app, &spec).await.unwrap();
+    world.publish(BEFORE).await;
+    let refused = eventually(
+        "an attempt at the dead one has failed",
+        DEADLINE,
+        async || (unreachable(&world).await > 0).then_some(()),
+    );
+    refused.await.unwrap();
+
     world.endpoint("/ok", Behaviour::Ok).await;
     world.publish(EVENTS).await;
     world.wait_for("/ok", EVENTS).await;
-    assert_eq!(world.receiver.count("/ok"), EVENTS);
+    assert_eq!(world.receiver.count("/ok"), EVENTS, "one was called twice");
+    // It was dead throughout, its breaker opened, and all that it has not had waits for it.
+    let failed = unreachable(&world).await;
+    assert!(failed < BEFORE + EVENTS, "its breaker never opened");
     assert_eq!(world.dead_letters().await, 0);
+}
+
+/// Attempts that reached nobody, by the server's own count.
+async fn unreachable(world: &World) -> u64 {
+    let metrics = world.api.metrics().await.unwrap();
+    let counted = metrics.lines().find_map(|line| {
+        line.strip_prefix("postrider_delivery_attempts_total{outcome=\"unreachable\"} ")
+    });
+    counted.map_or(0, |count| count.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,47 +126,61 @@ async fn a_slow_endpoint_does_not_delay_its_neighbours() {
     let world = World::with(&[LONG]).await;
     let slow = Behaviour::Delay(Duration::from_secs(50));
     world.endpoint("/slow", slow).await;
+    world.publish(BEFORE).await;
+    world.wait_for("/slow", 1).await;
     world.endpoint("/ok", Behaviour::Ok).await;
     world.publish(EVENTS).await;
     world.wait_for("/ok", EVENTS).await;
-    let slow = world.receiver.stats("/slow");
-    assert!(slow.arrived > 0, "the slow endpoint was not called");
-    assert_eq!(
-        slow.open, slow.arrived,
-        "the slow endpoint has answered already"
-    );
+    assert_held_throughout(&world, "/slow", EVENTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dripping_answer_does_not_delay_its_neighbours_and_ends_at_the_timeout() {
-    let world = World::with(&[("DELIVERY__TIMEOUT", "2s"), ("DELIVERY__SCHEDULE", "0s")]).await;
+    const TIMEOUT: Duration = Duration::from_secs(20);
+    let world = World::with(&[("DELIVERY__TIMEOUT", "20s"), ("DELIVERY__SCHEDULE", "0s")]).await;
     let drip = Behaviour::Drip(Duration::from_millis(100));
     world.endpoint("/drip", drip).await;
+    world.publish(1).await;
+    world.wait_for("/drip", 1).await;
     world.endpoint("/ok", Behaviour::Ok).await;
     world.publish(20).await;
     world.wait_for("/ok", 20).await;
-    // The head of the answer said 200 and a body without end; a status is enough to judge by, or the timeout
-    // ends it: either way the lane is free again and every delivery is called once.
-    world.wait_for("/drip", 5).await;
+    assert_held_throughout(&world, "/drip", 20);
+
+    // Its body has no end, so the attempt ends at its timeout and no later than the receiver's next byte or two: then
+    // the lane is free again.
+    let ended = eventually("the first drip has ended", DEADLINE, async || {
+        let drips = world.receiver.arrivals_at("/drip");
+        drips.iter().find_map(|one| Some(one.over? - one.at))
+    });
+    let took = ended.await.unwrap();
+    assert!(took > TIMEOUT / 2 && took < 5 * TIMEOUT, "it took {took:?}");
+    world.wait_for("/drip", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limited_endpoint_keeps_its_limit_and_does_not_delay_its_neighbours() {
     const LIMIT: usize = 5;
-    const LIMITED_EVENTS: u64 = 40;
+    const LIMITED_EVENTS: u64 = 60;
     let world = World::with(&[]).await;
     let limit = json!({ "throttleRate": LIMIT });
     let limited = world.endpoint_with("/limited", Behaviour::Ok, limit).await;
+    world.publish(LIMITED_EVENTS / 2).await;
+    world.wait_for("/limited", 1).await;
     world.endpoint("/ok", Behaviour::Ok).await;
-    world.publish(LIMITED_EVENTS).await;
-    world.wait_for("/ok", LIMITED_EVENTS).await;
-    let meanwhile = world.receiver.count("/limited");
+    world.publish(LIMITED_EVENTS / 2).await;
+    world.wait_for("/ok", LIMITED_EVENTS / 2).await;
+    world.wait_for("/limited", LIMITED_EVENTS).await;
+    // The limited one was being sent its own, at its pace, while the neighbour was served.
+    let served = world.receiver.arrivals_at("/ok");
+    let served = served.iter().map(|one| one.at).max().unwrap();
+    let slowly = world.receiver.arrivals_at("/limited");
+    let meanwhile = slowly.iter().filter(|one| one.at < served).count() as u64;
     assert!(
-        meanwhile < LIMITED_EVENTS,
-        "the limit let all of them through"
+        (1..LIMITED_EVENTS).contains(&meanwhile),
+        "{meanwhile} of the limited one's arrivals lie before the neighbour's last"
     );
 
-    world.wait_for("/limited", LIMITED_EVENTS).await;
     let starts = starts_of_attempts(&world, &limited, LIMITED_EVENTS).await;
     for first in starts.windows(LIMIT + 2) {
         // Rate + burst starts fit in a second; one more does not.
@@ -123,12 +195,11 @@ async fn starts_of_attempts(world: &World, endpoint: &str, count: u64) -> Vec<f6
         "/api/v1/app/{}/attempt/endpoint/{endpoint}?limit=250",
         world.app
     );
-    let all =
-        postrider_testkit::eventually("all are recorded", crate::world::DEADLINE, async || {
-            let page = world.api.get(&path).await.unwrap();
-            let data = page["data"].as_array().unwrap().clone();
-            (data.len() as u64 >= count).then_some(data)
-        });
+    let all = eventually("all are recorded", DEADLINE, async || {
+        let page = world.api.get(&path).await.unwrap();
+        let data = page["data"].as_array().unwrap().clone();
+        (data.len() as u64 >= count).then_some(data)
+    });
     let mut starts: Vec<_> = all
         .await
         .unwrap()

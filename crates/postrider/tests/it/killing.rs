@@ -32,7 +32,7 @@ async fn whenever_a_server_under_load_is_killed_nothing_is_lost_and_only_what_wa
     for kill in 1..=kills {
         let life = Duration::from_millis(seed.between(20, 1500));
         tokio::time::sleep(life).await;
-        checker.killed(world.kill());
+        checker.killed(world.kill().await);
         if kill < kills {
             world.start().await;
         }

@@ -20,7 +20,7 @@ async fn the_backlog_of_an_open_breaker_arrives_on_recovery_after_a_kill_without
     world.endpoint("/down", Behaviour::Status(503)).await;
     let report = world.publish(EVENTS).await;
     world.wait_for("/down", 3).await;
-    world.kill();
+    world.kill().await;
     let failed = world.receiver.count("/down");
     world.receiver.on("/down", Behaviour::Ok);
     world.start().await;
@@ -48,7 +48,12 @@ async fn the_backlog_of_an_open_breaker_arrives_on_recovery_after_a_kill_without
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_backlog_does_not_delay_the_retry_of_a_neighbour() {
     let parked = setting("POSTRIDER_TEST_PARKED", 20_000);
-    let world = World::with(&[("DELIVERY__SCHEDULE", "0s,5s,1h")]).await;
+    let world = World::with(&[
+        ("DELIVERY__SCHEDULE", "0s,5s,1h"),
+        // While so many are published the breaker's wait would grow to minutes, and the recovery be seen as late.
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "20s"),
+    ])
+    .await;
     let dead = Refusing::bind().unwrap();
     let other_app = world.api.create_app("backlog").await.unwrap();
     let spec = json!({ "url": dead.url().unwrap(), "throttleRate": 10 });

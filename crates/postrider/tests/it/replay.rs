@@ -102,7 +102,7 @@ async fn a_great_replay_is_paused_resumed_and_killed_halfway_and_delivers_each_d
 
     order(&world, &replay, "resume").await;
     world.wait_for("/up/", total / 2).await;
-    world.kill();
+    world.kill().await;
     world.start().await;
     let done = wait_for_status(&world, &replay, "done").await;
     assert_eq!(done["total"], total, "{done}");

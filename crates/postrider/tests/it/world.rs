@@ -121,9 +121,11 @@ impl World {
     }
 
     /// Ends the server as `kill -9` does.
-    pub(crate) fn kill(&mut self) -> Kill {
+    pub(crate) async fn kill(&mut self) -> Kill {
         let before = std::time::Instant::now();
         self.server.take().unwrap().kill().unwrap();
+        // What it had sent may not have been read yet; what comes later comes from the next one.
+        self.receiver.wait_until_left(DEADLINE).await.unwrap();
         Kill {
             before,
             after: std::time::Instant::now(),

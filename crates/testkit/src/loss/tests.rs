@@ -11,6 +11,7 @@ fn arrival(event: &str, at: Instant, answered: Option<Instant>) -> Arrival {
         timestamp: 0,
         at,
         answered,
+        over: answered,
         status: if answered.is_some() { 200 } else { 0 },
         number: None,
         body_hash: 1,
@@ -23,6 +24,17 @@ fn checker() -> (LossChecker, Instant) {
     let mut checker = LossChecker::default();
     checker.expect("msg_1", &["/ok"]);
     (checker, Instant::now())
+}
+
+fn kill_at(at: Instant) -> Kill {
+    Kill {
+        before: at,
+        after: at + ms(5),
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -42,17 +54,14 @@ fn what_never_came_is_missing() {
 fn a_repeat_of_what_was_in_flight_at_a_kill_is_excused() {
     let (mut checker, now) = checker();
     let kill = now + seconds(5);
-    checker.killed(Kill {
-        before: kill,
-        after: kill,
-    });
+    checker.killed(kill_at(kill));
     let came = [
         arrival("msg_1", now, None),
         arrival("msg_1", now + seconds(6), Some(now + seconds(6))),
     ];
     let verdict = checker.judge(&came);
     assert!(verdict.is_good(), "{verdict}");
-    assert_eq!(verdict.excused, 1);
+    assert_eq!(verdict.excused, [Duration::ZERO]);
 }
 
 #[test]
@@ -64,10 +73,7 @@ fn a_repeat_without_a_kill_or_long_before_one_is_not_excused() {
     ];
     assert_eq!(checker.judge(&came).unexcused.len(), 1);
     let kill = now + seconds(5);
-    checker.killed(Kill {
-        before: kill,
-        after: kill,
-    });
+    checker.killed(kill_at(kill));
     assert_eq!(checker.judge(&came).unexcused.len(), 1);
 }
 
@@ -83,4 +89,28 @@ fn what_was_answered_with_a_failure_may_come_again_but_not_changed() {
         ..again
     };
     assert_eq!(checker.judge(&[failed, changed]).changed.len(), 1);
+}
+
+#[test]
+fn an_answer_that_went_out_a_moment_before_a_kill_is_in_flight_and_one_before_that_is_not() {
+    let (mut checker, now) = checker();
+    let kill = now + seconds(5);
+    checker.killed(kill_at(kill));
+    let again = arrival("msg_1", kill + seconds(1), None);
+    let first = |before| arrival("msg_1", now, Some(kill - before));
+    let just_before = checker.judge(&[first(ms(499)), again.clone()]);
+    assert_eq!((just_before.excused.len(), just_before.in_flight), (1, 1));
+    let long_before = checker.judge(&[first(ms(501)), again]);
+    assert_eq!((long_before.unexcused.len(), long_before.in_flight), (1, 0));
+}
+
+#[test]
+fn what_the_next_server_sends_twice_is_not_excused_by_the_kill_of_the_one_before() {
+    let (mut checker, now) = checker();
+    checker.killed(kill_at(now));
+    let came = [
+        arrival("msg_1", now + ms(6), Some(now + ms(7))),
+        arrival("msg_1", now + ms(20), Some(now + ms(21))),
+    ];
+    assert_eq!(checker.judge(&came).unexcused.len(), 1);
 }

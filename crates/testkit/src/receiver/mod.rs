@@ -13,10 +13,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
@@ -150,6 +150,26 @@ impl Receiver {
         self.shared.stats(prefix).arrived
     }
 
+    /// Waits until everybody who was connected is gone, and all that they had sent has been read. Nobody may connect
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// If somebody is still there by `deadline`.
+    pub async fn wait_until_left(&self, deadline: Duration) -> Result<()> {
+        // Connections are accepted in the order in which they were made: those made before this one have been accepted
+        // when it is answered.
+        let mut last = TcpStream::connect(self.address).await?;
+        last.write_all(b"GET /_stats HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+            .await?;
+        let mut answer = [0; 64];
+        ensure!(last.read(&mut answer).await? > 0, "the receiver has ended");
+        drop(last);
+        let left = eventually("nobody is connected", deadline, async || {
+            (self.shared.connections.load(Ordering::Acquire) == 0).then_some(())
+        });
+        left.await
+    }
+
     /// Waits until at least `count` requests have come to the paths that begin with `prefix`.
     ///
     /// # Errors
@@ -247,7 +267,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         let connection = connections.fetch_add(1, Ordering::Relaxed);
         // A connection that breaks is the peer's business: its requests are recorded as unanswered.
-        tokio::spawn(async move { serve(stream, &shared, connection).await.ok() });
+        shared.connections.fetch_add(1, Ordering::AcqRel);
+        tokio::spawn(async move {
+            serve(stream, &shared, connection).await.ok();
+            shared.connections.fetch_sub(1, Ordering::AcqRel);
+        });
     }
 }
 

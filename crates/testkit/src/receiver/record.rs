@@ -24,6 +24,8 @@ pub struct Arrival {
     pub at: Instant,
     /// When its answer had gone out; `None` while there is none.
     pub answered: Option<Instant>,
+    /// When it was over: its answer had gone out, or the client had given it up; `None` while it is open.
+    pub over: Option<Instant>,
     /// The status of the answer; 0 if there was none.
     pub status: u16,
     /// The running number that the load generator gave it.
@@ -61,6 +63,8 @@ pub(super) struct Turn {
 #[derive(Debug)]
 pub(super) struct Shared {
     recording: Recording,
+    /// Connections that are open.
+    pub(super) connections: AtomicU64,
     routes: RwLock<HashMap<Arc<str>, Arc<Route>>>,
     pub(super) arrivals: Mutex<Vec<Arrival>>,
 }
@@ -74,6 +78,7 @@ impl Shared {
     pub(super) fn new(recording: Recording) -> Self {
         Self {
             recording,
+            connections: AtomicU64::new(0),
             routes: RwLock::default(),
             arrivals: Mutex::default(),
         }
@@ -133,7 +138,8 @@ impl Shared {
         let Some(index) = turn.index else { return };
         if let Some(arrival) = lock(&self.arrivals).get_mut(index) {
             arrival.status = status;
-            arrival.answered = (status != 0).then(Instant::now);
+            arrival.over = Some(Instant::now());
+            arrival.answered = arrival.over.filter(|_| status != 0);
         }
     }
 
@@ -203,6 +209,7 @@ fn arrival(request: &Received, route: &Route, number: Option<u64>, connection: u
             .unwrap_or_default(),
         at: Instant::now(),
         answered: None,
+        over: None,
         status: 0,
         number,
         body_hash: hasher.finish(),
