@@ -30,8 +30,8 @@ const POSITION: &str = "SELECT version, forgotten, substring(sha256(convert_to(c
         (SELECT oid FROM pg_database WHERE datname = current_database()), \
         store_id), 'UTF8')) FOR 16) AS store FROM meta";
 
-pub(super) const OLD_REMOVALS: &str = "WITH old AS (DELETE FROM removed WHERE version IN \
-        (SELECT version FROM removed WHERE removed_at < $1 ORDER BY removed_at LIMIT $2) RETURNING version), \
+pub(super) const OLD_REMOVALS: &str = "WITH old AS (DELETE FROM removed WHERE version = ANY(ARRAY( \
+        SELECT version FROM removed WHERE removed_at < $1 ORDER BY removed_at LIMIT $2)) RETURNING version), \
     noted AS (UPDATE meta SET forgotten = greatest(forgotten, (SELECT max(version) FROM old)) \
         WHERE EXISTS (SELECT 1 FROM old)) \
     SELECT count(*) FROM old";

@@ -1,4 +1,6 @@
-//! The schema's versions. A file that was released is never edited: a change is another file.
+//! The schema's versions. A file that was released is never edited: a change is another file. Processes of the version
+//! before may run while it is applied, with statements prepared: add what they do not ask for, and no column to a table
+//! of which they ask for all (`SELECT *`) without a restart of theirs.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};

@@ -12,6 +12,8 @@ mod migrations;
 mod open;
 mod options;
 mod partitions;
+#[cfg(test)]
+mod plans;
 mod recording;
 mod replays;
 mod retention;

@@ -6,6 +6,7 @@
 //! into it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use postrider_model::{Clock, SystemClock, Timestamp};
 use postrider_store::StoreError;
@@ -19,8 +20,17 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Days ahead for which partitions are made, so that nothing is missing while they cannot be made for a day or two.
 const AHEAD: i64 = 3;
 
+/// When it is tried again, if it failed.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long a write is held up by the making of partitions.
+const HELD_UP: Duration = Duration::from_secs(5);
+
 /// No statement of others stands behind ours for longer than this.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// To move many rows out of the default partition takes longer than a statement should.
+const STATEMENT_TIMEOUT: &str = "SET LOCAL statement_timeout = '600s'";
 
 /// Of several processes, one makes or drops partitions at a time. Any number that nobody else uses.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7305718231)";
@@ -75,23 +85,48 @@ impl Partitioned {
     }
 }
 
-/// For which day's sake partitions were last made by this process.
+/// When this process next sees to the partitions, in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub(super) struct Partitions {
-    made_on: AtomicI64,
+    due_at: AtomicI64,
+}
+
+impl Partitions {
+    /// True for one caller, once it is time. The others go on, and nobody tries again too soon if it fails.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let (due_at, again) = (self.due_at.load(Ordering::Relaxed), now.plus(TRY_AGAIN));
+        let (relaxed, again) = (Ordering::Relaxed, again.as_millis());
+        now.as_millis() >= due_at
+            && self
+                .due_at
+                .compare_exchange(due_at, again, relaxed, relaxed)
+                .is_ok()
+    }
 }
 
 impl PostgresStore {
-    /// Makes partitions if a day has begun since this process last did.
+    /// Makes partitions if a day has begun since this process last did. Whoever calls is held up for a moment at most.
     pub(super) async fn renew_partitions_daily(&self) {
+        let now = SystemClock.now();
+        if self.partitions.is_due(now) {
+            let renewing = self.renew_partitions(day_of(now));
+            if tokio::time::timeout(HELD_UP, renewing).await.is_err() {
+                tracing::warn!("partitions for the next days could not be made in time");
+            }
+        }
+    }
+
+    /// The same, for as long as it takes: if there is much to move, no write has the time for it.
+    pub(super) async fn renew_partitions_patiently(&self) {
         let today = day_of(SystemClock.now());
-        if self.partitions.made_on.load(Ordering::Relaxed) != today {
+        let tomorrow = start_of(today.saturating_add(1));
+        if self.partitions.due_at.load(Ordering::Relaxed) < tomorrow.as_millis() {
             self.renew_partitions(today).await;
         }
     }
 
     /// Makes the partitions from the day before `today` to some days ahead. If that fails, the default partition takes
-    /// what comes, and the next write tries again.
+    /// what comes, and a later write tries again.
     pub(super) async fn renew_partitions(&self, today: i64) {
         for table in [EVENTS, FANOUTS, ATTEMPTS] {
             if let Err(error) = self.make_partitions(table, today).await {
@@ -102,7 +137,9 @@ impl PostgresStore {
                 return;
             }
         }
-        self.partitions.made_on.store(today, Ordering::Relaxed);
+        let tomorrow = start_of(today.saturating_add(1));
+        let due_at = &self.partitions.due_at;
+        due_at.store(tomorrow.as_millis(), Ordering::Relaxed);
     }
 
     async fn make_partitions(&self, table: Partitioned, today: i64) -> Result<(), StoreError> {
@@ -199,8 +236,9 @@ impl PostgresStore {
 
     async fn begin_on_partitions(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut tx = self.begin().await?;
-        execute(&mut tx, LOCK_TIMEOUT.to_owned()).await?;
-        execute(&mut tx, LOCK.to_owned()).await?;
+        for statement in [LOCK_TIMEOUT, STATEMENT_TIMEOUT, LOCK] {
+            execute(&mut tx, statement.to_owned()).await?;
+        }
         Ok(tx)
     }
 }
@@ -215,6 +253,14 @@ async fn execute(tx: &mut Transaction<'_, Postgres>, statement: String) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_caller_sees_to_the_partitions_and_not_again_too_soon() {
+        let (partitions, at) = (Partitions::default(), Timestamp::from_millis);
+        assert!(partitions.is_due(at(1)));
+        assert!(!partitions.is_due(at(60_000)));
+        assert!(partitions.is_due(at(60_001)));
+    }
 
     #[test]
     fn a_partition_is_known_by_its_day_and_nothing_else_is_one() {

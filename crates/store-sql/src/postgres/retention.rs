@@ -32,7 +32,7 @@ impl PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.renew_partitions_daily().await;
+        self.renew_partitions_patiently().await;
         let dropped = self.drop_partitions(EVENTS, before).await?;
         self.drop_partitions(FANOUTS, before).await?;
         let events = self.expunge(OLD_EVENTS, before, limit).await?;
@@ -50,7 +50,7 @@ impl PostgresStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.renew_partitions_daily().await;
+        self.renew_partitions_patiently().await;
         let dropped = self.drop_partitions(ATTEMPTS, before).await?;
         let count = dropped + self.expunge(OLD_ATTEMPTS, before, limit).await?;
         let deleted = self.metrics.deleted.of(RowKind::Attempt);

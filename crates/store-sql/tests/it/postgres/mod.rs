@@ -2,3 +2,9 @@
 
 mod conformance;
 mod databases;
+mod faults;
+mod feed;
+mod opening;
+mod partitions;
+mod refusals;
+mod samples;

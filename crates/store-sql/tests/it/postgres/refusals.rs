@@ -1,0 +1,58 @@
+//! What the database will never take, and what in it cannot be read.
+
+use postrider_model::{AppId, EventId};
+use postrider_store::{Applications, Change, Claims, ConfigFeed, EventRef, History, StoreError};
+
+use super::databases::{Database, run};
+use super::samples::{application, event, events, now};
+
+#[tokio::test]
+async fn what_postgresql_never_takes_is_refused_and_not_tried_again() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let zero = store.insert_application(&application("a\0b")).await;
+    assert!(matches!(zero, Err(StoreError::Refused(_))), "{zero:?}");
+    // Longer than an index bears, and not to be compressed.
+    let names = (0..200u32).map(|n| EventId::derive(&[&n.to_be_bytes()]).to_string());
+    let long: String = names.collect();
+    let claim = store.claim(&long, "a", &[0; 32], now(), now()).await;
+    assert!(matches!(claim, Err(StoreError::Refused(_))), "{claim:?}");
+}
+
+#[tokio::test]
+async fn headers_of_an_event_may_hold_any_character() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let mut one = event(AppId::new(), now());
+    one.content_type = "text/plain; x=\0\u{fffd}".into();
+    one.traceparent = Some("\0".into());
+    one.payload = vec![0, 0xff, 0xfe].into();
+    store
+        .record(&events(std::slice::from_ref(&one)))
+        .await
+        .unwrap();
+    let found = store.event(one.app_id, &EventRef::Id(one.id)).await;
+    assert_eq!(found.unwrap(), Some(one));
+}
+
+#[tokio::test]
+async fn a_stored_row_that_cannot_be_read_hides_itself_and_nothing_else() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let bad = store.insert_application(&application("bad")).await.unwrap();
+    let good = store
+        .insert_application(&application("good"))
+        .await
+        .unwrap();
+    let mut beside = database.connect().await;
+    run(
+        &mut beside,
+        "UPDATE applications SET metadata = '{' WHERE name = 'bad'",
+    )
+    .await;
+    let changes = store.changes(0).await.unwrap();
+    assert_eq!(changes.items, [Change::Application(good.into())]);
+    let by = postrider_store::ApplicationRef::Id(bad.id);
+    let asked = store.application(&by).await;
+    assert!(matches!(asked, Err(StoreError::Unreadable(_))), "{asked:?}");
+}
