@@ -142,10 +142,7 @@ pub(super) fn begin(
     let catalog = &member.shared.catalog;
     let mut list = TopicPartitionList::new();
     for Placed { at, from, .. } in &placed {
-        if let Some((name, partition)) = catalog.name(*at) {
-            let offset = Offset::Offset(i64::try_from(*from).unwrap_or(i64::MAX));
-            list.add_partition_offset(name, partition, offset)?;
-        }
+        add_at(&mut list, catalog, *at, *from)?;
     }
     for Placed {
         at,
@@ -155,16 +152,7 @@ pub(super) fn begin(
     {
         let mut seat = Seat::new(at, from, committed.clone());
         // Before it is assigned, so that nothing is fetched into the queue of all.
-        if let Some((name, partition)) = catalog.name(at) {
-            seat.queue = consumer.split_partition_queue(name, partition);
-        }
-        if let Some(queue) = &mut seat.queue {
-            let (filled, notify) = (Arc::clone(&seat.filled), Arc::clone(&member.notify));
-            queue.set_nonempty_callback(move || {
-                filled.store(true, Ordering::Release);
-                notify.notify_one();
-            });
-        }
+        listen(member, consumer, &mut seat);
         let metadata = committed.metadata;
         member.commits().take_over(
             at,
@@ -176,4 +164,36 @@ pub(super) fn begin(
         member.seats().add(seat);
     }
     take_over(consumer, &list)
+}
+
+/// Adds a partition from a position on.
+pub(super) fn add_at(
+    list: &mut TopicPartitionList,
+    catalog: &Catalog,
+    at: TopicPartition,
+    from: Position,
+) -> KafkaResult<()> {
+    if let Some((name, partition)) = catalog.name(at) {
+        let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
+        list.add_partition_offset(name, partition, offset)?;
+    }
+    Ok(())
+}
+
+/// Gives a seat a queue of its own that says when something comes.
+pub(super) fn listen(member: &Member, consumer: &Arc<Consumer>, seat: &mut Seat) {
+    // The old one first: its end silences the queue.
+    seat.queue = None;
+    if let Some((name, partition)) = member.shared.catalog.name(seat.at) {
+        seat.queue = consumer.split_partition_queue(name, partition);
+    }
+    if let Some(queue) = &mut seat.queue {
+        let (filled, notify) = (Arc::clone(&seat.filled), Arc::clone(&member.notify));
+        queue.set_nonempty_callback(move || {
+            filled.store(true, Ordering::Release);
+            notify.notify_one();
+        });
+    }
+    // Something may have come before it could say so.
+    seat.filled.store(true, Ordering::Release);
 }

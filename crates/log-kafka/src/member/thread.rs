@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postrider_log::{Assignment, Backoff, LogError, Polled, Position, TopicPartition};
+use postrider_log::{Assignment, Backoff, Polled, TopicPartition};
 use postrider_model::{Clock as _, SystemClock};
-use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 
 use super::assigning::{self, Arrival};
 use super::context::{Consumer, Mark, give_back};
-use super::{Member, count};
+use super::{Member, count, gone};
 use crate::error::closed;
 use crate::record::record;
 
@@ -266,37 +265,11 @@ impl<'a> Thread<'a> {
     fn find_gone(&mut self) {
         let gone = std::mem::take(&mut self.member.seats().gone);
         for at in gone {
-            if let Err(error) = self.restart(at) {
+            if let Err(error) = gone::restart(self.member, &self.consumer, at, ASK) {
                 tracing::warn!(%at, %error, "looking for the beginning of a partition");
                 self.member.seats().gone.push(at);
             }
         }
-    }
-
-    fn restart(&self, at: TopicPartition) -> Result<(), KafkaError> {
-        let Some((name, partition)) = self.member.shared.catalog.name(at) else {
-            return Ok(());
-        };
-        let (first, _) = self.consumer.fetch_watermarks(name, partition, ASK)?;
-        self.consumer
-            .seek(name, partition, Offset::Offset(first), ASK)?;
-        let first = Position::try_from(first).unwrap_or_default();
-        let mut seats = self.member.seats();
-        let Some(seat) = seats.get(at) else {
-            return Ok(());
-        };
-        let asked = std::mem::replace(&mut seat.next, first);
-        seat.filled.store(true, Ordering::Release);
-        tracing::error!(group = %self.member.group, %at, asked, first, "records were removed before they were read: they are lost");
-        let metrics = &self.member.shared.options.metrics;
-        metrics.gone.inc_by(first.saturating_sub(asked).max(1));
-        seats
-            .events
-            .push_back(Err(LogError::Trimmed { at, asked, first }));
-        drop(seats);
-        self.member.commits().restart(at, first);
-        self.member.notify.notify_one();
-        Ok(())
     }
 
     /// A member that cannot commit for so long has been forgotten by the group.

@@ -7,5 +7,9 @@
     reason = "tests"
 )]
 
+mod brokers;
 mod conformance;
+mod finishing;
+mod rebalance;
 mod support;
+mod topics;

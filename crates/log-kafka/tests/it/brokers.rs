@@ -1,0 +1,138 @@
+//! Brokers that hang, die and come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_log::testing::conformance::{A, FIRST, append, numbered, topics};
+use postrider_log::{Durability, Log, LogError, NewRecord, Purpose};
+use postrider_log_kafka::LogMetrics;
+use postrider_testkit::{Broker, pause, proceed};
+
+use crate::support::{Deadline, Party, open, options};
+
+/// One broker of a test's own at a time: each takes 300 MB and all of a core to start.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_ends_while_the_coordinator_cannot_be_reached_and_comes_back_with_it() {
+    let _one = ONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path()).await.unwrap();
+    let mut options = options(&broker.address(), topics());
+    options.lease = Duration::from_millis(1500);
+    let log = open(&options).await;
+    let mut party = Party::join(&*log, FIRST, &[A]).await;
+    let deadline = Deadline::new();
+    while party.owned.len() < 3 {
+        party.step().await;
+        deadline.check("it owns everything");
+    }
+    let all: Vec<_> = party.owned.keys().copied().collect();
+    let held = |party: &Party| all.iter().filter(|at| party.committer.holds(**at)).count();
+    assert_eq!(held(&party), 3);
+    pause(broker.pid().unwrap()).unwrap();
+    while held(&party) > 0 {
+        party.step().await;
+        deadline.check("the leases ended");
+    }
+    assert_eq!(party.owned.len(), 3, "nobody said that they are another's");
+    proceed(broker.pid().unwrap()).unwrap();
+    while held(&party) < 3 {
+        party.step().await;
+        deadline.check("the leases came back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_wait_for_room_while_the_broker_hangs_are_refused_past_the_bound_and_pass_afterwards()
+ {
+    let _one = ONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path()).await.unwrap();
+    let mut options = options(&broker.address(), topics());
+    let registry = postrider_metrics::Registry::new();
+    options.metrics = LogMetrics::register(&registry).unwrap();
+    options.queue_bytes = 100 << 10;
+    options.queue_wait = Duration::from_millis(500);
+    options.delivery_timeout = Duration::from_secs(60);
+    let log = open(&options).await;
+    append(&*log, numbered(A, 1, 0, 1)).await;
+    pause(broker.pid().unwrap()).unwrap();
+    let record = |n: u64| NewRecord::new(A, n.to_string(), vec![0; 90 << 10]);
+    let first = {
+        let log = Arc::clone(&log);
+        let records = vec![record(1)];
+        tokio::spawn(async move {
+            log.append(records, Durability::Synced, Purpose::Intake)
+                .await
+        })
+    };
+    let deadline = Deadline::new();
+    while !registry
+        .render()
+        .contains("postrider_kafka_queued_bytes 92161")
+    {
+        tokio::task::yield_now().await;
+        deadline.check("the first is on its way");
+    }
+    let begun = std::time::Instant::now();
+    let refused = log
+        .append(vec![record(2)], Durability::Synced, Purpose::Intake)
+        .await;
+    assert!(matches!(refused, Err(LogError::Busy(_))), "{refused:?}");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500),
+        "it waited for room"
+    );
+    proceed(broker.pid().unwrap()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().len(), 1);
+    append(&*log, vec![record(3)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_acknowledged() {
+    const COUNT: u64 = 300;
+    let _one = ONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(dir.path()).await.unwrap();
+    let options = options(&broker.address(), topics());
+    let log = open(&options).await;
+    let mut party = Party::join(&*log, FIRST, &[A]).await;
+    let deadline = Deadline::new();
+    let writer = {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            for n in 0..COUNT {
+                while let Err(error) = log
+                    .append(numbered(A, 7, n, 1), Durability::Synced, Purpose::Intake)
+                    .await
+                {
+                    assert!(matches!(error, LogError::Busy(_)), "{error}");
+                }
+            }
+        })
+    };
+    while party.values.len() < 50 {
+        party.step().await;
+        deadline.check("a part was read");
+    }
+    broker.kill();
+    let all_read = async {
+        loop {
+            party.step().await;
+            let mut values = party.values.clone();
+            values.sort_unstable();
+            // An append that was not heard of in time was written again.
+            values.dedup();
+            if values.len() as u64 == COUNT {
+                return;
+            }
+            deadline.check("everything was read");
+        }
+    };
+    let (restarted, ()) = tokio::join!(broker.restart(), all_read);
+    restarted.unwrap();
+    writer.await.unwrap();
+    let all: Vec<_> = party.owned.keys().copied().collect();
+    party.finish(&all).await;
+}

@@ -1,0 +1,83 @@
+//! Members that come and go.
+
+use postrider_log::testing::conformance::{A, B, FIRST, append, numbered, topics};
+use postrider_log::{Log, TopicPartition};
+use postrider_log_kafka::Options;
+use postrider_testkit::kafka;
+
+use crate::support::{Deadline, Party, classic, open, options};
+
+const PARTITIONS: u32 = 6;
+
+async fn handed_over(adjust: impl Fn(&mut Options)) {
+    let mut options = options(&kafka().unwrap(), topics());
+    options.layout.partitions = PARTITIONS;
+    adjust(&mut options);
+    let log = open(&options).await;
+    append(&*log, numbered(A, 40, 0, 200)).await;
+    let deadline = Deadline::new();
+    let mut one = Party::join(&*log, FIRST, &[A, B]).await;
+    while one.values.len() < 200 {
+        one.step().await;
+        deadline.check("the only member has read everything");
+    }
+    assert_eq!(one.owned.len(), 12);
+    let all: Vec<TopicPartition> = one.owned.keys().copied().collect();
+    assert!(all.iter().all(|at| one.committer.holds(*at)));
+    let mut other = Party::join(&*log, FIRST, &[A, B]).await;
+    while one.numbers(A).len() != 3
+        || other.numbers(A).len() != 3
+        || one.owned.len() != 6
+        || other.owned.len() != 6
+    {
+        one.step().await;
+        other.step().await;
+        deadline.check("both own half of it");
+    }
+    for party in [&one, &other] {
+        assert_eq!(party.losses, 0);
+        assert_eq!(
+            party.numbers(A),
+            party.numbers(B),
+            "partition n of both topics is owned together"
+        );
+        assert!(party.owned.keys().all(|at| party.committer.holds(*at)));
+    }
+    for assignment in other.owned.values() {
+        assert!(
+            !one.committer.holds(assignment.at),
+            "a lease ends with the ownership"
+        );
+        assert_eq!(
+            assignment.committed.metadata,
+            format!("of {}", assignment.at)
+        );
+    }
+    // What was finished before the handover does not come again, and what is written now comes once.
+    append(&*log, numbered(A, 40, 200, 100)).await;
+    while one.values.len() + other.values.len() < 300 {
+        one.step().await;
+        other.step().await;
+        deadline.check("everything was read");
+    }
+    let mut values = [one.values.clone(), other.values.clone()].concat();
+    values.sort_unstable();
+    assert_eq!(values, (0..300).collect::<Vec<u64>>());
+    // One leaves: its partitions come back.
+    drop(other);
+    while one.owned.len() < 12 {
+        one.step().await;
+        deadline.check("the one that is left owns all of it");
+    }
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_member_takes_over_whole_numbers_with_what_was_committed_and_gives_them_back() {
+    handed_over(|_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_classic_protocol_hands_over_likewise() {
+    handed_over(classic).await;
+}
