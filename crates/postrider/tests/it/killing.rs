@@ -15,7 +15,7 @@ async fn whenever_a_server_under_load_is_killed_nothing_is_lost_and_only_what_wa
     let mut seed = Seed::printed();
     let kills = setting("POSTRIDER_TEST_KILLS", 20);
     let retries = ("DELIVERY__SCHEDULE", "0s,1s,1s,1s,1s,1s,1s,1s,1s,1s");
-    let mut world = World::with(&[retries]).await;
+    let mut world = World::alone(&[retries]).await;
     world.endpoint("/quick", Behaviour::Ok).await;
     let slow = Behaviour::Delay(Duration::from_millis(30));
     world.endpoint("/slow", slow).await;

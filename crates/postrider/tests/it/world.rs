@@ -8,11 +8,20 @@ use postrider_testkit::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinHandle;
 
 /// Ends a test that waits in vain.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The machine, which worlds share unless one asks to be alone on it.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// A world's place on the machine; a scenario never has two worlds at once, so none waits for itself.
+enum Place {
+    Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
+}
 
 /// A scenario's world. Everything in it ends with it.
 pub(crate) struct World {
@@ -23,6 +32,7 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) app: String,
     _directory: TempDir,
+    _place: Place,
 }
 
 impl World {
@@ -31,8 +41,20 @@ impl World {
         Self::recording(Recording::Arrivals, settings).await
     }
 
+    /// Likewise, while no other scenario runs: for what is judged by how late something is, which others would make
+    /// later.
+    pub(crate) async fn alone(settings: &[(&str, &str)]) -> Self {
+        let place = Place::Alone(MACHINE.write().await);
+        Self::start_in(place, Recording::Arrivals, settings).await
+    }
+
     /// Likewise, with a receiver that keeps this much.
     pub(crate) async fn recording(recording: Recording, settings: &[(&str, &str)]) -> Self {
+        let place = Place::Shared(MACHINE.read().await);
+        Self::start_in(place, recording, settings).await
+    }
+
+    async fn start_in(place: Place, recording: Recording, settings: &[(&str, &str)]) -> Self {
         let directory = TempDir::with_prefix("postrider-").unwrap();
         let mut launch = Launch::new(
             env!("CARGO_BIN_EXE_postrider"),
@@ -53,6 +75,7 @@ impl World {
             api,
             app,
             _directory: directory,
+            _place: place,
         }
     }
 

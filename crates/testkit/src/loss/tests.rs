@@ -98,9 +98,9 @@ fn an_answer_that_went_out_a_moment_before_a_kill_is_in_flight_and_one_before_th
     checker.killed(kill_at(kill));
     let again = arrival("msg_1", kill + seconds(1), None);
     let first = |before| arrival("msg_1", now, Some(kill - before));
-    let just_before = checker.judge(&[first(ms(499)), again.clone()]);
+    let just_before = checker.judge(&[first(ms(49)), again.clone()]);
     assert_eq!((just_before.excused.len(), just_before.in_flight), (1, 1));
-    let long_before = checker.judge(&[first(ms(501)), again]);
+    let long_before = checker.judge(&[first(ms(51)), again]);
     assert_eq!((long_before.unexcused.len(), long_before.in_flight), (1, 0));
 }
 
