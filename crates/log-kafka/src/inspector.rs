@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use postrider_log::{Group, Position, TopicPartition};
+use postrider_log::{BatchLimit, Group, Position, Record, TopicPartition};
 use postrider_model::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::catalog::Catalog;
+use crate::peek::peek;
 use crate::{Options, config};
 
 /// For one question.
@@ -90,6 +91,21 @@ impl Inspector {
         let list = self.catalog.list(partitions.iter().copied());
         let found = self.of(group)?.committed_offsets(list, ASK)?;
         self.positions(&found)
+    }
+
+    /// What lies in a partition from `from` on: at most `limit`, and nothing only if nothing does.
+    pub(crate) fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> KafkaResult<Vec<Record>> {
+        let edge = |edge| Ok::<_, KafkaError>(self.edges(&[at], edge)?.get(&at).copied());
+        let first = edge(Edge::First)?.unwrap_or_default().max(from);
+        match edge(Edge::End)? {
+            Some(end) if first < end => peek(self.config(NOBODY), &self.catalog, at, first, limit),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn positions(

@@ -43,6 +43,7 @@ mod member;
 mod metrics;
 mod options;
 mod partitioner;
+mod peek;
 mod producer;
 mod progress;
 mod record;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_log::{
-    Committer, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord, Partition,
-    Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+    BatchLimit, Committer, Durability, Follower, Group, Keep, Lag, Limits, Log, LogError,
+    NewRecord, Partition, Position, Purpose, Reader, Record, Subscription, Topic, TopicPartition,
+    TopicSpec,
 };
 
 use crate::catalog::Catalog;
@@ -116,6 +117,28 @@ impl Log for KafkaLog {
         let follower = KafkaFollower::new(Arc::clone(&self.shared), entry);
         let stopped = |error| LogError::Stopped(format!("following {topic}: {error}"));
         Ok(Box::new(follower.map_err(stopped)?))
+    }
+
+    /// A crash can lie between the acknowledgement of outputs and the commit of positions.
+    fn completes_at_once(&self) -> bool {
+        false
+    }
+
+    async fn read(
+        &self,
+        at: TopicPartition,
+        from: Position,
+        limit: BatchLimit,
+    ) -> Result<Vec<Record>, LogError> {
+        let entry = self.shared.catalog.resolve(at.topic)?;
+        if entry.spec.keep == Keep::Newest || at.partition >= entry.partitions {
+            return Err(LogError::NoSuchTopic(at.topic.0));
+        }
+        self.check_open()?;
+        let inspector = Arc::clone(&self.shared.inspector);
+        let read = tokio::task::spawn_blocking(move || inspector.read(at, from, limit)).await;
+        let read = read.map_err(|error| LogError::Stopped(error.to_string()))?;
+        read.map_err(|error| busy("reading a partition", &error))
     }
 
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {

@@ -176,7 +176,10 @@ impl Options {
     }
 
     /// Says what contradicts what, all at once.
-    pub(crate) fn check(&self) -> Result<(), OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::Options`].
+    pub fn check(&self) -> Result<(), OpenError> {
         let mut faults = Vec::new();
         let mut refuse = |wrong: bool, fault: String| {
             if wrong {
