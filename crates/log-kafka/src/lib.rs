@@ -31,6 +31,7 @@
     )
 )]
 
+mod brokers;
 mod catalog;
 mod clock;
 mod config;
@@ -51,6 +52,7 @@ mod room;
 mod shared;
 mod topics;
 
+pub use brokers::check_brokers;
 pub use error::OpenError;
 pub use log::KafkaLog;
 pub use metrics::LogMetrics;

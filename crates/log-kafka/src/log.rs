@@ -22,6 +22,9 @@ use crate::progress::Progress;
 use crate::shared::{Members, Shared};
 use crate::{OpenError, Options, topics};
 
+/// How long closing waits for members to leave their groups.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// The log on Apache Kafka.
 pub struct KafkaLog {
     shared: Arc<Shared>,
@@ -61,15 +64,15 @@ impl KafkaLog {
     }
 
     /// Members leave; what was taken to be written still is.
-    fn end(&self) {
+    fn end(&self) -> Vec<Arc<Member>> {
         self.shared.closed.store(true, Ordering::Release);
-        self.shared.members.close();
+        self.shared.members.close()
     }
 }
 
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        self.end();
+        drop(self.end());
         self.shared.producer.abandon();
     }
 }
@@ -188,8 +191,18 @@ impl Log for KafkaLog {
     }
 
     async fn close(&self) -> Result<(), LogError> {
-        self.end();
+        let members = self.end();
         self.shared.producer.close().await;
+        let left = async {
+            for member in &members {
+                member.left().await;
+            }
+        };
+        if tokio::time::timeout(LEAVE, left).await.is_err() {
+            tracing::warn!(
+                "a group could not be left in {LEAVE:?}: its other members wait for the session to end"
+            );
+        }
         Ok(())
     }
 }

@@ -38,10 +38,13 @@ impl Members {
         members.push(Arc::downgrade(member));
     }
 
-    pub(crate) fn close(&self) {
+    /// Closes all of them, and returns those that are still leaving their groups.
+    pub(crate) fn close(&self) -> Vec<Arc<Member>> {
         let members = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for member in members.iter().filter_map(Weak::upgrade) {
+        let members: Vec<_> = members.iter().filter_map(Weak::upgrade).collect();
+        for member in &members {
             member.close();
         }
+        members
     }
 }

@@ -18,7 +18,7 @@ use crate::{OpenError, Options};
 /// For one question to the controller.
 const ASK: Duration = Duration::from_secs(30);
 
-type Admin = AdminClient<DefaultClientContext>;
+pub(crate) type Admin = AdminClient<DefaultClientContext>;
 
 /// What Kafka knows of one topic.
 struct Found {
@@ -223,7 +223,7 @@ fn settings(options: &Options, entry: &Entry) -> Vec<(&'static str, String)> {
     settings
 }
 
-fn connect(options: &Options) -> Result<Admin, OpenError> {
+pub(crate) fn connect(options: &Options) -> Result<Admin, OpenError> {
     Admin::from_config(&config::base(options)).map_err(OpenError::Client)
 }
 
@@ -233,7 +233,7 @@ fn asking() -> AdminOptions {
         .operation_timeout(Some(ASK))
 }
 
-fn unreachable(options: &Options, error: &KafkaError) -> OpenError {
+pub(crate) fn unreachable(options: &Options, error: &KafkaError) -> OpenError {
     OpenError::Unreachable {
         brokers: options.brokers.clone(),
         reason: error.to_string(),

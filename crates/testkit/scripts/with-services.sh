@@ -46,12 +46,11 @@ if [[ -z ${POSTRIDER_TEST_KAFKA:-} ]]; then
     mkdir "$dir/kafka"
     POSTRIDER_TEST_KAFKA=$("$scripts/broker.sh" start "$dir/kafka" "$POSTRIDER_TEST_KAFKA_JARS")
 fi
-if [[ -z ${POSTRIDER_TEST_POSTGRES:-} && -x $scripts/postgres.sh ]]; then
+if [[ -z ${POSTRIDER_TEST_POSTGRES:-} ]]; then
     mkdir "$dir/postgres"
     POSTRIDER_TEST_POSTGRES=$("$scripts/postgres.sh" start "$dir/postgres")
 fi
-export POSTRIDER_TEST_KAFKA
-[[ -z ${POSTRIDER_TEST_POSTGRES:-} ]] || export POSTRIDER_TEST_POSTGRES
+export POSTRIDER_TEST_KAFKA POSTRIDER_TEST_POSTGRES
 
 # In a process group of its own, so that a signal to this script is heard at once and ends all of it.
 set -m

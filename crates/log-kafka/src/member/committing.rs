@@ -2,7 +2,6 @@
 //!
 //! Beside the one that polls, because librdkafka tells of a commit's end only to a caller who waits for it.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub(super) fn start(member: Arc<Member>) -> std::io::Result<()> {
 }
 
 fn run(member: &Member) {
-    while !member.ended.load(Ordering::Acquire) {
+    while !*member.ended.borrow() {
         let Some((consumer, list)) = next(member) else {
             continue;
         };

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use postrider_log::{Group, LogError, Polled, Subscription, Topic, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use self::commits::Commits;
 use self::context::{Consumer, Context};
@@ -52,7 +52,7 @@ pub(crate) struct Member {
     /// The reader is gone, or the log was closed.
     closed: AtomicBool,
     /// The member's thread has left the group.
-    ended: AtomicBool,
+    ended: watch::Sender<bool>,
 }
 
 impl Member {
@@ -89,7 +89,7 @@ impl Member {
             leases: Leases::new(shared.options.lease),
             notify: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
             shared,
         });
         // The first is built here, so that a configuration that librdkafka does not take is heard of.
@@ -118,6 +118,13 @@ impl Member {
         self.commits().abandon(stopped.as_ref());
         self.leases.clear();
         self.notify.notify_one();
+    }
+
+    /// Returns once the member has left its group, so that the others need not wait for its session to end.
+    pub(crate) async fn left(&self) {
+        let mut ended = self.ended.subscribe();
+        // The sender is this member's own.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     fn is_closed(&self) -> bool {

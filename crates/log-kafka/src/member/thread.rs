@@ -2,7 +2,6 @@
 //! and acts on what it hears.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postrider_log::{Assignment, Backoff, Polled, TopicPartition};
@@ -51,7 +50,7 @@ fn run(member: &Arc<Member>, consumer: Arc<Consumer>) {
             Err(error) => tracing::error!(group = %member.group, %error, "building a consumer"),
         }
     }
-    member.ended.store(true, Ordering::Release);
+    member.ended.send_replace(true);
     member.wake_committing();
 }
 

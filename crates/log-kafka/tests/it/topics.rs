@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_log::testing::conformance::topics;
-use postrider_log_kafka::{KafkaLog, OpenError, check_topics, ensure_topics};
+use postrider_log_kafka::{KafkaLog, OpenError, check_brokers, check_topics, ensure_topics};
 use postrider_testkit::{eventually, kafka};
 
 use crate::support::{open, options};
@@ -77,4 +77,20 @@ async fn brokers_that_do_not_answer_and_options_that_contradict_each_other_are_t
     ] {
         assert!(refused.contains(part), "{part} in: {refused}");
     }
+}
+
+#[tokio::test]
+async fn brokers_that_forget_positions_too_early_or_end_sessions_before_leases_are_named() {
+    let mut options = options(&kafka().unwrap(), topics());
+    options.lease = Duration::from_secs(5);
+    let faults = check_brokers(&options).await.unwrap().join("\n");
+    for part in [
+        "offsets.retention.minutes is 10080, at least 10081 is needed",
+        "group.consumer.session.timeout.ms is 6000, at least 7500 is needed",
+    ] {
+        assert!(faults.contains(part), "{part} in:\n{faults}");
+    }
+    options.lease = Duration::from_secs(3);
+    options.layout.retention /= 2;
+    assert!(check_brokers(&options).await.unwrap().is_empty());
 }
