@@ -373,6 +373,8 @@ mod tests {
             parked_bytes: 0,
             epoch: 1,
             updated_at: now.wall,
+            partition: 0,
+            nonce: 0,
         };
         let later = now.plus(Duration::from_secs(1));
         let after = Breaker::restore(&state, later);

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use postrider_log::{
     Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently, shrink,
 };
-use postrider_model::{NewRecord, Position, TopicPartition};
+use postrider_model::{NewRecord, Partition, Position, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,13 +29,37 @@ const BACKLOG_WITH_ASIDE: usize = 64_000;
 /// Something that is done, and what follows from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Finished {
-    /// The record that is finished; none for what is only to be written.
-    pub(crate) record: Option<(TopicPartition, Position)>,
+    pub(crate) of: Of,
     /// Bytes of memory that are free once it is written.
     pub(crate) weight: usize,
     /// It was put aside without an attempt, in whatever number its lane had.
     pub(crate) aside: bool,
     pub(crate) outputs: Vec<NewRecord>,
+}
+
+/// What something that is done belongs to. With its partition it is thrown away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// This record, which it finishes.
+    Record(TopicPartition, Position),
+    /// The state of an endpoint whose deliveries lie in partitions of this number.
+    State(Partition),
+    /// These, whose last commit it is.
+    Handover(Vec<TopicPartition>),
+    /// What was lost: only its memory is to be given back.
+    Lost,
+}
+
+impl Of {
+    /// True if it belongs to one of these.
+    fn is_of(&self, partitions: &[TopicPartition]) -> bool {
+        match self {
+            Self::Record(at, _) => partitions.contains(at),
+            Self::State(number) => partitions.iter().any(|at| at.partition == *number),
+            Self::Handover(of) => of.iter().any(|at| partitions.contains(at)),
+            Self::Lost => false,
+        }
+    }
 }
 
 /// A commit that ended.
@@ -115,7 +139,7 @@ impl Finisher {
 
     /// True if something of this partition is still to be written.
     pub(crate) fn has(&self, at: TopicPartition) -> bool {
-        let of_it = |finished: &Finished| finished.record.is_some_and(|(of, _)| of == at);
+        let of_it = |finished: &Finished| finished.of.is_of(&[at]);
         self.under_way_of.contains(&at) || self.waiting.iter().any(of_it)
     }
 
@@ -182,10 +206,16 @@ impl Finisher {
     /// Marks the batch as finished, and asks how far that brings each partition.
     fn completion(&self, batch: &[Finished], partitions: &mut Partitions) -> Completion {
         let mut touched: Vec<TopicPartition> = Vec::new();
-        for (at, position) in batch.iter().filter_map(|finished| finished.record) {
-            partitions.finish(at, position);
-            if !touched.contains(&at) {
-                touched.push(at);
+        for finished in batch {
+            match &finished.of {
+                Of::Record(at, position) => {
+                    partitions.finish(*at, *position);
+                    if !touched.contains(at) {
+                        touched.push(*at);
+                    }
+                }
+                Of::Handover(of) => touched.extend(of),
+                Of::State(_) | Of::Lost => {}
             }
         }
         let limit = self.limits.metadata_bytes;
@@ -222,7 +252,7 @@ impl Finisher {
             Ok(()) => Ok(weight),
             // Nothing was written. What lies in other partitions is written with the next commit.
             Err(LogError::Lost(lost)) => {
-                let kept = |finished: &Finished| finished.record.is_none_or(|(at, _)| at != lost);
+                let kept = |finished: &Finished| !finished.of.is_of(&[lost]);
                 let (kept, thrown): (Vec<_>, Vec<_>) = commit.batch.into_iter().partition(kept);
                 self.put_back(kept, now.instant);
                 Ok(thrown.iter().map(|finished| finished.weight).sum())
@@ -257,11 +287,8 @@ impl Finisher {
 /// Keeps of what lies in these partitions only that its memory is to be given back.
 fn forget<'a>(all: impl Iterator<Item = &'a mut Finished>, partitions: &[TopicPartition]) {
     for finished in all {
-        if finished
-            .record
-            .is_some_and(|(at, _)| partitions.contains(&at))
-        {
-            (finished.record, finished.outputs) = (None, Vec::new());
+        if finished.of.is_of(partitions) {
+            (finished.of, finished.outputs) = (Of::Lost, Vec::new());
         }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::pace::Pace;
 use crate::parking::SPREAD;
 use crate::{
-    Admission, Breaker, BreakerPolicy, Concurrency, Now, ParkReason, Parking, Queue, RateLimiter,
-    Waiting,
+    Admission, Breaker, BreakerPolicy, Concurrency, Now, Owner, ParkReason, Parking, Queue,
+    RateLimiter, Waiting,
 };
 
 /// When what found a probe's waiting room full comes back.
@@ -453,7 +453,7 @@ impl Lane {
     }
 
     /// What the next owner, the pump and fan-out should know; `None` if there is nothing worth knowing.
-    pub fn state(&self, endpoint_id: EndpointId, epoch: u64, now: Now) -> Option<EndpointState> {
+    pub fn state(&self, endpoint_id: EndpointId, owner: Owner, now: Now) -> Option<EndpointState> {
         self.is_worth_publishing().then(|| EndpointState {
             endpoint_id,
             breaker: self.breaker.state(),
@@ -463,9 +463,11 @@ impl Lane {
             next_slot: self.parking.next_slot().map(|at| now.wall_of(at)),
             parked: self.parking.parked.count(),
             parked_bytes: self.parking.parked.bytes(),
-            epoch,
+            epoch: owner.epoch,
             updated_at: now.wall,
             failing_since: self.breaker.failing_since(),
+            partition: owner.partition,
+            nonce: owner.nonce,
         })
     }
 }

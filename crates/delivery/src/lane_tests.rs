@@ -402,17 +402,20 @@ fn a_lane_that_knows_nothing_is_forgettable_and_one_that_does_is_restored_from_i
     let (limits, now) = (LaneLimits::default(), start());
     let id = EndpointId::from_bytes([2; 16]);
     let mut lane = Lane::new(&limits);
-    assert!(lane.is_forgettable(now.instant) && lane.state(id, 1, now).is_none());
+    assert!(lane.is_forgettable(now.instant) && lane.state(id, Owner::default(), now).is_none());
     fail(&mut lane, &limits, 5, now);
     arrive(&mut lane, waiting(1, now), &limits, now);
     arrive(&mut lane, waiting(2, now), &limits, now);
     assert!(!lane.is_forgettable(now.instant + 3600 * S));
-    let state = lane.state(id, 1, now).unwrap();
+    let state = lane.state(id, Owner::default(), now).unwrap();
     assert_eq!((state.parked, state.openings), (2, 1));
     let later = now.plus(S);
     let mut restored = Lane::restore(&state, &limits, later);
     assert!(parked(&arrive(&mut restored, waiting(3, later), &limits, later)).is_some());
-    assert_eq!(restored.state(id, 1, later).unwrap().parked, 3);
+    assert_eq!(
+        restored.state(id, Owner::default(), later).unwrap().parked,
+        3
+    );
 }
 
 proptest! {

@@ -13,7 +13,9 @@
 //!
 //! **Authority and crashes.** The log is the truth: a record is finished when what follows from it is written. After a
 //! kill, what was in flight is sent again, and nothing else: the commit's metadata names what is finished above the
-//! watermark. Breakers and reserved slots are published every second and restored.
+//! watermark. Breakers and reserved slots are published every second and restored: on one machine always, on several if
+//! their owner handed them over, states first and the last commit after, with one nonce in both. What was not handed over
+//! starts cautiously, and nothing is kept or published of an endpoint whose partition is gone.
 //!
 //! **Failing and stopping.** While the log takes nothing (busy, full) nothing is started and reading pauses; when it
 //! ends, so does the worker, with [`DeliveryError`]. Told to stop, it starts nothing, lets attempts end up to
@@ -36,6 +38,7 @@ mod dispatcher;
 mod endpoints;
 mod finished_map;
 mod finisher;
+mod handover;
 mod http;
 mod judging;
 mod lane;
@@ -64,6 +67,7 @@ pub use breaker::{Admission, Breaker, BreakerPolicy};
 pub use classify::{LONGEST_RETRY_AFTER, Verdict, outcome, verdict};
 pub use concurrency::Concurrency;
 pub use endpoints::{Endpoints, Freshness};
+pub use handover::Owner;
 pub use http::{HttpOptions, HttpSender, NoClient};
 pub use lane::{Lane, LaneLimits, Next, Offered, Standing, Terms};
 pub use metrics::{ByDeath, ByOutcome, DeliveryMetrics, ParkReason};

@@ -1,13 +1,14 @@
 //! The partitions that this worker owns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use postrider_log::{Assignment, Committer, Progress};
-use postrider_model::{Position, TopicPartition};
+use postrider_log::{Assignment, Committed, Committer, Progress};
+use postrider_model::{Partition, Position, TopicPartition};
 use tokio::time::Instant;
 
 use crate::Tracker;
+use crate::handover::Nonce;
 
 /// What is owned, what of it is finished, and until when.
 #[derive(Debug, Default)]
@@ -27,19 +28,33 @@ struct Owned {
     /// When records at or above a position were read: the age of the oldest unfinished one.
     read_at: VecDeque<(Position, Instant)>,
     in_flight: u32,
+    /// That of the handover by which its earlier owner left it; none if he was killed, or there was none.
+    inherited: Option<Nonce>,
+    /// What its earlier owner knew is here.
+    ready: bool,
+    /// It is being handed over: nothing of it is published or finished any more.
+    handover: Option<Nonce>,
 }
 
 impl Partitions {
     /// Takes over what an earlier owner committed.
     pub(crate) fn assign(&mut self, assignment: &Assignment, now: Instant) {
+        let (inherited, map) = Nonce::split(&assignment.committed.metadata);
+        let committed = Committed {
+            next: assignment.committed.next,
+            metadata: map.to_owned(),
+        };
         let owned = Owned {
-            tracker: Tracker::restore(&assignment.committed),
+            tracker: Tracker::restore(&committed),
             epoch: assignment.epoch,
             since: now,
             held: None,
             revoked: None,
             read_at: VecDeque::new(),
             in_flight: 0,
+            inherited,
+            ready: false,
+            handover: None,
         };
         self.owned.insert(assignment.at, owned);
     }
@@ -72,12 +87,18 @@ impl Partitions {
         metadata_bytes: Option<usize>,
     ) -> Option<Progress> {
         let owned = self.owned.get_mut(&at)?;
-        let committed = owned.tracker.progress(metadata_bytes);
+        let mut committed = match owned.handover {
+            None => owned.tracker.progress(metadata_bytes),
+            Some(_) => owned.tracker.progress(Nonce::room_beside(metadata_bytes)),
+        };
         let known = &mut owned.read_at;
         while known.len() > 1 && known[1].0 <= committed.next
             || owned.tracker.unfinished() == 0 && !known.is_empty()
         {
             known.pop_front();
+        }
+        if let Some(nonce) = owned.handover {
+            committed.metadata = nonce.before(&committed.metadata);
         }
         Some(Progress { at, committed })
     }
@@ -103,11 +124,13 @@ impl Partitions {
         owned.epoch
     }
 
-    /// An attempt of this partition ended that had started under `epoch`. False if the partition is not ours any more, or
-    /// was another's or ours anew meanwhile: then its record is read again, and what came of it must not be written.
+    /// An attempt of this partition ended that had started under `epoch`. False if the partition is not ours any more, is
+    /// being handed over, or was another's or ours anew meanwhile: then its record is read again, and what came of it must
+    /// not be written.
     pub(crate) fn attempt_ended(&mut self, at: TopicPartition, epoch: u64) -> bool {
         let owned = self.owned.get_mut(&at);
-        let Some(owned) = owned.filter(|owned| owned.epoch == epoch) else {
+        let Some(owned) = owned.filter(|owned| owned.epoch == epoch && owned.handover.is_none())
+        else {
             return false;
         };
         owned.in_flight = owned.in_flight.saturating_sub(1);
@@ -171,18 +194,99 @@ impl Partitions {
         }
     }
 
-    /// The revoked ones that nothing holds any more, or whose time is up.
-    pub(crate) fn released(&self, now: Instant) -> Vec<TopicPartition> {
-        let over = |owned: &Owned| {
-            owned
-                .revoked
-                .is_some_and(|until| owned.in_flight == 0 || until <= now)
-        };
-        self.owned
+    /// The revoked ones, by their number, of which nothing is under way any more or whose time is up, and of which
+    /// everything is written. Those of one number, which an endpoint's deliveries lie in, come together.
+    pub(crate) fn drained(
+        &self,
+        now: Instant,
+        is_written: impl Fn(TopicPartition) -> bool,
+    ) -> BTreeMap<Partition, Vec<TopicPartition>> {
+        let (mut drained, mut busy) = (BTreeMap::<_, Vec<_>>::new(), HashSet::new());
+        for (at, owned) in &self.owned {
+            let Some(until) = owned.revoked.filter(|_| owned.handover.is_none()) else {
+                continue;
+            };
+            if (owned.in_flight == 0 || until <= now) && is_written(*at) {
+                drained.entry(at.partition).or_default().push(*at);
+            } else {
+                busy.insert(at.partition);
+            }
+        }
+        drained.retain(|number, _| !busy.contains(number));
+        drained
+    }
+
+    /// Everything that is not being handed over, by its number.
+    pub(crate) fn by_number(&self) -> BTreeMap<Partition, Vec<TopicPartition>> {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        let kept = self
+            .owned
             .iter()
-            .filter(|(_, owned)| over(owned))
+            .filter(|(_, owned)| owned.handover.is_none());
+        for (at, _) in kept {
+            all.entry(at.partition).or_default().push(*at);
+        }
+        all
+    }
+
+    /// What these, of one number, are handed over under. What their earlier owner knew must be here, or it would be lost:
+    /// where it is not, nothing was done and his handover stands, and there is none.
+    pub(crate) fn hand_over(&mut self, partitions: &[TopicPartition]) -> Option<Nonce> {
+        let is_ready = |at| self.owned.get(at).is_some_and(|owned| owned.ready);
+        if !partitions.iter().all(is_ready) {
+            return None;
+        }
+        let nonce = Nonce::new();
+        for at in partitions {
+            if let Some(owned) = self.owned.get_mut(at) {
+                owned.handover = Some(nonce);
+            }
+        }
+        Some(nonce)
+    }
+
+    /// The revoked ones that are being handed over.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = TopicPartition> {
+        let leaving = |owned: &Owned| owned.revoked.is_some() && owned.handover.is_some();
+        let all = self.owned.iter();
+        all.filter(move |(_, owned)| leaving(owned))
             .map(|(at, _)| *at)
-            .collect()
+    }
+
+    /// What earlier owners knew is here. Returns the numbers of those which are still owned as they were assigned.
+    pub(crate) fn is_restored(&mut self, assigned: &[Assignment]) -> HashSet<Partition> {
+        let mut numbers = HashSet::new();
+        for assignment in assigned {
+            let owned = self.owned.get_mut(&assignment.at);
+            if let Some(owned) = owned.filter(|owned| owned.epoch == assignment.epoch) {
+                owned.ready = true;
+                numbers.insert(assignment.at.partition);
+            }
+        }
+        numbers
+    }
+
+    /// The handover by which an earlier owner left all that is owned of this number; none if he was killed.
+    pub(crate) fn inherited(&self, number: Partition) -> Option<Nonce> {
+        let mut of_it = self.owned.iter().filter(|(at, _)| at.partition == number);
+        let first = of_it.next()?.1.inherited?;
+        of_it
+            .all(|(_, owned)| owned.inherited == Some(first))
+            .then_some(first)
+    }
+
+    /// The numbers of what is owned.
+    pub(crate) fn numbers(&self) -> HashSet<Partition> {
+        self.owned.keys().map(|at| at.partition).collect()
+    }
+
+    /// The numbers of what is owned, is not being handed over, and whose lease lasts: of their endpoints states may be
+    /// published.
+    pub(crate) fn publishable(&self, committer: &dyn Committer) -> HashSet<Partition> {
+        let may =
+            |at: TopicPartition, owned: &Owned| owned.handover.is_none() && committer.holds(at);
+        let all = self.owned.iter().filter(|(at, owned)| may(**at, owned));
+        all.map(|(at, _)| at.partition).collect()
     }
 
     /// These are not ours any more.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 use postrider_log::{Assignment, Backoff, BatchLimit, Log, LogError, Polled, Reader, rejected};
 use postrider_model::{
     Delivery, EndpointId, EndpointState, NewRecord, Position, Record, TopicPartition,
@@ -15,8 +17,10 @@ use crate::{DeliveryMetrics, state};
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    /// These are ours, and this is what earlier owners knew of their endpoints.
-    Assigned(Vec<Assignment>, HashMap<EndpointId, EndpointState>),
+    /// These are ours. Their records follow once it is known what earlier owners knew.
+    Assigned(Vec<Assignment>),
+    /// What earlier owners of these knew of their endpoints.
+    Restored(Vec<Assignment>, HashMap<EndpointId, EndpointState>),
     /// These are to be given up.
     Revoking(Vec<TopicPartition>),
     /// These are not ours any more.
@@ -34,6 +38,15 @@ pub(crate) struct Arrived {
     pub(crate) delivery: Result<Arc<Delivery>, NewRecord>,
 }
 
+/// What is being read of earlier owners, for these that were assigned.
+type Restoring = BoxFuture<
+    'static,
+    (
+        Vec<Assignment>,
+        Result<HashMap<EndpointId, EndpointState>, LogError>,
+    ),
+>;
+
 /// Reads until `stop`, or until the log ends.
 pub(crate) struct DeliveryReader {
     pub(crate) log: Arc<dyn Log>,
@@ -44,6 +57,10 @@ pub(crate) struct DeliveryReader {
     pub(crate) paused: watch::Receiver<Vec<TopicPartition>>,
     pub(crate) metrics: DeliveryMetrics,
     pub(crate) stop: CancellationToken,
+    /// What earlier owners knew is read beside everything else.
+    pub(crate) restoring: FuturesUnordered<Restoring>,
+    /// What was assigned and is not read before its endpoints' states are.
+    pub(crate) unready: Vec<Assignment>,
 }
 
 impl DeliveryReader {
@@ -67,12 +84,24 @@ impl DeliveryReader {
                     self.pause(&mut applied);
                     continue;
                 }
+                Some((assigned, states)) = self.restoring.next() => {
+                    self.unready.retain(|one| !assigned.contains(one));
+                    if self.to.send(Inbound::Restored(assigned, states?)).await.is_err() {
+                        return Ok(());
+                    }
+                    self.pause(&mut applied);
+                    continue;
+                }
                 polled = self.reader.next(self.batch) => polled,
             };
             match polled {
                 Ok(polled) => {
                     backoff = Backoff::default();
-                    if !self.hand_over(polled).await? {
+                    if let Polled::Assigned(assigned) = &polled {
+                        self.restore(assigned);
+                        self.pause(&mut applied);
+                    }
+                    if !self.hand_over(polled).await {
                         return Ok(());
                     }
                 }
@@ -86,8 +115,19 @@ impl DeliveryReader {
         }
     }
 
+    /// Begins to read what earlier owners knew.
+    fn restore(&mut self, assigned: &[Assignment]) {
+        self.unready.extend_from_slice(assigned);
+        let (log, assigned) = (Arc::clone(&self.log), assigned.to_vec());
+        self.restoring.push(Box::pin(async move {
+            let states = state::restore(&*log, &assigned).await;
+            (assigned, states)
+        }));
+    }
+
     fn pause(&mut self, applied: &mut Vec<TopicPartition>) {
-        let wanted = self.paused.borrow_and_update().clone();
+        let mut wanted = self.paused.borrow_and_update().clone();
+        wanted.extend(self.unready.iter().map(|one| one.at));
         let resume: Vec<_> = applied
             .iter()
             .filter(|at| !wanted.contains(at))
@@ -99,16 +139,14 @@ impl DeliveryReader {
     }
 
     /// False once nobody listens.
-    async fn hand_over(&mut self, polled: Polled) -> Result<bool, LogError> {
+    async fn hand_over(&mut self, polled: Polled) -> bool {
         let inbound = match polled {
-            Polled::Assigned(assignments) => {
-                Inbound::Assigned(assignments, state::restore(&*self.log).await?)
-            }
+            Polled::Assigned(assignments) => Inbound::Assigned(assignments),
             Polled::Revoking(partitions) => Inbound::Revoking(partitions),
             Polled::Lost(partitions) => Inbound::Lost(partitions),
-            Polled::Records(records) => return Ok(self.hand_records(&records).await),
+            Polled::Records(records) => return self.hand_records(&records).await,
         };
-        Ok(self.to.send(inbound).await.is_ok())
+        self.to.send(inbound).await.is_ok()
     }
 
     async fn hand_records(&mut self, records: &[Record]) -> bool {

@@ -2,14 +2,21 @@
 
 use std::collections::HashMap;
 
-use postrider_log::{Followed, Log, LogError};
+use postrider_log::{Assignment, Followed, Log, LogError};
 use postrider_model::{EndpointId, EndpointState, topics};
 
-/// Reads the states of all endpoints that have one. A state that cannot be read is left out: its endpoint starts as one
-/// of which nothing is known.
-pub(crate) async fn restore(log: &dyn Log) -> Result<HashMap<EndpointId, EndpointState>, LogError> {
+/// Reads the states of the endpoints whose deliveries lie in partitions that were taken over. A state that cannot be
+/// read is left out: its endpoint starts as one of which nothing is known.
+pub(crate) async fn restore(
+    log: &dyn Log,
+    assigned: &[Assignment],
+) -> Result<HashMap<EndpointId, EndpointState>, LogError> {
     let mut follower = log.follow(topics::ENDPOINT_STATE).await?;
     let mut states = HashMap::new();
+    let is_taken_over = |state: &EndpointState| {
+        let partition = state.partition;
+        assigned.iter().any(|one| one.at.partition == partition)
+    };
     loop {
         match follower.next().await? {
             Followed::CaughtUp => return Ok(states),
@@ -19,7 +26,9 @@ pub(crate) async fn restore(log: &dyn Log) -> Result<HashMap<EndpointId, Endpoin
                         continue;
                     };
                     match EndpointState::decode(&record.value) {
-                        Ok(state) if !record.value.is_empty() => states.insert(id, state),
+                        Ok(state) if !record.value.is_empty() && is_taken_over(&state) => {
+                            states.insert(id, state)
+                        }
                         _ => states.remove(&id),
                     };
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::stream::FuturesUnordered;
 use postrider_log::{Log, LogError, Subscription, Weighted};
 use postrider_model::{Clock, topics};
 use tokio::sync::{mpsc, watch};
@@ -61,6 +62,8 @@ impl<S: Sender> Worker<S> {
             metrics: self.metrics.clone(),
             stop,
             log: Arc::clone(&self.log),
+            restoring: FuturesUnordered::new(),
+            unready: Vec::new(),
         };
         let reading = tokio::spawn(reader.run());
         let ports = Ports {

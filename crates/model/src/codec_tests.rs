@@ -145,6 +145,8 @@ fn whatever_is_written_reads_back_the_same() {
         epoch: 7,
         updated_at: at(8),
         failing_since: Some(at(9)),
+        partition: 10,
+        nonce: 11,
     };
     assert_eq!(EndpointState::decode(&state.to_record().value), Ok(state));
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::codec::{self, Malformed, id_bytes};
-use crate::{EndpointId, NewRecord, Timestamp, proto, topics};
+use crate::{EndpointId, NewRecord, Partition, Timestamp, proto, topics};
 
 /// A breaker's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +42,10 @@ pub struct EndpointState {
     pub updated_at: Timestamp,
     /// Since when it fails without a single success.
     pub failing_since: Option<Timestamp>,
+    /// The number of the partition that its deliveries lie in.
+    pub partition: Partition,
+    /// At a handover: the one that the commit which ends it carries too. 0 where the owner goes on.
+    pub nonce: u64,
 }
 
 impl EndpointState {
@@ -59,6 +63,8 @@ impl EndpointState {
             epoch: self.epoch,
             updated_at_ms: self.updated_at.as_millis(),
             failing_since_ms: millis(self.failing_since),
+            partition: self.partition,
+            nonce: self.nonce,
         };
         NewRecord::new(
             topics::ENDPOINT_STATE,
@@ -87,6 +93,8 @@ impl EndpointState {
             epoch: given.epoch,
             updated_at: Timestamp::from_millis(given.updated_at_ms),
             failing_since: time(given.failing_since_ms),
+            partition: given.partition,
+            nonce: given.nonce,
         })
     }
 }

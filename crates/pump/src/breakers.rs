@@ -146,6 +146,8 @@ mod tests {
             epoch: 1,
             updated_at: at(0),
             failing_since: None,
+            partition: 0,
+            nonce: 0,
         }
     }
 

@@ -1,22 +1,21 @@
 //! A record meets its lane.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_model::{
-    DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, EndpointState, NewRecord, Timestamp,
+    DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, NewRecord, Partition, Timestamp,
+    TopicPartition,
 };
 use tokio::time::Instant;
 
 use super::{Dispatcher, Entry};
 use crate::attempt::park;
-use crate::finisher::Finished;
-use crate::proven::Proven;
+use crate::finisher::{Finished, Of};
 use crate::reader::{Arrived, Inbound};
 use crate::{
-    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, Options, ParkReason, Sender, Terms,
-    Waiting, metrics::ByDeath,
+    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender, Terms, Waiting,
+    metrics::ByDeath,
 };
 
 /// A lane that waited for a socket so lately is still short of them.
@@ -27,27 +26,18 @@ const WHILE_STORE_DOWN: Duration = Duration::from_secs(5);
 impl<S: Sender> Dispatcher<S> {
     pub(super) fn take_in(&mut self, inbound: Inbound, now: Now) {
         match inbound {
-            Inbound::Assigned(assignments, states) => {
+            Inbound::Assigned(assignments) => {
                 for assignment in &assignments {
                     self.partitions.assign(assignment, now.instant);
                 }
-                for (id, state) in states {
-                    if !self.lanes.contains_key(&id) {
-                        self.restored.insert(id, state);
-                    }
-                }
             }
+            Inbound::Restored(assigned, states) => self.restored(&assigned, states),
             Inbound::Revoking(partitions) => {
                 let until = now.instant + self.options.revoke_drain;
                 self.partitions.revoke(&partitions, until);
                 self.drop_not_ours();
-                self.publish(now);
             }
-            Inbound::Lost(partitions) => {
-                self.partitions.lose(&partitions);
-                self.finisher.forget(&partitions);
-                self.drop_not_ours();
-            }
+            Inbound::Lost(partitions) => self.lose(&partitions),
             Inbound::Read(arrived) if !self.stopping => {
                 arrived
                     .into_iter()
@@ -70,7 +60,7 @@ impl<S: Sender> Dispatcher<S> {
             Ok(delivery) => {
                 self.held += delivery.weight();
                 if delivery.parked_since.is_some() {
-                    self.count_back(&delivery, now);
+                    self.count_back(arrived.at, &delivery, now);
                 }
                 let waiting = Waiting {
                     at: arrived.at,
@@ -81,7 +71,7 @@ impl<S: Sender> Dispatcher<S> {
             }
             Err(set_aside) => {
                 let finished = Finished {
-                    record: Some((arrived.at, arrived.position)),
+                    of: Of::Record(arrived.at, arrived.position),
                     weight: 0,
                     aside: false,
                     outputs: vec![set_aside],
@@ -132,18 +122,13 @@ impl<S: Sender> Dispatcher<S> {
     fn place(&mut self, waiting: Waiting, endpoint: &Endpoint, now: Now) {
         let (id, at) = (waiting.delivery.endpoint_id, waiting.at);
         let owned_since = self.partitions.owned_since(at).unwrap_or(now.instant);
-        let limits = &self.options.lane;
-        let terms = terms(&*self.ports.endpoints, endpoint, limits);
-        let entry = entry_of(
-            &mut self.lanes,
-            &mut self.restored,
-            &self.proven,
-            &self.options,
-            id,
-            now,
-        );
+        let terms = terms(&*self.ports.endpoints, endpoint, &self.options.lane);
+        let entry = self.entry(id, at.partition, now);
         entry.lane.configure(terms, owned_since, now.instant);
-        let offered = entry.lane.offer(waiting, limits, now);
+        let Some(entry) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let offered = entry.lane.offer(waiting, &self.options.lane, now);
         self.note(id);
         match offered {
             Offered::Accepted => {
@@ -179,7 +164,7 @@ impl<S: Sender> Dispatcher<S> {
         self.metrics.parked.of(reason).inc();
         let delivery = &waiting.delivery;
         self.count_parked(
-            delivery.endpoint_id,
+            (delivery.endpoint_id, waiting.at.partition),
             delivery.weight(),
             delivery.deadline,
             until,
@@ -193,31 +178,51 @@ impl<S: Sender> Dispatcher<S> {
         self.finish(&waiting, output, now.instant);
     }
 
-    /// The lane of an endpoint; a first one, if it has none.
-    fn entry(&mut self, id: EndpointId, now: Now) -> &mut Entry {
-        let (lanes, restored) = (&mut self.lanes, &mut self.restored);
-        entry_of(lanes, restored, &self.proven, &self.options, id, now)
+    /// The lane of an endpoint whose deliveries lie in `partition`; a first one, if it has none.
+    fn entry(&mut self, id: EndpointId, partition: Partition, now: Now) -> &mut Entry {
+        self.lanes.entry(id).or_insert_with(|| {
+            let known = self.restored.remove(&id);
+            let known = known.filter(|known| known.partition == partition);
+            let (published, limits) = (known.is_some(), &self.options.lane);
+            let is_proven = self.proven.contains(id);
+            // Of what was handed over, an endpoint without a state is one of which there was nothing to say.
+            let nothing_is_known = known.is_some()
+                || self.options.cautious_start
+                    && !is_proven
+                    && self.partitions.inherited(partition).is_none();
+            let mut lane = match known.and_then(|known| known.state) {
+                Some(state) => Lane::restore(&state, limits, now),
+                None if nothing_is_known => Lane::cautious(limits),
+                None => Lane::new(limits),
+            };
+            if is_proven {
+                lane.is_proven();
+            }
+            Entry::new(lane, partition, published)
+        })
     }
 
     /// Every delivery that is parked is counted here, and nowhere else.
     pub(super) fn count_parked(
         &mut self,
-        id: EndpointId,
+        (id, partition): (EndpointId, Partition),
         bytes: usize,
         deadline: Timestamp,
         until: Timestamp,
         now: Now,
     ) {
-        self.entry(id, now).lane.parked(bytes, deadline, until, now);
+        let entry = self.entry(id, partition, now);
+        entry.lane.parked(bytes, deadline, until, now);
         self.changed.insert(id);
     }
 
     /// Every delivery that was parked and has come back is counted off here, and nowhere else, whatever becomes of it.
-    fn count_back(&mut self, delivery: &Delivery, now: Now) {
+    fn count_back(&mut self, at: TopicPartition, delivery: &Delivery, now: Now) {
         let id = delivery.endpoint_id;
         // Of an endpoint of which nothing is known, nothing is counted.
         if self.lanes.contains_key(&id) || self.restored.contains_key(&id) {
-            self.entry(id, now).lane.came_back(delivery);
+            let entry = self.entry(id, at.partition, now);
+            entry.lane.came_back(delivery);
             self.changed.insert(id);
         }
     }
@@ -234,23 +239,12 @@ impl<S: Sender> Dispatcher<S> {
 
     fn finish(&mut self, waiting: &Waiting, output: NewRecord, now: Instant) {
         let finished = Finished {
-            record: Some((waiting.at, waiting.position)),
+            of: Of::Record(waiting.at, waiting.position),
             weight: waiting.delivery.weight(),
             aside: true,
             outputs: vec![output],
         };
         self.finisher.push(finished, now);
-    }
-
-    /// Drops what waits of partitions that are not ours to send any more. It is not finished: the next owner reads it.
-    fn drop_not_ours(&mut self) {
-        for entry in self.lanes.values_mut() {
-            let (count, bytes) = (entry.lane.queued(), entry.lane.queued_bytes());
-            entry.lane.retain(|at| self.partitions.keeps(at));
-            self.waiting -= count - entry.lane.queued();
-            self.held -= bytes - entry.lane.queued_bytes();
-        }
-        self.held -= self.judging.retain(|at| self.partitions.keeps(at));
     }
 }
 
@@ -263,24 +257,6 @@ pub(super) fn terms(endpoints: &dyn Endpoints, endpoint: &Endpoint, limits: &Lan
     }
 }
 
-fn entry_of<'a>(
-    lanes: &'a mut HashMap<EndpointId, Entry>,
-    restored: &mut HashMap<EndpointId, EndpointState>,
-    proven: &Proven,
-    options: &Options,
-    id: EndpointId,
-    now: Now,
-) -> &'a mut Entry {
-    lanes.entry(id).or_insert_with(|| {
-        let state = restored.remove(&id);
-        let mut entry = Entry::first(state, options.cautious_start, &options.lane, now);
-        if proven.contains(id) {
-            entry.lane.is_proven();
-        }
-        entry
-    })
-}
-
 impl Entry {
     /// True if it waits for a socket, or did lately, though its endpoint answers: we hold it up, and not its endpoint.
     pub(super) fn is_short_of_sockets(&self, now: Instant) -> bool {
@@ -288,21 +264,16 @@ impl Entry {
         waited.is_some_and(|at| self.blocked || now < at + SHORT_FOR)
     }
 
-    /// A lane for an endpoint that has none, going on with what an earlier owner knew.
-    fn first(state: Option<EndpointState>, cautious: bool, limits: &LaneLimits, now: Now) -> Self {
-        let lane = match &state {
-            Some(state) => Lane::restore(state, limits, now),
-            None if cautious => Lane::cautious(limits),
-            None => Lane::new(limits),
-        };
+    fn new(lane: Lane, partition: Partition, published: bool) -> Self {
         Self {
             lane,
+            partition,
             target: None,
             runnable: false,
             blocked: false,
             short_of_sockets: None,
             timer: None,
-            published: state.is_some(),
+            published,
             open: false,
             idle_since: None,
         }

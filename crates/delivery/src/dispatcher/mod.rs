@@ -2,9 +2,10 @@
 //!
 //! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
 //! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
-//! `start` (an attempt leaves), `settle` (it ends), `upkeep` (what is due every second).
+//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second).
 
 mod admit;
+mod handover;
 mod settle;
 mod start;
 mod upkeep;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{Committer, Limits, LogError};
-use postrider_model::{Clock, EndpointId, EndpointState, TopicPartition};
+use postrider_model::{Clock, EndpointId, EndpointState, Partition, TopicPartition};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub(crate) struct Ports<S> {
 /// A lane, and what the dispatcher keeps beside it.
 struct Entry {
     lane: Lane,
+    /// The number of the partition that its deliveries lie in.
+    partition: Partition,
     target: Option<Arc<Target>>,
     /// It is in the queue of those to be asked.
     runnable: bool,
@@ -66,14 +69,22 @@ struct Entry {
     idle_since: Option<Instant>,
 }
 
+/// What the log has of an endpoint that has no lane yet.
+struct Inherited {
+    /// As in [`Entry`].
+    partition: Partition,
+    /// None if it is not valid.
+    state: Option<EndpointState>,
+}
+
 pub(crate) struct Dispatcher<S> {
     ports: Ports<S>,
     options: Options,
     metrics: DeliveryMetrics,
     partitions: Partitions,
     lanes: HashMap<EndpointId, Entry>,
-    /// States of endpoints that have no lane yet.
-    restored: HashMap<EndpointId, EndpointState>,
+    /// What earlier owners published.
+    restored: HashMap<EndpointId, Inherited>,
     runnable: VecDeque<EndpointId>,
     timers: BinaryHeap<Reverse<(Instant, EndpointId)>>,
     sockets: Sockets,
@@ -196,7 +207,10 @@ impl<S: Sender> Dispatcher<S> {
         }
         let quiet = self.sockets.in_flight() == 0 || by <= now.instant;
         if quiet && self.finisher.is_idle() {
-            self.publish(now);
+            match self.options.cautious_start {
+                true => self.hand_over_all(now),
+                false => self.publish(now),
+            }
         }
         Ok(quiet && self.finisher.is_idle())
     }

@@ -1,12 +1,11 @@
 //! An attempt ends.
 
-use postrider_log::LogError;
 use postrider_model::{EndpointId, Outcome};
 use tokio::time::Instant;
 
 use super::Dispatcher;
 use crate::attempt::Ended;
-use crate::finisher::Finished;
+use crate::finisher::{Finished, Of};
 use crate::metrics::{ByDeath, ByOutcome};
 use crate::{Now, ParkReason, Sender, Standing};
 
@@ -24,6 +23,11 @@ impl<S: Sender> Dispatcher<S> {
     fn settle_one(&mut self, ended: Ended, now: Now) {
         self.count(&ended);
         let is_ours = self.partitions.attempt_ended(ended.at, ended.epoch);
+        if !is_ours {
+            // The next owner makes the attempt again: what followed from this one would fork the delivery.
+            self.held -= ended.weight;
+            return;
+        }
         let id = ended.endpoint_id;
         if let Some(entry) = self.lanes.get_mut(&id) {
             let policy = &self.options.lane.breaker;
@@ -38,16 +42,12 @@ impl<S: Sender> Dispatcher<S> {
             self.note(id);
             self.wake(id);
         }
-        if !is_ours {
-            // The next owner makes the attempt again: what followed from this one would fork the delivery.
-            self.held -= ended.weight;
-            return;
-        }
         if let Some(until) = ended.parked_until {
-            self.count_parked(id, ended.weight, ended.deadline, until, now);
+            let lane = (id, ended.at.partition);
+            self.count_parked(lane, ended.weight, ended.deadline, until, now);
         }
         let finished = Finished {
-            record: Some((ended.at, ended.position)),
+            of: Of::Record(ended.at, ended.position),
             weight: ended.weight,
             aside: false,
             outputs: ended.outputs,
@@ -104,23 +104,6 @@ impl<S: Sender> Dispatcher<S> {
         }
         if entry.published || entry.lane.is_worth_publishing() {
             self.changed.insert(id);
-        }
-    }
-
-    /// Gives up what was revoked and is finished.
-    pub(super) async fn release(&mut self, now: Now) -> Result<(), LogError> {
-        let mut released = self.partitions.released(now.instant);
-        released.retain(|at| !self.finisher.has(*at));
-        if released.is_empty() {
-            return Ok(());
-        }
-        match self.ports.committer.release(&released).await {
-            Ok(()) | Err(LogError::Lost(_)) => {
-                self.partitions.lose(&released);
-                Ok(())
-            }
-            Err(LogError::Busy(_) | LogError::Full(_)) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 

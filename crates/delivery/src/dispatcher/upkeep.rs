@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use postrider_model::{EndpointId, EndpointState, TopicPartition};
+use postrider_model::{EndpointId, EndpointState, NewRecord, Partition, TopicPartition};
 
 use super::{Dispatcher, Entry};
-use crate::finisher::Finished;
-use crate::{Now, ParkReason, Sender, Standing};
+use crate::finisher::{Finished, Of};
+use crate::{Now, Owner, ParkReason, Sender, Standing};
 
 /// How often memory is looked after, at most: the longest lanes are found by looking at all.
 const RELIEF_EVERY: Duration = Duration::from_millis(50);
@@ -18,33 +18,50 @@ impl<S: Sender> Dispatcher<S> {
         self.report(now);
     }
 
-    /// Writes the states that have changed, behind what is being finished.
+    /// Writes the states that have changed, behind what is being finished. While its partition's lease does not last, the
+    /// state of an endpoint is another's to publish.
     pub(super) fn publish(&mut self, now: Now) {
         let epoch = self.partitions.epoch();
-        for id in self.changed.drain() {
+        let publishable = self.partitions.publishable(&*self.ports.committer);
+        for id in std::mem::take(&mut self.changed) {
             let Some(entry) = self.lanes.get_mut(&id) else {
                 continue;
             };
+            let partition = entry.partition;
+            if !publishable.contains(&partition) {
+                self.changed.insert(id);
+                continue;
+            }
             // What is only counted in it goes without an attempt, after which it would be noted as idle.
             if entry.idle_since.is_none() && entry.lane.is_idle() {
                 entry.idle_since = Some(now.instant);
                 self.idle.push_back((now.instant, id));
             }
-            let state = entry.lane.state(id, epoch, now);
+            let owner = Owner {
+                epoch,
+                partition,
+                nonce: 0,
+            };
+            let state = entry.lane.state(id, owner, now);
             let output = match &state {
                 Some(state) => state.to_record(),
                 None if entry.published => EndpointState::forget(id),
                 None => continue,
             };
             entry.published = state.is_some();
-            let finished = Finished {
-                record: None,
-                weight: 0,
-                aside: false,
-                outputs: vec![output],
-            };
-            self.finisher.push(finished, now.instant);
+            self.push_state(partition, output, now);
         }
+    }
+
+    /// Writes what is known of an endpoint whose deliveries lie in `partition`.
+    pub(super) fn push_state(&mut self, partition: Partition, output: NewRecord, now: Now) {
+        let finished = Finished {
+            of: Of::State(partition),
+            weight: 0,
+            aside: false,
+            outputs: vec![output],
+        };
+        self.finisher.push(finished, now.instant);
     }
 
     /// Forgets lanes that have been idle and know nothing.
@@ -63,7 +80,7 @@ impl<S: Sender> Dispatcher<S> {
             let forgot = entry.lane.forget_parked(now);
             if entry.lane.is_forgettable(now.instant) && !entry.published && !entry.runnable {
                 if entry.lane.standing() == Standing::Answering {
-                    self.proven.insert(id);
+                    self.proven.insert(id, entry.partition);
                 }
                 self.lanes.remove(&id);
                 continue;

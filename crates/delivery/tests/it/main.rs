@@ -7,9 +7,11 @@
 )]
 
 mod endpoints;
+mod handover;
 mod http;
 mod isolation;
 mod log_refuses;
+mod members;
 mod ownership;
 mod parking;
 mod restart;

@@ -1,102 +1,12 @@
 //! Partitions that are revoked, lost and handed over, and leases that end.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use postrider_delivery::{DeliveryError, DeliveryMetrics, Worker};
-use postrider_log::testing::MemoryLog;
-use postrider_metrics::Registry;
-use postrider_model::{Endpoint, EndpointId, EndpointPolicy, EventId, TopicPartition, topics};
-use tokio::task::JoinHandle;
+use postrider_model::topics;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::world::{Does, MS, S, Scripted, World, endpoint};
-
-/// Read together, so always owned together.
-const DELIVERIES: [postrider_log::Topic; 3] = [
-    topics::DELIVERIES_HIGH,
-    topics::DELIVERIES_NORMAL,
-    topics::DELIVERIES_BULK,
-];
-
-/// A worker on a log of two partitions, whose group takes further members.
-fn world() -> World {
-    let mut world = World::new();
-    let parts = |topic| if DELIVERIES.contains(&topic) { 2 } else { 1 };
-    world.log = MemoryLog::with_partitions(topics::all(), world.clock.clone(), parts);
-    world.log.share(topics::WORKER);
-    world
-}
-
-/// Partition `number` of all that is owned together.
-fn partitions(number: u32) -> Vec<TopicPartition> {
-    let partition = number;
-    DELIVERIES
-        .map(|topic| TopicPartition { topic, partition })
-        .to_vec()
-}
-
-/// The `nth` endpoint of those whose deliveries lie in partition `number`.
-fn endpoint_in(world: &mut World, number: u32, nth: usize, does: Does) -> EndpointId {
-    let mut lies_there = |id: EndpointId| {
-        let record = world.delivery(id).to_record();
-        let at = world.log.partition_of(record.topic, &record.key);
-        at.partition == number
-    };
-    let all = (0u64..).map(|n| endpoint(n, EndpointPolicy::default()));
-    let mut there = all.filter(|endpoint: &Endpoint| lies_there(endpoint.id));
-    let endpoint = there.nth(nth).unwrap();
-    let id = endpoint.id;
-    world.sender.set(id, does);
-    world.put(endpoint);
-    id
-}
-
-/// Another worker of the same group, with a way out of its own.
-struct Second {
-    sender: Arc<Scripted>,
-    running: JoinHandle<Result<(), DeliveryError>>,
-}
-
-impl Second {
-    async fn start(world: &World) -> Self {
-        let sender = Arc::new(Scripted::default());
-        let worker = Worker {
-            log: Arc::new(world.log.clone()),
-            endpoints: world.endpoints.clone(),
-            sender: sender.clone(),
-            clock: world.clock.clone(),
-            options: world.options.clone(),
-            metrics: DeliveryMetrics::register(&Registry::new()).unwrap(),
-        };
-        let running = tokio::spawn(worker.run(CancellationToken::new()));
-        // It joins, and finds that everything has an owner.
-        tokio::time::sleep(10 * MS).await;
-        assert!(!running.is_finished());
-        Self { sender, running }
-    }
-
-    fn sent_to(&self, id: EndpointId) -> Vec<EventId> {
-        events(&self.sender, id)
-    }
-}
-
-impl Drop for Second {
-    fn drop(&mut self) {
-        self.running.abort();
-    }
-}
-
-fn events(sender: &Scripted, id: EndpointId) -> Vec<EventId> {
-    let sent = sender.sent_to(id);
-    sent.iter().map(|sent| sent.event).collect()
-}
-
-fn attempts_at(world: &World, id: EndpointId) -> usize {
-    let attempts = world.attempts();
-    attempts.iter().filter(|one| one.endpoint_id == id).count()
-}
+use crate::members::{Second, attempts_at, endpoint_in, events, partitions, world};
+use crate::world::{Does, MS, S, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_revoked_partition_drains_and_is_finished_before_it_is_released_so_nothing_is_repeated() {
@@ -299,4 +209,32 @@ async fn what_an_attempt_of_an_earlier_ownership_came_to_is_not_written_by_the_n
         "an attempt was written for both owners"
     );
     assert_eq!(world.metrics.held.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_slept_past_its_lease_and_wakes_with_full_lanes_sends_nothing() {
+    let mut world = world();
+    let id = endpoint_in(&mut world, 0, 0, Does::Slow(S));
+    world.start();
+    let all = world.publish(&[id; 500]).await;
+    world
+        .until(3 * S, "some are done and some wait", |world| {
+            attempts_at(world, id) > 0 && world.metrics.waiting.get() > 100
+        })
+        .await;
+    let before = world.sender.sent();
+    world.log.end_leases(topics::WORKER, &partitions(0));
+    tokio::time::advance(60 * S).await;
+    tokio::time::sleep(5 * S).await;
+    assert_eq!(world.sender.sent(), before, "sent without a lease");
+    // Only now it hears that another has its partition.
+    world.log.lose(topics::WORKER, &partitions(0));
+    let second = Second::start(&world).await;
+    world
+        .until(200 * S, "the next owner delivers it", World::is_finished)
+        .await;
+    assert_eq!(world.sender.sent(), before);
+    let sent: HashSet<_> = events(&world.sender, id).into_iter().collect();
+    let theirs: HashSet<_> = second.sent_to(id).into_iter().collect();
+    assert_eq!(sent.union(&theirs).count(), all.len());
 }

@@ -1,6 +1,7 @@
-//! A log whose commits take their time.
+//! A log that takes its time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,8 @@ use postrider_log::{
 pub(crate) struct SlowLog {
     pub(crate) log: MemoryLog,
     pub(crate) commit_takes: Duration,
+    /// How long it takes to begin to follow a topic, in milliseconds.
+    pub(crate) follow_takes: Arc<AtomicU64>,
 }
 
 struct SlowCommitter {
@@ -23,7 +26,9 @@ struct SlowCommitter {
 #[async_trait]
 impl Committer for SlowCommitter {
     async fn complete(&self, completion: Completion) -> Result<(), LogError> {
-        tokio::time::sleep(self.takes).await;
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
+        }
         self.committer.complete(completion).await
     }
 
@@ -69,6 +74,10 @@ impl Log for SlowLog {
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {
+        let takes = Duration::from_millis(self.follow_takes.load(Ordering::SeqCst));
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         self.log.follow(topic).await
     }
 

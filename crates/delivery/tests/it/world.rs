@@ -199,6 +199,8 @@ pub(crate) struct World {
     pub(crate) log: MemoryLog,
     /// How long each commit of the worker takes.
     pub(crate) commit_takes: Duration,
+    /// How long it takes the worker to begin to follow a topic, in milliseconds.
+    pub(crate) follow_takes: Arc<AtomicU64>,
     pub(crate) clock: Arc<Paced>,
     pub(crate) endpoints: Arc<Known>,
     pub(crate) sender: Arc<Scripted>,
@@ -218,6 +220,7 @@ impl World {
         Self {
             log: MemoryLog::with_clock(topics::all(), clock.clone()),
             commit_takes: Duration::ZERO,
+            follow_takes: Arc::default(),
             clock,
             endpoints: Arc::default(),
             sender: Arc::default(),
@@ -255,13 +258,11 @@ impl World {
 
     pub(crate) fn start(&mut self) {
         let shutdown = CancellationToken::new();
-        let log: Arc<dyn Log> = match self.commit_takes {
-            Duration::ZERO => Arc::new(self.log.clone()),
-            commit_takes => Arc::new(SlowLog {
-                log: self.log.clone(),
-                commit_takes,
-            }),
-        };
+        let log: Arc<dyn Log> = Arc::new(SlowLog {
+            log: self.log.clone(),
+            commit_takes: self.commit_takes,
+            follow_takes: Arc::clone(&self.follow_takes),
+        });
         let worker = Worker {
             log,
             endpoints: self.endpoints.clone(),

@@ -171,6 +171,8 @@ pub(crate) fn open(endpoint: EndpointId, now: Timestamp, probe_at: Timestamp) ->
         epoch: 1,
         updated_at: now,
         failing_since: None,
+        partition: 0,
+        nonce: 0,
     }
 }
 
