@@ -40,6 +40,7 @@ mod metrics;
 mod options;
 mod page;
 mod reach;
+mod rejected;
 mod replays;
 mod reply;
 mod resend;
@@ -70,6 +71,7 @@ pub fn router(api: Arc<Api>) -> Router {
         (Area::Attempts, resend::routes()),
         (Area::DeadLetters, dead_letters::routes()),
         (Area::Replays, replays::routes()),
+        (Area::Rejected, rejected::routes()),
         (Area::Health, health::routes()),
     ];
     let merge = |all: Router<Arc<Api>>, (area, part): (Area, Router<Arc<Api>>)| {

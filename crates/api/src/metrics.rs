@@ -20,6 +20,7 @@ postrider_metrics::label! {
         Attempts = "attempts",
         DeadLetters = "dead_letters",
         Replays = "replays",
+        Rejected = "rejected",
         Health = "health",
     }
 }

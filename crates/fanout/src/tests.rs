@@ -1,6 +1,7 @@
 //! Fan-out on the in-memory log and store.
 
 mod house;
+mod official_library;
 mod producers;
 mod repeats;
 

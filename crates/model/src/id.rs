@@ -257,6 +257,14 @@ kinds! {
     TokenId = TokenKind("tok_");
 }
 
+/// See [`RejectedId`](crate::RejectedId).
+#[derive(Debug)]
+pub enum RejectedKind {}
+
+impl IdKind for RejectedKind {
+    const PREFIX: &'static str = "rej_";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,7 @@ mod names;
 mod options;
 mod record;
 mod refused;
+mod rejected_id;
 mod schedule;
 mod tiers;
 mod time;
@@ -66,6 +67,7 @@ pub use record::{
     VALUE_LEFT_OUT,
 };
 pub use refused::{Refused, RefusedFor};
+pub use rejected_id::RejectedId;
 pub use schedule::{Schedule, ScheduleError};
 pub use tiers::{MAX_HOPS, tier_for};
 pub use time::Timestamp;

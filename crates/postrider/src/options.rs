@@ -43,11 +43,15 @@ pub(crate) fn ingest(config: &Config) -> postrider_ingest::Options {
 }
 
 pub(crate) fn fanout(config: &Config) -> postrider_fanout::Options {
-    postrider_fanout::Options {
+    let mut options = postrider_fanout::Options {
         schedule: config.delivery.schedule.clone(),
         slack: config.delivery.slack,
+        strict_event_types: config.ingest.strict_event_types,
         ..postrider_fanout::Options::default()
-    }
+    };
+    options.intake.payload_bytes = config.ingest.max_payload.as_usize();
+    options.intake.json_depth = config.ingest.max_json_depth;
+    options
 }
 
 pub(crate) fn delivery(config: &Config) -> postrider_delivery::Options {

@@ -30,7 +30,7 @@ mod server;
 mod signature;
 
 pub use api::{Answer, Api};
-pub use clients::{NODE, SVIX_1, SVIX_2, client_library};
+pub use clients::{CLOUDEVENTS, NODE, SVIX_1, SVIX_2, client_library};
 pub use clock::now_us;
 pub use eventually::eventually;
 pub use kafka::{Broker, BrokerCluster, kafka};

@@ -17,4 +17,5 @@ mod events;
 mod house;
 mod identities;
 mod paging;
+mod rejected;
 mod resend;

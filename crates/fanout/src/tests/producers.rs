@@ -30,7 +30,7 @@ fn record(key: &str, headers: &[(&'static str, &str)], value: &str) -> NewRecord
 }
 
 /// An application that is known by a uid, too.
-async fn shop(house: &House) -> AppId {
+pub(super) async fn shop(house: &House) -> AppId {
     let shop = Application {
         uid: Some("shop".parse().unwrap()),
         ..application(AppId::new())

@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod listen;
+mod rejected;
 mod serve;
 mod version;
 
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Listen(listen::Args),
     /// Print the effective configuration as TOML, every key documented, secrets hidden
     Config(config::Args),
+    /// List what could not be taken as an event, or have it judged again
+    Rejected(rejected::Args),
     /// Print the version
     Version,
 }
@@ -34,6 +37,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Listen(args) => listen::run(args),
             Self::Config(args) => config::run(&args),
+            Self::Rejected(args) => rejected::run(&args),
             Self::Version => version::run(),
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use postrider_log::{LogError, Purpose};
 use postrider_model::topics::{ATTEMPTS, EVENTS, FANOUTS};
-use postrider_model::{Event, EventOrigin, Fanout, Outcome};
-use postrider_recorder::RowKind;
+use postrider_model::{Event, EventOrigin, Fanout, NewRecord, Outcome};
+use postrider_recorder::{Reason, RowKind};
 use postrider_store::History;
 
 use crate::support::start;
@@ -18,6 +18,31 @@ async fn a_lone_event_is_in_the_store_within_fifty_milliseconds() {
     let soon = Duration::from_millis(50);
     assert!(recorder.finished_within(EVENTS, soon).await);
     assert!(recorder.is_archived(&event).await);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_producers_wrote_to_the_topic_is_archived_as_fan_out_judged_it() {
+    let recorder = start().await;
+    let mut foreign = NewRecord::new(EVENTS, "shop", "{}");
+    foreign.headers.push("ce_id", "17");
+    foreign.headers.push("ce_source", "/shop");
+    let event = Event {
+        id: Event::derived_id(recorder.app_id, "/shop", "17"),
+        ..recorder.event()
+    };
+    recorder.put(vec![foreign]).await;
+    recorder.finished(EVENTS).await;
+    assert!(!recorder.is_archived(&event).await);
+    let judged = NewRecord {
+        topic: FANOUTS,
+        ..event.to_record()
+    };
+    // Twice, as a crash of fan-out would.
+    recorder.put(vec![judged.clone(), judged]).await;
+    recorder.finished(FANOUTS).await;
+    assert!(recorder.is_archived(&event).await);
+    assert_eq!(recorder.metrics.set_aside.of(Reason::Malformed).get(), 0);
     recorder.stop().await.unwrap();
 }
 

@@ -1,0 +1,274 @@
+//! Records that were set aside: what lies in `events.rejected`, oldest first, and judging it again. For operators.
+//!
+//! They are read from the log itself, which keeps them for days: nothing of them is in the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use postrider_http::{HttpError, InPath, Operator, Query, Slashed};
+use postrider_log::{BatchLimit, Durability, LogError, Purpose};
+use postrider_model::topics::EVENTS_REJECTED;
+use postrider_model::{
+    NewRecord, Partition, Position, Record, RejectedId, Timestamp, TopicPartition, again,
+};
+use serde::Serialize;
+
+use crate::Api;
+use crate::reply::{Answer, Reply};
+
+/// Records a page, unless asked for otherwise, and at most.
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 250;
+/// Bytes of a page's records, at most; one record is always read.
+const PAGE_BYTES: usize = 4 << 20;
+const BASE: &str = "/api/v1/rejected";
+
+pub(crate) fn routes() -> Router<Arc<Api>> {
+    Router::new()
+        .slashed(BASE, get(list))
+        .slashed(&format!("{BASE}/retry"), post(retry_all))
+        .slashed(&format!("{BASE}/{{id}}"), get(read))
+        .slashed(&format!("{BASE}/{{id}}/retry"), post(retry))
+}
+
+/// A record as it is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RejectedOut {
+    id: RejectedId,
+    /// What was wrong with it, in words.
+    reason: Option<String>,
+    /// Where it lay: `topic/partition@position`.
+    origin: Option<String>,
+    rejected_at: Timestamp,
+    key: String,
+    /// Those that it came with; what is not UTF-8 is shown as well as it can be.
+    headers: BTreeMap<String, String>,
+    /// Bytes of its value.
+    size: usize,
+    /// True if it was a record of `events` and was kept whole, so that it can be judged again.
+    can_retry: bool,
+    /// Its value, if it is text and was asked for alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl From<&Record> for RejectedOut {
+    fn from(record: &Record) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // The last of its name is ours; one before it came with the record.
+        let ours = |name: &str| {
+            let named = record.headers.iter().filter(|(given, _)| *given == name);
+            named.last().map(|(_, value)| text(value))
+        };
+        let theirs = record.headers.iter();
+        let theirs = theirs.filter(|(name, _)| !name.starts_with("postrider-"));
+        Self {
+            id: RejectedId::of_record(record),
+            reason: ours("postrider-reason"),
+            origin: ours("postrider-origin"),
+            rejected_at: record.appended_at,
+            key: text(&record.key),
+            headers: theirs
+                .map(|(name, value)| (name.to_owned(), text(value)))
+                .collect(),
+            size: record.value.len(),
+            can_retry: again(record).is_some(),
+            value: None,
+        }
+    }
+}
+
+/// What lies behind a place, and whether that is all.
+struct Found {
+    records: Vec<Record>,
+    done: bool,
+}
+
+/// A page that was asked for: how much, and behind which place.
+fn paging(query: Query) -> Result<(usize, (Partition, Position)), HttpError> {
+    let query = query.only(&["limit", "iterator"])?;
+    let limit = match query.text("limit").map(str::parse) {
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+        Some(_) => {
+            let why = format!("expected 1 to {MAX_LIMIT}");
+            return Err(HttpError::query("limit", why));
+        }
+    };
+    let Some(text) = query.text("iterator") else {
+        return Ok((limit, (0, 0)));
+    };
+    let after: RejectedId = text
+        .parse()
+        .map_err(|_| HttpError::query("iterator", "expected an iterator of an earlier answer"))?;
+    let (partition, position) = after.place();
+    Ok((limit, (partition, position + 1)))
+}
+
+async fn list(State(api): State<Arc<Api>>, _: Operator, query: Query) -> Answer {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ListOut {
+        data: Vec<RejectedOut>,
+        iterator: Option<RejectedId>,
+        done: bool,
+    }
+    let (limit, from) = paging(query)?;
+    let found = api.rejected(from, limit).await?;
+    Reply::ok(&ListOut {
+        data: found.records.iter().map(RejectedOut::from).collect(),
+        iterator: found.records.last().map(RejectedId::of_record),
+        done: found.done,
+    })
+}
+
+async fn read(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<String>) -> Answer {
+    let record = api.one_rejected(&id).await?;
+    Reply::ok(&RejectedOut {
+        value: String::from_utf8(record.value.to_vec()).ok(),
+        ..RejectedOut::from(&record)
+    })
+}
+
+/// What a retry came to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RetryOut {
+    /// Records that are judged again now.
+    retried: usize,
+    /// Records that cannot be.
+    skipped: usize,
+    /// Where to go on.
+    iterator: Option<RejectedId>,
+    /// True if there is nothing behind it.
+    done: bool,
+}
+
+async fn retry(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<String>) -> Answer {
+    let record = api.one_rejected(&id).await?;
+    let Some(again) = again(&record) else {
+        return Err(HttpError::Conflict(
+            "this record cannot be judged again: it was no record of events, or its value was more than the log takes"
+                .to_owned(),
+        ));
+    };
+    api.judge_again(vec![again]).await?;
+    let out = RetryOut {
+        retried: 1,
+        skipped: 0,
+        iterator: Some(RejectedId::of_record(&record)),
+        done: true,
+    };
+    Reply::json(StatusCode::ACCEPTED, &out)
+}
+
+/// One page of them: whoever wants all goes on with the iterator until it is done.
+async fn retry_all(State(api): State<Arc<Api>>, _: Operator, query: Query) -> Answer {
+    let (limit, from) = paging(query)?;
+    let found = api.rejected(from, limit).await?;
+    let records: Vec<NewRecord> = found.records.iter().filter_map(again).collect();
+    let out = RetryOut {
+        retried: records.len(),
+        skipped: found.records.len() - records.len(),
+        iterator: found.records.last().map(RejectedId::of_record),
+        done: found.done,
+    };
+    api.judge_again(records).await?;
+    Reply::json(StatusCode::ACCEPTED, &out)
+}
+
+impl Api {
+    /// At most `limit` records from a place on, partition by partition.
+    async fn rejected(
+        &self,
+        (first, mut from): (Partition, Position),
+        limit: usize,
+    ) -> Result<Found, HttpError> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut ends = self.log.ends(EVENTS_REJECTED).await.map_err(refusal)?;
+        ends.sort_unstable();
+        for (partition, _) in ends.into_iter().filter(|(number, _)| *number >= first) {
+            let at = TopicPartition {
+                topic: EVENTS_REJECTED,
+                partition,
+            };
+            if partition > first {
+                from = 0;
+            }
+            loop {
+                if records.len() >= limit || bytes >= PAGE_BYTES {
+                    return Ok(Found {
+                        records,
+                        done: false,
+                    });
+                }
+                let left = BatchLimit {
+                    records: limit - records.len(),
+                    bytes: PAGE_BYTES - bytes,
+                };
+                let read = self.log.read(at, from, left).await.map_err(refusal)?;
+                let Some(last) = read.last() else { break };
+                from = last.position + 1;
+                bytes += read.iter().map(|record| record.value.len()).sum::<usize>();
+                records.extend(read);
+            }
+        }
+        Ok(Found {
+            records,
+            done: true,
+        })
+    }
+
+    async fn one_rejected(&self, id: &str) -> Result<Record, HttpError> {
+        let id: RejectedId = id.parse().map_err(|_| HttpError::NotFound)?;
+        let (partition, position) = id.place();
+        let at = TopicPartition {
+            topic: EVENTS_REJECTED,
+            partition,
+        };
+        let one = BatchLimit {
+            records: 1,
+            bytes: PAGE_BYTES,
+        };
+        let read = match self.log.read(at, position, one).await {
+            Err(LogError::NoSuchTopic(_)) => return Err(HttpError::NotFound),
+            read => read.map_err(refusal)?,
+        };
+        // A position alone names nothing for good: it has to be the record that was shown.
+        let found = read.into_iter().next();
+        found
+            .filter(|record| RejectedId::of_record(record) == id)
+            .ok_or(HttpError::NotFound)
+    }
+
+    /// Gives records back to fan-out, which judges them once its registry is up to date.
+    async fn judge_again(&self, records: Vec<NewRecord>) -> Result<(), HttpError> {
+        let append = self
+            .log
+            .append(records, Durability::Synced, Purpose::Intake);
+        append.await.map(drop).map_err(refusal)
+    }
+}
+
+fn refusal(error: LogError) -> HttpError {
+    match error {
+        LogError::Full(_) => HttpError::Full(
+            "there is no space left for records to be judged again: try again later".to_owned(),
+        ),
+        LogError::Busy(_) => HttpError::Unavailable(
+            "more waits to be written than fits: try again in a moment".to_owned(),
+        ),
+        LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
+            "it makes a record of {size} bytes; at most {limit} are taken"
+        )),
+        error => {
+            tracing::error!(%error, "rejected records cannot be read or judged again");
+            HttpError::Uncertain("the log has stopped: try again later".to_owned())
+        }
+    }
+}
