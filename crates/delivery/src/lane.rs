@@ -201,6 +201,12 @@ impl Lane {
         parked.came_back(delivery.weight(), delivery.deadline);
     }
 
+    /// The endpoint is disabled or deleted: nothing that is known of it is of use, and nothing parked is held back any
+    /// more.
+    pub fn endpoint_is_gone(&mut self) {
+        (self.breaker, self.parking) = Default::default();
+    }
+
     /// Forgets what was parked and will not come back; true if there was anything.
     pub fn forget_parked(&mut self, now: Now) -> bool {
         self.parking.forget(self.breaker.knows_nothing(), now)

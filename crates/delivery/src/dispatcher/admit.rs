@@ -14,8 +14,8 @@ use crate::attempt::park;
 use crate::finisher::{Finished, Of};
 use crate::reader::{Arrived, Inbound};
 use crate::{
-    Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender, Terms, Waiting,
-    metrics::ByDeath,
+    DeliveryMetrics, Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender,
+    Terms, Waiting, metrics::ByDeath,
 };
 
 /// A lane that waited for a socket so lately is still short of them.
@@ -258,6 +258,14 @@ pub(super) fn terms(endpoints: &dyn Endpoints, endpoint: &Endpoint, limits: &Lan
 }
 
 impl Entry {
+    /// Counts it among the open breakers, or not any more.
+    pub(super) fn count_open(&mut self, metrics: &DeliveryMetrics) {
+        let open = self.lane.is_open();
+        if std::mem::replace(&mut self.open, open) != open {
+            metrics.open_breakers.add(if open { 1 } else { -1 });
+        }
+    }
+
     /// True if it waits for a socket, or did lately, though its endpoint answers: we hold it up, and not its endpoint.
     pub(super) fn is_short_of_sockets(&self, now: Instant) -> bool {
         let waited = self.short_of_sockets;

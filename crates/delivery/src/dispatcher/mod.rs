@@ -99,6 +99,8 @@ pub(crate) struct Dispatcher<S> {
     held: usize,
     /// Deliveries in lanes.
     waiting: usize,
+    /// Since when reading has waited for lanes that only our own sockets hold up, until memory was half free again.
+    burst_since: Option<Instant>,
     /// When memory was last looked after.
     shed_at: Option<Instant>,
     /// Where attempts say how they ended.
@@ -147,6 +149,7 @@ impl<S: Sender> Dispatcher<S> {
             idle: VecDeque::new(),
             held: 0,
             waiting: 0,
+            burst_since: None,
             shed_at: None,
             tick_at: Instant::now() + TICK,
             stopping: false,

@@ -97,11 +97,7 @@ impl<S: Sender> Dispatcher<S> {
             return;
         };
         entry.idle_since = None;
-        let open = entry.lane.is_open();
-        if open != entry.open {
-            entry.open = open;
-            self.metrics.open_breakers.add(if open { 1 } else { -1 });
-        }
+        entry.count_open(&self.metrics);
         if entry.published || entry.lane.is_worth_publishing() {
             self.changed.insert(id);
         }

@@ -111,14 +111,6 @@ impl<S: Sender> Dispatcher<S> {
         standing: Standing,
         now: Now,
     ) -> bool {
-        if !self
-            .partitions
-            .may_start(waiting.at, &*self.ports.committer)
-        {
-            // Another owner reads it again.
-            self.held -= waiting.delivery.weight();
-            return false;
-        }
         if waiting.delivery.deadline <= now.wall {
             self.bury(waiting, DeathReason::Expired, now);
             return false;

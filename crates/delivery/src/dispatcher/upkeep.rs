@@ -8,6 +8,9 @@ use super::{Dispatcher, Entry};
 use crate::finisher::{Finished, Of};
 use crate::{Now, Owner, ParkReason, Sender, Standing};
 
+/// How long reading waits, at most, for lanes that only our own sockets hold up. What goes on for longer is no burst, and
+/// others are behind it.
+const BURST: Duration = Duration::from_secs(10);
 /// How often memory is looked after, at most: the longest lanes are found by looking at all.
 const RELIEF_EVERY: Duration = Duration::from_millis(50);
 
@@ -64,18 +67,24 @@ impl<S: Sender> Dispatcher<S> {
         self.finisher.push(finished, now.instant);
     }
 
-    /// Forgets lanes that have been idle and know nothing.
+    /// Forgets lanes that have been idle and know nothing, and what is known of endpoints that are gone: their state would
+    /// keep their backlog waiting, which is to become dead letters.
     fn forget_idle(&mut self, now: Now) {
         let keep = self.options.keep_idle;
         while let Some((since, id)) = self.idle.front().copied()
             && since + keep <= now.instant
         {
             self.idle.pop_front();
+            let gone = self.enabled(id).is_none();
             let Some(entry) = self.lanes.get_mut(&id) else {
                 continue;
             };
             if entry.idle_since != Some(since) {
                 continue;
+            }
+            if gone {
+                entry.lane.endpoint_is_gone();
+                entry.count_open(&self.metrics);
             }
             let forgot = entry.lane.forget_parked(now);
             if entry.lane.is_forgettable(now.instant) && !entry.published && !entry.runnable {
@@ -101,6 +110,9 @@ impl<S: Sender> Dispatcher<S> {
             .is_none_or(|at| at + RELIEF_EVERY <= now.instant);
         if rested && !self.stopping && self.finisher.is_writable() {
             let memory = self.options.memory / 4 * 3;
+            if self.held < memory / 2 {
+                self.burst_since = None;
+            }
             let bytes = self.held.saturating_sub(memory);
             let records = self
                 .partitions
@@ -129,7 +141,8 @@ impl<S: Sender> Dispatcher<S> {
             _ => entry.lane.queued(),
         };
         // Where we are too slow, and not the endpoints, what is parked only comes back to wait again: reading waits.
-        let ours = self.sockets.are_the_bottleneck(now.instant);
+        let ours = self.sockets.are_the_bottleneck(now.instant)
+            && now.instant < *self.burst_since.get_or_insert(now.instant) + BURST;
         let held_up_by_us = |entry: &Entry| ours && entry.is_short_of_sockets(now.instant);
         let mut longest: Vec<(usize, EndpointId)> = self
             .lanes

@@ -207,9 +207,40 @@ async fn what_is_put_aside_while_the_store_is_down_is_counted_until_it_is_back()
     assert_eq!(world.sender.sent(), 10);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_deleted_leaves_nothing_behind_and_its_backlog_becomes_dead_letters() {
+    let mut world = World::new();
+    let id = world.endpoint(0, Does::Dead);
+    world.start();
+    world.publish(&vec![id; 500]).await;
+    world
+        .until(5 * S, "parked", |world| world.parked().len() >= 490)
+        .await;
+    world
+        .until(5 * S, "told", |world| open_state(world).is_some())
+        .await;
+    world.endpoints.store.lock().unwrap().clear();
+    world.endpoints.known.lock().unwrap().clear();
+    world
+        .until(60 * S, "all dead letters", |world| {
+            world.dead_letters().len() == 500
+        })
+        .await;
+    let gone = |dead: &DeadLetter| dead.reason == DeathReason::EndpointGone;
+    assert!(world.dead_letters().iter().all(gone));
+    world
+        .until(60 * S, "forgotten", |world| {
+            let told = world.log.records(topics::ENDPOINT_STATE);
+            told.last().is_some_and(|record| record.value.is_empty())
+                && world.metrics.open_breakers.get() == 0
+                && world.metrics.lanes.get() == 0
+        })
+        .await;
+}
+
 /// Four endpoints that answer after `time`, twice as often as there are sockets for when all are wanted, and then more
 /// for them than memory holds.
-async fn burst(time: Duration) -> World {
+async fn burst(time: Duration, deliveries: usize) -> World {
     let mut world = World::new();
     world.options.memory = 2 << 20;
     world.options.in_flight = 8;
@@ -222,7 +253,7 @@ async fn burst(time: Duration) -> World {
         world.publish(&ids).await;
     }
     tokio::time::sleep(time * 350).await;
-    for _ in 0..4_000 {
+    for _ in 0..deliveries / 4 {
         world.publish(&ids).await;
     }
     world
@@ -230,7 +261,7 @@ async fn burst(time: Duration) -> World {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_that_only_our_sockets_hold_up_is_not_parked_but_read_as_it_is_sent() {
-    let world = burst(2 * MS).await;
+    let world = burst(2 * MS, 16_000).await;
     let mut most_held = 0;
     while !world.is_finished() {
         tokio::time::sleep(MS).await;
@@ -244,8 +275,22 @@ async fn a_burst_that_only_our_sockets_hold_up_is_not_parked_but_read_as_it_is_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_that_goes_on_is_parked_so_that_others_are_read() {
+    // Twenty seconds of work.
+    let mut world = burst(2 * MS, 80_000).await;
+    let other = world.endpoint(9, Does::Answer(200));
+    world.publish(&[other]).await;
+    world
+        .until(15 * S, "the other is reached", |world| {
+            !world.sender.sent_to(other).is_empty()
+        })
+        .await;
+    assert!(world.sender.sent() < 70_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_for_slow_endpoints_is_parked_so_that_others_are_read() {
-    let mut world = burst(S).await;
+    let mut world = burst(S, 16_000).await;
     let quick = world.endpoint(9, Does::Answer(200));
     world.publish(&[quick]).await;
     world
