@@ -18,6 +18,8 @@ use crate::{Kind, Options, PumpError, PumpMetrics, Route};
 
 /// The longest sleep: the wall clock may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// The longest rest of the parked between two batches: partitions are to be given up without delay.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Bytes read at once from one partition, at least.
 const LEAST_BYTES: usize = 64 << 10;
 
@@ -205,8 +207,9 @@ impl Pump {
             if due.is_empty() {
                 break;
             }
-            self.finish(due).await?;
-            self.rest_after(began.elapsed()).await;
+            let refused_at = self.finish(due).await?;
+            let worked_until = refused_at.unwrap_or_else(Instant::now);
+            self.rest_after(worked_until - began).await;
         }
         Ok(())
     }
@@ -215,26 +218,31 @@ impl Pump {
     async fn rest_after(&mut self, worked: Duration) {
         if self.kind == Kind::Park && !worked.is_zero() {
             let share = self.options.park_share;
-            tokio::time::sleep(worked.mul_f64((1.0 - share) / share)).await;
+            let rest =
+                (worked.as_secs_f64() * (1.0 - share) / share).min(LONGEST_REST.as_secs_f64());
+            let rest = tokio::time::sleep(Duration::from_secs_f64(rest));
+            self.stop.run_until_cancelled(rest).await;
         }
     }
 
     /// Where each of these goes and that it is finished, in one completion. If a partition has another owner by now,
-    /// that of the others is written without it.
-    async fn finish(&mut self, due: Vec<Due>) -> Result<(), LogError> {
+    /// that of the others is written without it. Returns when the log first refused, if it did: from then on we waited.
+    async fn finish(&mut self, due: Vec<Due>) -> Result<Option<Instant>, LogError> {
+        let mut refused_at = None;
         let mut parts: Vec<Part> = due.into_iter().map(|due| self.part(due)).collect();
         while !parts.is_empty() {
             let completion = completion(&parts);
             let refused = |error: &LogError| {
                 tracing::warn!(%error, "the log does not take waiting deliveries at present");
                 self.metrics.log_refusals.inc();
+                refused_at.get_or_insert_with(Instant::now);
             };
             let done =
                 complete_patiently(self.committer.as_ref(), &completion, &self.stop, refused).await;
             match done {
                 Ok(()) => {
                     self.count(&parts);
-                    return Ok(());
+                    break;
                 }
                 Err(LogError::Lost(at)) => {
                     self.hand.drop_partitions(&[at]);
@@ -246,11 +254,11 @@ impl Pump {
                     }
                 }
                 // Stopped while the log took nothing: it is all still there for the next start.
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(()),
+                Err(LogError::Busy(_) | LogError::Full(_)) => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(refused_at)
     }
 
     fn part(&mut self, due: Due) -> Part {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_log::{LogError, Purpose};
-use postrider_model::topics::{DELIVERIES_NORMAL, PUMP, RETRY};
+use postrider_model::topics::{DELIVERIES_NORMAL, PARK, PUMP, RETRY, Tier};
 use postrider_model::{Delivery, EndpointId};
 use postrider_pump::Options;
 
@@ -13,6 +13,11 @@ const COUNT: usize = 500;
 
 /// Puts deliveries due after 1 to 8 s into the retry tiers.
 async fn put_retries(pump: &Running) -> Vec<String> {
+    put(pump, &RETRY).await
+}
+
+/// The same in other tiers.
+async fn put(pump: &Running, tiers: &'static [Tier]) -> Vec<String> {
     let now = pump.now();
     let endpoint = EndpointId::new();
     let retries: Vec<Delivery> = (0..COUNT as u64)
@@ -21,7 +26,7 @@ async fn put_retries(pump: &Running) -> Vec<String> {
         })
         .collect();
     for retry in &retries {
-        pump.wait_in(&RETRY, retry).await;
+        pump.wait_in(tiers, retry).await;
     }
     let mut ids: Vec<String> = retries.iter().map(|retry| retry.id.to_string()).collect();
     ids.sort();
@@ -93,13 +98,33 @@ async fn on_shutdown_what_is_not_due_stays_and_what_was_moved_is_finished() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_is_not_held_up_by_a_log_that_takes_nothing() {
-    let pump = start();
-    put_retries(&pump).await;
+    for tiers in [&RETRY[..], &PARK[..]] {
+        let pump = start();
+        put(&pump, tiers).await;
+        let full = LogError::Full("testing".to_owned());
+        pump.log.fail_appends(Purpose::Pipeline, full);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(pump.metrics.log_refusals.get() > 0);
+        let stopped = tokio::time::timeout(Duration::from_secs(2), pump.stop()).await;
+        stopped.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_deliveries_do_not_rest_for_the_time_that_the_log_took_nothing() {
+    let pump = start_with(Options {
+        batch_records: 50,
+        ..Options::default()
+    });
+    let expected = put(&pump, &PARK).await;
     let full = LogError::Full("testing".to_owned());
     pump.log.fail_appends(Purpose::Pipeline, full);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let stopped = tokio::time::timeout(Duration::from_secs(2), pump.stop()).await;
-    stopped.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    pump.log.recover();
+    let soon = Duration::from_secs(15);
+    let came = pump.out_within(DELIVERIES_NORMAL, COUNT, soon).await;
+    assert_eq!(ids(&came), expected);
+    pump.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
