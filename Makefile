@@ -29,6 +29,7 @@ demo: tools ## see it work: server, receiver and a few thousand events, in a tem
 		echo "The first build compiles every dependency: about 3 minutes on two cores. Then the demonstration starts by itself."; }
 	@$(CARGO) run $(CARGO_FLAGS) --profile quick -p postrider -- demo
 
+# POSTRIDER_TEST_ROWS=100000 judges PostgreSQL's plans by fewer rows than a million, which take half a minute to load.
 test: tools clients kafka ## run every test, also those against client libraries, a Kafka broker and PostgreSQL
 	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) --workspace
 

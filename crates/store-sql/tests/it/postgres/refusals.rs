@@ -1,7 +1,12 @@
 //! What the database will never take, and what in it cannot be read.
 
-use postrider_model::{AppId, EventId};
-use postrider_store::{Applications, Change, Claims, ConfigFeed, EventRef, History, StoreError};
+use postrider_model::{
+    AppId, Class, DeadLetter, DeathReason, Delivery, EndpointId, EventId, Timestamp,
+};
+use postrider_store::{
+    ApplicationRef, Applications, Change, Claims, ConfigFeed, DeadLetterFilter, DeadLetters,
+    EventRef, History, HistoryKey, Order, Page, PageStart, StoreError,
+};
 
 use super::databases::{Database, run};
 use super::samples::{application, event, events, now};
@@ -52,7 +57,42 @@ async fn a_stored_row_that_cannot_be_read_hides_itself_and_nothing_else() {
     .await;
     let changes = store.changes(0).await.unwrap();
     assert_eq!(changes.items, [Change::Application(good.into())]);
-    let by = postrider_store::ApplicationRef::Id(bad.id);
+    let by = ApplicationRef::Id(bad.id);
     let asked = store.application(&by).await;
     assert!(matches!(asked, Err(StoreError::Unreadable(_))), "{asked:?}");
+}
+
+#[tokio::test]
+async fn pages_of_dead_letters_are_full_and_go_past_the_rows_that_cannot_be_read() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let letter = |n: i64| {
+        let one = event(AppId::new(), now());
+        let delivery = Delivery::of_event(&one, (0, 1), EndpointId::new(), 1, Class::Normal, now());
+        DeadLetter::of(delivery, DeathReason::Exhausted, Timestamp::from_millis(n))
+    };
+    let letters: Vec<DeadLetter> = (1..=9).map(letter).collect();
+    store.keep_dead_letters(&letters).await.unwrap();
+    let mut beside = database.connect().await;
+    let spoil = "UPDATE dead_letters SET letter = '\\xff' WHERE died_at IN (1, 3, 4, 5, 9)";
+    run(&mut beside, spoil).await;
+    let (filter, mut start, mut found) =
+        (DeadLetterFilter::default(), PageStart::Beginning, vec![]);
+    loop {
+        let page = Page {
+            limit: 2,
+            start,
+            order: Order::Ascending,
+        };
+        let part = store.dead_letters(&filter, &page).await.unwrap();
+        found.extend(part.iter().map(|stored| stored.letter.died_at.as_millis()));
+        let Some(last) = part.last().filter(|_| part.len() == 2) else {
+            break;
+        };
+        start = PageStart::After(HistoryKey {
+            at: last.letter.died_at,
+            id: *last.letter.id.as_bytes(),
+        });
+    }
+    assert_eq!(found, [2, 6, 7, 8]);
 }
