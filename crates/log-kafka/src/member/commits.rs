@@ -171,6 +171,10 @@ impl Commits {
             self.renewed = Some(Instant::now());
         }
         if self.changed.is_empty() {
+            // What is waited for was committed before.
+            for waiter in std::mem::take(&mut self.waiters) {
+                waiter.answer(Ok(()));
+            }
             return None;
         }
         let positions = self.positions();

@@ -76,7 +76,13 @@ impl Committer for KafkaCommitter {
             return Err(closed());
         }
         self.member.let_go(partitions);
-        self.member.seats().released.extend_from_slice(partitions);
+        // What was lost meanwhile is not given back when the group wants it the next time.
+        let mut seats = self.member.seats();
+        for at in partitions {
+            if seats.get(*at).is_some() {
+                seats.released.push(*at);
+            }
+        }
         Ok(())
     }
 }

@@ -175,6 +175,9 @@ impl<'a> Thread<'a> {
     fn tell_arrived(&self) {
         let member = self.member;
         let mut seats = member.seats();
+        if seats.all().all(|seat| seat.told || seat.revoking) {
+            return;
+        }
         let owned: Vec<TopicPartition> = seats
             .all()
             .filter(|seat| !seat.revoking)

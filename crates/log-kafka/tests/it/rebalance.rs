@@ -2,7 +2,7 @@
 
 use postrider_log::testing::conformance::{A, B, FIRST, append, numbered, topics};
 use postrider_log::{Log, TopicPartition};
-use postrider_log_kafka::Options;
+use postrider_log_kafka::{LogMetrics, Options};
 use postrider_testkit::kafka;
 
 use crate::support::{Deadline, Party, classic, open, options};
@@ -80,4 +80,35 @@ async fn a_second_member_takes_over_whole_numbers_with_what_was_committed_and_gi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_classic_protocol_hands_over_likewise() {
     handed_over(classic).await;
+}
+
+/// As after a kill: the name is in use until its first bearer's session has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_name_is_still_in_use_joins_anew_until_it_is_free() {
+    let mut options = options(&kafka().unwrap(), topics());
+    options.membership.instance_id = Some("worker-0".to_owned());
+    let registry = postrider_metrics::Registry::new();
+    options.metrics = LogMetrics::register(&registry).unwrap();
+    let log = open(&options).await;
+    let deadline = Deadline::new();
+    let mut one = Party::join(&*log, FIRST, &[A]).await;
+    while one.owned.len() < 3 {
+        one.step().await;
+        deadline.check("the first owns everything");
+    }
+    let mut other = Party::join(&*log, FIRST, &[A]).await;
+    while registry
+        .render()
+        .contains("postrider_kafka_rebuilt_clients_total 0")
+    {
+        one.step().await;
+        other.step().await;
+        deadline.check("the second was refused");
+    }
+    assert_eq!((one.owned.len(), other.owned.len()), (3, 0));
+    drop(one);
+    while other.owned.len() < 3 {
+        other.step().await;
+        deadline.check("the second owns everything");
+    }
 }
