@@ -13,3 +13,4 @@ mod finishing;
 mod rebalance;
 mod support;
 mod topics;
+mod zombie;
