@@ -237,7 +237,8 @@ pub trait Committer: Send + Sync + 'static {
     /// True while this member's lease of the partition lasts. No attempt starts without it.
     fn holds(&self, at: TopicPartition) -> bool;
 
-    /// Gives revoked partitions up, after their last completion.
+    /// Gives revoked partitions up, after their last completion. What is not ours any more is given up already: that is no
+    /// error. Only a log that has stopped refuses.
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 }
 

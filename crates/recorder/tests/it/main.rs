@@ -9,6 +9,7 @@
 
 mod bad_rows;
 mod disabling;
+mod handover;
 mod recording;
 mod retention;
 mod support;

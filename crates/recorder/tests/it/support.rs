@@ -217,6 +217,12 @@ impl Running {
         found.unwrap()
     }
 
+    /// Another recorder on the same log and store.
+    pub(crate) fn second(&self) -> Running {
+        let (log, store) = (self.log.clone(), self.store.clone());
+        start_on(log, store, self.clock, self.app_id, Options::default())
+    }
+
     pub(crate) async fn stop(self) -> Result<(), RecorderError> {
         self.stop.cancel();
         self.handle.await.unwrap()

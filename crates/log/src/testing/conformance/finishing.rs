@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_model::{NewRecord, Partition, Position};
+use postrider_model::{NewRecord, Partition, Position, TopicPartition};
 
 use super::member::sorted_numbers;
 use super::{A, B, DEADLINE, FIRST, Harness, Member, SECOND, append, numbered, topics};
@@ -132,6 +132,27 @@ pub async fn an_output_that_is_refused_leaves_its_positions_unfinished(harness: 
     let log = harness.reopen(log).await;
     let mut member = Member::join(&*log, FIRST, A).await;
     assert_eq!(sorted_numbers(&member.read(5).await), [0, 1, 2, 3, 4]);
+}
+
+pub async fn what_was_given_up_cannot_be_finished_and_giving_it_up_again_is_no_error(
+    harness: &impl Harness,
+) {
+    let log = harness.open(topics()).await;
+    append(&*log, numbered(A, 1, 0, 10)).await;
+    let mut member = Member::join(&*log, FIRST, A).await;
+    member.read(10).await;
+    let ours: Vec<_> = member.assigned.iter().map(|one| one.at).collect();
+    let nobodys = TopicPartition {
+        topic: B,
+        partition: 0,
+    };
+    for given_up in [&ours[..], &ours[..], &[nobodys]] {
+        let released = member.committer.release(given_up).await;
+        released.expect("nothing stands in the way");
+    }
+    assert!(ours.iter().all(|at| !member.committer.holds(*at)));
+    let refused = member.finish(Vec::new()).await;
+    assert!(matches!(refused, Err(LogError::Lost(_))), "{refused:?}");
 }
 
 pub async fn waiting_for_a_group_ends_when_it_has_finished(harness: &impl Harness) {

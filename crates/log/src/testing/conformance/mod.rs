@@ -109,6 +109,7 @@ macro_rules! conformance_suite {
             the_watermark_never_goes_back
             outputs_are_there_once_their_positions_are_finished
             an_output_that_is_refused_leaves_its_positions_unfinished
+            what_was_given_up_cannot_be_finished_and_giving_it_up_again_is_no_error
             waiting_for_a_group_ends_when_it_has_finished
             lag_counts_what_a_group_has_not_finished
             what_is_acknowledged_can_be_synced
