@@ -112,7 +112,7 @@ impl Matcher<'_> {
 
     /// The deliveries of the part behind `after`, its record in `fanouts`, and what comes behind it.
     fn part(&self, event: &Event, record: &Record, after: Option<EndpointId>) -> Matched {
-        let part = self.take_part(event, after);
+        let part = self.take_part(event, self.wanting(event, after));
         let last = part.endpoints.last().map(|endpoint| endpoint.id);
         let large = part.more || after.is_some();
         let class = if large { Class::Bulk } else { Class::Normal };
@@ -126,11 +126,7 @@ impl Matcher<'_> {
                 until,
                 matched: matched.clone(),
             };
-            let rematch = with_origin(event, EventOrigin::Rematch(rematch));
-            records.push(NewRecord {
-                topic: EVENTS_WAITING,
-                ..rematch
-            });
+            records.push(to_rematch(event, rematch));
         }
         records.push(self.fanout(event, matched, !part.more).to_record());
         if let (true, Some(after)) = (part.more, last) {
@@ -146,32 +142,24 @@ impl Matcher<'_> {
     /// What a part that was matched stale missed: endpoints that existed when the event was accepted.
     fn add(&self, event: &Event, record: &Record, rematch: &Rematch) -> Matched {
         let had: HashSet<EndpointId> = rematch.matched.iter().copied().collect();
-        let missed: Vec<&Endpoint> = self
-            .snapshot
-            .matching(
-                event.app_id,
-                &event.event_type,
-                &event.channels,
-                rematch.after,
-            )
-            .map(AsRef::as_ref)
-            .take_while(|endpoint: &&Endpoint| {
-                rematch.until.is_none_or(|until| endpoint.id <= until)
-            })
+        let missed = self
+            .wanting(event, rematch.after)
+            .take_while(|endpoint| rematch.until.is_none_or(|until| endpoint.id <= until))
             .filter(|endpoint| {
                 endpoint.created_at <= event.accepted_at && !had.contains(&endpoint.id)
-            })
-            .collect();
-        let mut records = self.deliveries(event, record, &missed, Class::Normal);
+            });
+        let part = self.take_part(event, missed);
+        let rest = rest_of(rematch, &part);
+        let large = rest.is_some() || rematch.after.is_some() || rematch.until.is_some();
+        let class = if large { Class::Bulk } else { Class::Normal };
+        let mut records = self.deliveries(event, record, &part.endpoints, class);
         let deliveries = records.len();
-        records.push(
-            self.fanout(
-                event,
-                missed.iter().map(|endpoint| endpoint.id).collect(),
-                true,
-            )
-            .to_record(),
-        );
+        if deliveries > 0 {
+            let added = part.endpoints.iter().map(|endpoint| endpoint.id).collect();
+            // That all parts of the event were matched is told by the last of them.
+            records.push(self.fanout(event, added, false).to_record());
+        }
+        records.extend(rest.map(|rest| to_rematch(event, rest)));
         Matched::Outputs {
             key: key(event),
             records,
@@ -179,16 +167,30 @@ impl Matcher<'_> {
         }
     }
 
-    fn take_part<'a>(&'a self, event: &'a Event, after: Option<EndpointId>) -> Part<'a> {
+    /// Those that the snapshot has for `event`, behind `after`.
+    fn wanting<'a>(
+        &'a self,
+        event: &'a Event,
+        after: Option<EndpointId>,
+    ) -> impl Iterator<Item = &'a Endpoint> {
+        let (event_type, channels) = (&event.event_type, &event.channels);
+        let matching = self
+            .snapshot
+            .matching(event.app_id, event_type, channels, after);
+        matching.map(AsRef::as_ref)
+    }
+
+    /// As many of `endpoints` as one part may have.
+    fn take_part<'a>(
+        &self,
+        event: &Event,
+        mut endpoints: impl Iterator<Item = &'a Endpoint>,
+    ) -> Part<'a> {
         let fits = (self.options.part_bytes / event.payload.len().max(1))
             .clamp(1, self.options.part_endpoints);
-        let mut matching =
-            self.snapshot
-                .matching(event.app_id, &event.event_type, &event.channels, after);
-        let endpoints: Vec<&Endpoint> = matching.by_ref().take(fits).map(AsRef::as_ref).collect();
         Part {
-            endpoints,
-            more: matching.next().is_some(),
+            endpoints: endpoints.by_ref().take(fits).collect(),
+            more: endpoints.next().is_some(),
         }
     }
 
@@ -254,6 +256,25 @@ fn with_origin(event: &Event, origin: EventOrigin) -> NewRecord {
         ..event.clone()
     }
     .to_record()
+}
+
+/// The record that brings `event` back once the registry is up to date.
+fn to_rematch(event: &Event, rematch: Rematch) -> NewRecord {
+    NewRecord {
+        topic: EVENTS_WAITING,
+        ..with_origin(event, EventOrigin::Rematch(rematch))
+    }
+}
+
+/// What is left of `rematch` behind `part`; `None` if nothing is.
+fn rest_of(rematch: &Rematch, part: &Part<'_>) -> Option<Rematch> {
+    let last = part.endpoints.last().filter(|_| part.more)?.id;
+    let matched = rematch.matched.iter().copied();
+    Some(Rematch {
+        after: Some(last),
+        until: rematch.until,
+        matched: matched.filter(|id| *id > last).collect(),
+    })
 }
 
 /// The record of a new delivery: for its class, or for the tier of the wait that its schedule begins with.

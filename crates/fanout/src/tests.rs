@@ -1,6 +1,5 @@
 //! Fan-out on the in-memory log and store.
 
-mod handover;
 mod house;
 mod official_library;
 mod producers;
@@ -17,8 +16,8 @@ use postrider_model::topics::{
     EVENTS_WAITING, FANOUT, FANOUTS,
 };
 use postrider_model::{
-    AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, EventId, SystemClock,
-    Timestamp,
+    AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, EndpointId, EventId,
+    SystemClock, Timestamp,
 };
 use postrider_store::Applications;
 
@@ -223,6 +222,68 @@ async fn with_the_store_down_fan_out_goes_on_and_what_it_missed_is_added_when_th
         21,
         "nobody twice, and not the one that was made after the events"
     );
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_many_that_an_outage_missed_are_added_in_parts_in_class_bulk_and_nobody_twice() {
+    let options = Options {
+        part_endpoints: 10,
+        ..Options::default()
+    };
+    let house = House::new(options).await;
+    let ids: BTreeSet<_> = (0..40).map(|_| EndpointId::new()).collect();
+    let of = |known: bool| {
+        let chosen = ids.iter().enumerate();
+        let chosen = chosen.filter(move |(n, _)| (n % 8 == 4) == known);
+        chosen.map(|(_, id)| *id).collect::<BTreeSet<_>>()
+    };
+    let (known, missed) = (of(true), of(false));
+    for id in known {
+        house.endpoint(|e| e.id = id).await;
+    }
+    house.publish(|_| {}).await;
+    house.deliveries(DELIVERIES_NORMAL, 5).await;
+    for id in &missed {
+        house.endpoint(|e| e.id = *id).await;
+    }
+    house.store.set_available(false);
+    house.publish(|_| {}).await;
+    house.deliveries(DELIVERIES_NORMAL, 10).await;
+    house.store.set_available(true);
+    let added = house.deliveries(DELIVERIES_BULK, 35).await;
+    let fanouts = house.fanouts(6).await;
+    house.settle_waiting().await;
+    let added_to: BTreeSet<_> = added.iter().map(|d| d.endpoint_id).collect();
+    assert_eq!(added_to, missed);
+    let parts: Vec<_> = fanouts[2..].iter().map(|f| f.endpoints.len()).collect();
+    assert_eq!(parts, [10, 10, 10, 5]);
+    assert_eq!(house.log.records(DELIVERIES_BULK).len(), 35, "nobody twice");
+    assert_eq!(house.log.records(DELIVERIES_NORMAL).len(), 10);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn payload_times_what_an_outage_missed_has_a_budget() {
+    let options = Options {
+        part_bytes: 3_000,
+        ..Options::default()
+    };
+    let house = House::new(options).await;
+    house.publish(|_| {}).await;
+    house.settle().await;
+    for _ in 0..7 {
+        house.endpoint(|_| {}).await;
+    }
+    house.store.set_available(false);
+    let payload = Bytes::from(vec![b'x'; 1_000]);
+    house.publish(|e| e.payload = payload).await;
+    house.log.wait_for_records(EVENTS_WAITING, 1).await;
+    house.store.set_available(true);
+    house.deliveries(DELIVERIES_BULK, 7).await;
+    let fanouts = house.fanouts(5).await;
+    let parts: Vec<_> = fanouts[2..].iter().map(|f| f.endpoints.len()).collect();
+    assert_eq!(parts, [3, 3, 1]);
     house.stop().await;
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use postrider_log::testing::MemoryLog;
 use postrider_log::{Durability, Log, NewRecord, Purpose};
 use postrider_metrics::Registry as Metrics;
-use postrider_model::topics::{self, EVENTS, FANOUT, FANOUTS};
+use postrider_model::topics::{self, EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
 use postrider_model::{
     AppId, Clock, Delivery, Endpoint, EndpointId, EndpointPolicy, Event, EventId, EventOrigin,
     Fanout, SystemClock, Topic,
@@ -118,13 +118,22 @@ impl House {
 
     /// Waits until everything in `events` is fanned out.
     pub(super) async fn settle(&self) {
+        self.settle_in(EVENTS).await;
+    }
+
+    /// Waits until everything that needed an up-to-date registry is dealt with.
+    pub(super) async fn settle_waiting(&self) {
+        self.settle_in(EVENTS_WAITING).await;
+    }
+
+    async fn settle_in(&self, topic: Topic) {
         loop {
-            let ends = self.log.ends(EVENTS).await.unwrap();
+            let ends = self.log.ends(topic).await.unwrap();
             let finished = self
                 .log
-                .wait_finished(FANOUT, EVENTS, &ends, Duration::from_secs(60));
+                .wait_finished(FANOUT, topic, &ends, Duration::from_secs(60));
             assert!(finished.await.unwrap(), "fan-out did not finish");
-            if self.log.ends(EVENTS).await.unwrap() == ends {
+            if self.log.ends(topic).await.unwrap() == ends {
                 return;
             }
         }
