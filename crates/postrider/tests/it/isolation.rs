@@ -5,6 +5,7 @@ use std::time::Duration;
 use postrider_testkit::{Arrival, Behaviour, Refusing, eventually};
 use serde_json::json;
 
+use crate::counted::counted;
 use crate::world::{DEADLINE, World};
 
 const EVENTS: u64 = 500;
@@ -89,36 +90,42 @@ async fn host(world: &World, endpoint: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_endpoint_does_not_delay_its_neighbours() {
-    // Two attempts, the second beyond the test: the dead one's deliveries are all still waiting.
-    let world = World::with(&[("DELIVERY__SCHEDULE", "0s,1h")]).await;
+    // So many are tried before the breaker opens. After 2 s it lets the first probe through, after 62 s the fifth.
+    const FAILURES: u64 = 5;
+    const PROBES: u64 = 5;
+    let world = World::with(&[
+        // Two attempts, the second beyond the test: the dead one's deliveries are all still waiting.
+        ("DELIVERY__SCHEDULE", "0s,1h"),
+        ("DELIVERY__BREAKER_FAILURES", &FAILURES.to_string()),
+        ("DELIVERY__BREAKER_WAIT", "2s"),
+    ])
+    .await;
     let dead = Refusing::bind().unwrap();
     let spec = json!({ "url": dead.url().unwrap() });
     world.api.create_endpoint(&world.app, &spec).await.unwrap();
-    world.publish(BEFORE).await;
-    let refused = eventually(
-        "an attempt at the dead one has failed",
-        DEADLINE,
-        async || (unreachable(&world).await > 0).then_some(()),
-    );
-    refused.await.unwrap();
+    world.publish(FAILURES).await;
+    let opened = eventually("the dead one's breaker has opened", DEADLINE, async || {
+        (unreachable(&world).await >= FAILURES).then_some(())
+    });
+    opened.await.unwrap();
 
     world.endpoint("/ok", Behaviour::Ok).await;
     world.publish(EVENTS).await;
     world.wait_for("/ok", EVENTS).await;
     assert_eq!(world.receiver.count("/ok"), EVENTS, "one was called twice");
-    // It was dead throughout, its breaker opened, and all that it has not had waits for it.
+    // It was dead throughout, and all that it has not had waits for it. Its attempts tell the time.
     let failed = unreachable(&world).await;
-    assert!(failed < BEFORE + EVENTS, "its breaker never opened");
+    assert!(
+        failed < FAILURES + PROBES,
+        "the neighbour was served after {failed} attempts at the dead one"
+    );
     assert_eq!(world.dead_letters().await, 0);
 }
 
 /// Attempts that reached nobody, by the server's own count.
 async fn unreachable(world: &World) -> u64 {
-    let metrics = world.api.metrics().await.unwrap();
-    let counted = metrics.lines().find_map(|line| {
-        line.strip_prefix("postrider_delivery_attempts_total{outcome=\"unreachable\"} ")
-    });
-    counted.map_or(0, |count| count.parse().unwrap())
+    let beginning = "postrider_delivery_attempts_total{outcome=\"unreachable\"";
+    counted(world, beginning).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,15 +189,15 @@ async fn a_limited_endpoint_keeps_its_limit_and_does_not_delay_its_neighbours() 
     );
 
     let starts = starts_of_attempts(&world, &limited, LIMITED_EVENTS).await;
-    for first in starts.windows(LIMIT + 2) {
-        // Rate + burst starts fit in a second; one more does not.
-        let span = first[LIMIT + 1] - first[0];
-        assert!(span >= 0.999, "{} starts in {span} s: {first:?}", LIMIT + 2);
+    for some in starts.windows(LIMIT + 1) {
+        // One more than the limit takes at least a second; each start is told without the fraction of its millisecond.
+        let span = some[LIMIT] - some[0];
+        assert!(span >= 999, "{} starts in {span} ms: {some:?}", LIMIT + 1);
     }
 }
 
-/// When the attempts at an endpoint started, in seconds, oldest first.
-async fn starts_of_attempts(world: &World, endpoint: &str, count: u64) -> Vec<f64> {
+/// When the attempts at an endpoint started, as recorded, in milliseconds since 1970, oldest first.
+async fn starts_of_attempts(world: &World, endpoint: &str, count: u64) -> Vec<i64> {
     let path = format!(
         "/api/v1/app/{}/attempt/endpoint/{endpoint}?limit=250",
         world.app
@@ -206,9 +213,9 @@ async fn starts_of_attempts(world: &World, endpoint: &str, count: u64) -> Vec<f6
         .iter()
         .map(|attempt| {
             let at: jiff::Timestamp = attempt["timestamp"].as_str().unwrap().parse().unwrap();
-            at.as_duration().as_secs_f64()
+            at.as_millisecond()
         })
         .collect();
-    starts.sort_by(f64::total_cmp);
+    starts.sort_unstable();
     starts
 }

@@ -13,6 +13,7 @@
 
 mod bad_input;
 mod clients;
+mod counted;
 mod creation;
 mod isolation;
 mod killing;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use postrider_testkit::{Behaviour, Refusing, setting};
 use serde_json::json;
 
+use crate::counted::counted;
 use crate::world::{DEADLINE, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +70,12 @@ async fn a_parked_backlog_does_not_delay_the_retry_of_a_neighbour() {
         "{}",
         report.last_failure
     );
+    // All of it but what waits in the lane, or is tried.
+    let backlog = postrider_testkit::eventually("the backlog is parked", DEADLINE, async || {
+        let times = counted(&world, "postrider_delivery_parked_total").await;
+        (times >= parked / 10 * 9).then_some(times)
+    });
+    println!("parked {} times", backlog.await.unwrap());
 
     // The dead one recovers, and takes ten a second from now on.
     let fields = json!({ "url": world.receiver.url("/recovered") });
