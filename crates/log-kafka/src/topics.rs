@@ -79,6 +79,17 @@ pub async fn ensure_topics(options: &Options) -> Result<Vec<String>, OpenError> 
     }
 }
 
+/// The names of the topics that the cluster does not know, or not yet: what was created a moment ago takes a moment.
+///
+/// # Errors
+/// If the brokers do not answer or refuse.
+pub async fn missing_topics(options: &Options) -> Result<Vec<String>, OpenError> {
+    options.check()?;
+    let (catalog, found) = (Catalog::new(options), find(options).await?);
+    let names = catalog.entries().iter().map(|entry| entry.name.clone());
+    Ok(names.filter(|name| !found.contains_key(name)).collect())
+}
+
 /// Compares the topics on the cluster with the configuration, and says in words what differs.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What state the process is in, part by part: what `/health/ready` answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use postrider_registry::Registry;
@@ -12,10 +12,20 @@ const STORE_AWAY_AFTER: Duration = Duration::from_secs(5);
 
 /// The state of the process.
 pub(crate) struct Condition {
-    registry: Arc<Registry>,
     /// Why the log did not answer when it was asked last.
-    log_fault: Mutex<Option<String>>,
+    log: Mutex<Option<String>>,
+    /// Likewise the store, if a role needs it.
+    store: Option<Mutex<Option<String>>>,
+    /// Knows better how the store is, once it is read.
+    registry: OnceLock<Arc<Registry>>,
     draining: AtomicBool,
+}
+
+/// A part that others report on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Log,
+    Store,
 }
 
 /// One part of it.
@@ -39,10 +49,13 @@ impl Part {
 }
 
 impl Condition {
-    pub(crate) fn new(registry: Arc<Registry>) -> Arc<Self> {
+    /// Of a process that has opened nothing so far.
+    pub(crate) fn new(uses_store: bool) -> Arc<Self> {
+        let opening = || Mutex::new(Some("it is being opened".to_owned()));
         Arc::new(Self {
-            registry,
-            log_fault: Mutex::new(None),
+            log: opening(),
+            store: uses_store.then(opening),
+            registry: OnceLock::new(),
             draining: AtomicBool::new(false),
         })
     }
@@ -52,34 +65,49 @@ impl Condition {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// What the log answered when it was asked last.
-    pub(crate) fn set_log(&self, fault: Option<String>) {
-        // An assignment cannot be left half done.
-        *self
-            .log_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = fault;
+    /// What a part answered when it was asked last.
+    pub(crate) fn set(&self, part: Name, fault: Option<String>) {
+        let place = match part {
+            Name::Log => Some(&self.log),
+            Name::Store => self.store.as_ref(),
+        };
+        if let Some(place) = place {
+            // An assignment cannot be left half done.
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        }
+    }
+
+    /// From now on the age of the registry tells how the store is.
+    pub(crate) fn watch(&self, registry: Arc<Registry>) {
+        self.registry.get_or_init(|| registry);
     }
 
     /// All parts.
-    pub(crate) fn parts(&self) -> [Part; 3] {
-        let log_fault = self
-            .log_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let age = self.registry.age();
-        let store_fault = (age > STORE_AWAY_AFTER).then(|| {
-            format!(
-                "it has not answered for {} s; deliveries go on with the configuration as it was then",
-                age.as_secs()
-            )
-        });
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::new("log", fault_in(&self.log))];
+        if let Some(store) = &self.store {
+            let fault = match self.registry.get() {
+                Some(registry) => old(registry.age()),
+                None => fault_in(store),
+            };
+            parts.push(Part::new("store", fault));
+        }
         let draining = self.draining.load(Ordering::SeqCst);
-        let process_fault = draining.then(|| "it is stopping".to_owned());
-        [
-            Part::new("log", log_fault.clone()),
-            Part::new("store", store_fault),
-            Part::new("process", process_fault),
-        ]
+        let process = draining.then(|| "it is stopping".to_owned());
+        parts.push(Part::new("process", process));
+        parts
     }
+}
+
+fn fault_in(place: &Mutex<Option<String>>) -> Option<String> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn old(age: Duration) -> Option<String> {
+    (age > STORE_AWAY_AFTER).then(|| {
+        format!(
+            "it has not answered for {} s; deliveries go on with the configuration as it was then",
+            age.as_secs()
+        )
+    })
 }

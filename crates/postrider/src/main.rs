@@ -1,12 +1,12 @@
-//! The `postrider` command: reads the configuration, composes the services and runs them in one process.
+//! The `postrider` command: reads the configuration, composes the services of its roles and runs them in one process.
 //!
 //! **In → out.** Flags, file and environment in; for `serve` an HTTP listener and signed requests to endpoints out.
 //!
 //! **Invariants.** Only this crate reads the environment, knows every service and names the adapters. A service that
 //! ends before it was told to takes the process with it: nothing runs half alive.
 //!
-//! **Authority and crashes.** Nothing is kept here. The log and the store in the data directory are the truth, and a
-//! start after kill -9 is an ordinary start.
+//! **Authority and crashes.** Nothing is kept here. The log and the store, in the data directory or on their servers, are the
+//! truth, and a start after kill -9 is an ordinary start.
 //!
 //! **Failing and stopping.** Exit code 0: done, or stopped when told to. 1: something failed, and standard error says
 //! what. 2: the command line or the configuration is wrong. SIGTERM and SIGINT drain; a second one ends at once, with
@@ -17,12 +17,16 @@ mod condition;
 mod config;
 mod data_dir;
 mod demo;
+mod doors;
 mod http;
+mod kafka;
 mod limits;
 mod observe;
+mod opening;
 mod options;
 mod out;
 mod receiver;
+mod roles;
 mod routes;
 mod services;
 mod shown;

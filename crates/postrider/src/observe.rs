@@ -6,10 +6,11 @@ use std::time::Duration;
 use postrider_log::{Keep, Log};
 use postrider_metrics::{FloatGauge, Gauge, Registry};
 use postrider_model::{Group, Topic};
+use postrider_store::{Order, Page, PageStart, Store};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Name};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// What Linux counts a process's time in, whatever the kernel's own tick (`USER_HZ`, proc(5)).
@@ -138,9 +139,9 @@ impl LogWatch {
     async fn sample(&self) {
         let lags = match self.log.lags().await {
             Ok(lags) => lags,
-            Err(error) => return self.condition.set_log(Some(error.to_string())),
+            Err(error) => return self.condition.set(Name::Log, Some(error.to_string())),
         };
-        self.condition.set_log(None);
+        self.condition.set(Name::Log, None);
         for watched in &self.watched {
             let of_this = lags
                 .iter()
@@ -157,6 +158,30 @@ impl LogWatch {
             watched.oldest.set(oldest.as_secs_f64());
         }
     }
+}
+
+/// Asks the store how it is, again and again, where no registry does.
+pub(crate) async fn watch_store(
+    store: Arc<dyn Store>,
+    condition: Arc<Condition>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let page = Page {
+        limit: 1,
+        start: PageStart::Beginning,
+        order: Order::Ascending,
+    };
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let Some(answered) = shutdown.run_until_cancelled(store.tokens(&page)).await else {
+            break;
+        };
+        let fault = answered.err();
+        let why = fault.map(|error| format!("{error}; the log keeps what is to be recorded"));
+        condition.set(Name::Store, why);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

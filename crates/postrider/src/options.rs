@@ -1,16 +1,30 @@
 //! From the configuration to what each service takes.
 
 use postrider_guard::Guard;
+use postrider_store_sql::PostgresOptions;
 
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, LogKind, StoreUrl};
 
-/// Where the store is, as its adapter takes it.
+/// Where the store is, as its adapter takes it. It may hold a password.
 pub(crate) fn store_url(config: &Config) -> String {
     let path = match &config.store.url {
-        StoreUrl::InDataDirectory => config.data.join("store.db"),
-        StoreUrl::Sqlite(path) => path.clone(),
+        StoreUrl::InDataDirectory => &config.data.join("store.db"),
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(url) => return url.expose().to_owned(),
     };
     format!("sqlite:{}", path.display())
+}
+
+/// How a PostgreSQL server is used.
+pub(crate) fn postgres(config: &Config) -> PostgresOptions {
+    let store = &config.store;
+    PostgresOptions {
+        max_connections: store.max_connections,
+        acquire_timeout: store.acquire_timeout,
+        statement_timeout: store.statement_timeout,
+        lock_timeout: store.lock_timeout,
+        call_timeout: store.call_timeout,
+    }
 }
 
 /// Which addresses may be called.
@@ -63,6 +77,8 @@ pub(crate) fn delivery(config: &Config) -> postrider_delivery::Options {
         answering_share: section.answering_share,
         memory: section.memory.as_usize(),
         drain: section.drain,
+        // Another process may have owned an endpoint, and left no state of it.
+        cautious_start: config.log.kind == LogKind::Kafka,
         ..postrider_delivery::Options::default()
     };
     options.lane.max_in_flight = section.in_flight_per_endpoint;

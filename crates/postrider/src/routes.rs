@@ -63,6 +63,19 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     (kind, admin.registry.render()).into_response()
 }
 
+/// What is answered while log and store are being opened: health and metrics if they are among the routes, and for all else
+/// that it is too early.
+pub(crate) fn starting(beside: Router) -> Router {
+    beside.fallback(async || {
+        let body = json!({
+            "code": "unavailable",
+            "detail": "the server is starting; /health/ready says what it waits for",
+        });
+        let again = [(header::RETRY_AFTER, "2")];
+        (StatusCode::SERVICE_UNAVAILABLE, again, Json(body)).into_response()
+    })
+}
+
 /// The whole: every request ends within `timeout`, every error has the dialect's shape.
 pub(crate) fn finish(router: Router, timeout: Duration) -> Router {
     let limited = middleware::from_fn(move |request: Request, next: Next| async move {
@@ -91,6 +104,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::condition::Name;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -101,7 +115,9 @@ mod tests {
         let registry = postrider_registry::Registry::load(store, counts)
             .await
             .unwrap();
-        let condition = Condition::new(registry);
+        let condition = Condition::new(true);
+        condition.set(Name::Log, None);
+        condition.watch(registry);
         let router = admin(Admin {
             condition: Arc::clone(&condition),
             process: ProcessMetrics::start(&metrics).unwrap(),
@@ -122,7 +138,7 @@ mod tests {
     async fn readiness_names_the_part_that_is_not_ready_and_liveness_does_not_care() {
         let (condition, router) = app().await;
         assert_eq!(get_from(&router, "/health/ready").await.0, StatusCode::OK);
-        condition.set_log(Some("the disk is gone".to_owned()));
+        condition.set(Name::Log, Some("the disk is gone".to_owned()));
         condition.drain();
         let (status, body) = get_from(&router, "/health/ready").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -135,6 +151,28 @@ mod tests {
         ]);
         assert_eq!(body["parts"], expected);
         assert_eq!(get_from(&router, "/health/live").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn before_everything_is_opened_health_says_what_is_waited_for_and_all_else_is_too_early()
+    {
+        let metrics = Registry::new();
+        let condition = Condition::new(false);
+        let router = starting(admin(Admin {
+            condition: Arc::clone(&condition),
+            process: ProcessMetrics::start(&metrics).unwrap(),
+            registry: metrics,
+        }));
+        assert_eq!(get_from(&router, "/health/live").await.0, StatusCode::OK);
+        let (status, body) = get_from(&router, "/health/ready").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            body.contains("it is being opened") && !body.contains("store"),
+            "{body}"
+        );
+        let (status, body) = get_from(&router, "/api/v1/app").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("\"unavailable\""), "{body}");
     }
 
     #[tokio::test]

@@ -13,22 +13,53 @@ use postrider_pump::PumpMetrics;
 use postrider_recorder::RecorderMetrics;
 
 use crate::config::Config;
+use crate::opening::Ports;
 use crate::options;
+use crate::roles::{Role, Roles};
 use crate::supervise::Stage;
-use crate::wiring::Ports;
+use crate::wiring::Stages;
 
-/// What feeds the worker: fanout and pump.
-pub(crate) fn feeding(
+/// Starts the services of `roles`, each in its stage.
+pub(crate) fn start(
+    stages: &mut Stages,
+    ports: &Ports,
+    roles: &Roles,
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    if roles.has(Role::Fanout) {
+        fanout(&mut stages.feeding, ports, config, metrics)?;
+    }
+    if roles.has(Role::Pump) {
+        pump(&mut stages.feeding, ports, metrics)?;
+    }
+    if roles.has(Role::Worker) {
+        worker(&mut stages.worker, ports, config, metrics)?;
+    }
+    if roles.has(Role::Recorder) {
+        recorder(&mut stages.recording, ports, config, metrics)?;
+    }
+    if roles.has(Role::Deadletter) {
+        dead_letters(&mut stages.recording, ports, config, metrics)?;
+    }
+    Ok(())
+}
+
+fn fanout(
     stage: &mut Stage,
     ports: &Ports,
     config: &Config,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    let (log, registry) = (Arc::clone(&ports.log), Arc::clone(&ports.registry));
+    let (log, registry) = (Arc::clone(&ports.log), ports.registry()?);
     let (options, counts) = (options::fanout(config), FanoutMetrics::register(metrics)?);
     stage.spawn("fanout", |shutdown| async move {
         Ok(postrider_fanout::run(log, registry, options, counts, shutdown).await?)
     });
+    Ok(())
+}
+
+fn pump(stage: &mut Stage, ports: &Ports, metrics: &Metrics) -> anyhow::Result<()> {
     let (log, clock) = (Arc::clone(&ports.log), Arc::clone(&ports.clock));
     let counts = PumpMetrics::register(metrics)?;
     stage.spawn("pump", |shutdown| async move {
@@ -38,8 +69,7 @@ pub(crate) fn feeding(
     Ok(())
 }
 
-/// The delivery worker.
-pub(crate) fn worker(
+fn worker(
     stage: &mut Stage,
     ports: &Ports,
     config: &Config,
@@ -48,7 +78,7 @@ pub(crate) fn worker(
     let guard = Arc::new(options::guard(config));
     let worker = Worker {
         log: Arc::clone(&ports.log),
-        endpoints: Arc::clone(&ports.registry) as _,
+        endpoints: ports.registry()? as _,
         sender: Arc::new(HttpSender::new(guard, HttpOptions::default())?),
         clock: Arc::clone(&ports.clock),
         options: options::delivery(config),
@@ -60,8 +90,7 @@ pub(crate) fn worker(
     Ok(())
 }
 
-/// What writes the store: recorder and dead-letter consumer.
-pub(crate) fn recording(
+fn recorder(
     stage: &mut Stage,
     ports: &Ports,
     config: &Config,
@@ -69,7 +98,7 @@ pub(crate) fn recording(
 ) -> anyhow::Result<()> {
     let (log, store, clock) = (
         Arc::clone(&ports.log),
-        Arc::clone(&ports.store),
+        ports.store()?,
         Arc::clone(&ports.clock),
     );
     let (options, counts) = (
@@ -79,10 +108,19 @@ pub(crate) fn recording(
     stage.spawn("recorder", |shutdown| async move {
         Ok(postrider_recorder::run(log, store, clock, options, counts, shutdown).await?)
     });
+    Ok(())
+}
+
+fn dead_letters(
+    stage: &mut Stage,
+    ports: &Ports,
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
     let dead_letters = postrider_deadletter::Ports {
         log: Arc::clone(&ports.log),
-        store: Arc::clone(&ports.store),
-        endpoints: Arc::clone(&ports.registry) as _,
+        store: ports.store()?,
+        endpoints: ports.registry()? as _,
         clock: Arc::clone(&ports.clock),
     };
     let (options, counts) = (
@@ -95,29 +133,51 @@ pub(crate) fn recording(
     Ok(())
 }
 
-/// Everything that is answered under /api.
-pub(crate) fn routes(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
+/// Everything that `roles` answer under /api. The API's role creates events as well, so that a client library needs one
+/// address.
+pub(crate) fn routes(
+    ports: &Ports,
+    roles: &Roles,
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<Router> {
+    let mut routes = Router::new();
+    if roles.have_routes() {
+        routes = routes.merge(intake(ports, config, metrics)?);
+    }
+    if roles.has(Role::Api) {
+        routes = routes.merge(api(ports, config, metrics)?);
+    }
+    Ok(routes)
+}
+
+fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
+    let store = ports.store()?;
     let ingest = Ingest::new(
         postrider_ingest::Ports {
             log: Arc::clone(&ports.log),
-            registry: Arc::clone(&ports.registry),
-            applications: Arc::clone(&ports.store) as _,
-            claims: Arc::clone(&ports.store) as _,
+            registry: ports.registry()?,
+            applications: Arc::clone(&store) as _,
+            claims: store as _,
             clock: Arc::clone(&ports.clock),
         },
         options::ingest(config),
         IngestMetrics::register(metrics)?,
     )?;
+    Ok(postrider_ingest::router(ingest))
+}
+
+fn api(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
     let api = Api::new(
         postrider_api::Ports {
-            store: Arc::clone(&ports.store),
+            store: ports.store()?,
             log: Arc::clone(&ports.log),
-            registry: Arc::clone(&ports.registry),
+            registry: ports.registry()?,
             guard: options::guard(config),
             clock: Arc::clone(&ports.clock),
         },
         options::api(config),
         ApiMetrics::register(metrics)?,
     );
-    Ok(postrider_ingest::router(ingest).merge(postrider_api::router(api)))
+    Ok(postrider_api::router(api))
 }

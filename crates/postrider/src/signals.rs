@@ -1,11 +1,15 @@
 //! The signals that ask the process to stop.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What whoever told the process to stop may want to know.
-pub(crate) const AGAIN: &str = "again to stop at once";
+pub(crate) const AGAIN: &str = "again, a second from now or later, to stop at once";
+
+/// Signals that come within this time are one wish: `timeout`, for one, tells the process and then its whole group.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// The handlers of SIGTERM and SIGINT. From [`Signals::new`] on neither ends the process by itself.
 pub(crate) struct Signals {
@@ -22,13 +26,19 @@ impl Signals {
         })
     }
 
-    /// Waits for the first, and names it. Afterwards a further one ends the process at once, whatever it does: what is in
-    /// flight then is delivered again at the next start.
+    /// Waits for the first, and names it. A further one, of a second later or more, ends the process at once, whatever it
+    /// does: what is in flight then is delivered again at the next start.
     pub(crate) async fn stop(mut self) -> &'static str {
         let first = self.next().await;
+        let at = Instant::now();
         tokio::spawn(async move {
-            let second = self.next().await;
-            end(second);
+            loop {
+                let further = self.next().await;
+                if is_another_wish(at, Instant::now()) {
+                    end(further);
+                }
+                tracing::info!("{} within a second of the first: counted as one", further.name);
+            }
         });
         first.name
     }
@@ -39,6 +49,11 @@ impl Signals {
             _ = self.interrupt.recv() => INTERRUPT,
         }
     }
+}
+
+/// True if a signal of `now` says more than the first, which came at `first`.
+fn is_another_wish(first: Instant, now: Instant) -> bool {
+    now.duration_since(first) >= ONE_WISH
 }
 
 /// A signal that came, and the exit code of a process that it ends: 128 and its number, as shells count.
@@ -63,4 +78,18 @@ const INTERRUPT: Told = Told {
 fn end(told: Told) -> ! {
     tracing::warn!("{} as well: stopping at once", told.name);
     std::process::exit(told.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_within_a_second_of_the_first_are_one_wish() {
+        let first = Instant::now();
+        for (after_ms, another) in [(0, false), (5, false), (999, false), (1000, true)] {
+            let now = first + Duration::from_millis(after_ms);
+            assert_eq!(is_another_wish(first, now), another, "{after_ms} ms");
+        }
+    }
 }

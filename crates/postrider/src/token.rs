@@ -10,6 +10,9 @@ use postrider_store::{Order, Page, PageStart, StoreError, TokenRecord, TokenScop
 
 use crate::data_dir;
 
+/// What it is called.
+const FIRST: &str = "made at the first start";
+
 /// Sees to it that an operator can come in. The file is written before the store, so that a crash between leaves a token
 /// that the next start makes valid. If there is no file although the store has a token for operators, somebody took it
 /// away on purpose, and it stays away.
@@ -27,7 +30,7 @@ pub(crate) async fn ensure(
             (token, true)
         }
     };
-    match tokens.insert_token(&record(&token, clock)).await {
+    match tokens.insert_token(&record(&token, FIRST, clock)).await {
         // There already: perhaps revoked since, and then it stays so.
         Ok(_) | Err(StoreError::Conflict(_)) => {}
         Err(error) => return Err(error).context("cannot store the operator's token"),
@@ -38,12 +41,13 @@ pub(crate) async fn ensure(
     Ok(())
 }
 
-fn record(token: &Token, clock: &dyn Clock) -> TokenRecord {
+/// A new operator's token as the store keeps it.
+pub(crate) fn record(token: &Token, name: &str, clock: &dyn Clock) -> TokenRecord {
     TokenRecord {
         id: TokenId::new(),
         hash: *token.hash().as_bytes(),
         scope: TokenScope::Operator,
-        name: "made at the first start".to_owned(),
+        name: name.to_owned(),
         expires_at: None,
         revoked_at: None,
         version: 0,

@@ -5,18 +5,42 @@ mod demo;
 mod listen;
 mod rejected;
 mod serve;
+mod token;
+mod topics;
 mod version;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::roles::Role;
+
 /// Delivers events, signed, to the HTTP endpoints of your customers.
 #[derive(Debug, Parser)]
 #[command(name = "postrider", version, about, propagate_version = true)]
 pub(crate) enum Command {
-    /// Run the server, until SIGTERM
+    /// Run the server, every role or some of them, until SIGTERM
     Serve(serve::Args),
+    /// Play one role: take events over HTTP
+    Ingest(serve::One),
+    /// Play one role: join events against who wants them
+    Fanout(serve::One),
+    /// Play one role: deliver
+    Worker(serve::One),
+    /// Play one role: keep dead letters, carry replays out
+    Deadletter(serve::One),
+    /// Play one role: write history
+    Recorder(serve::One),
+    /// Play one role: move waiting deliveries on
+    Pump(serve::One),
+    /// Play one role: answer the API
+    Api(serve::One),
+    /// The topics on Kafka
+    #[command(subcommand)]
+    Topics(topics::Command),
+    /// Tokens of the API
+    #[command(subcommand)]
+    Token(token::Command),
     /// See it work: a server, receivers and some thousand events, in half a minute
     Demo(demo::Args),
     /// Receive webhooks and print what came: for development
@@ -34,6 +58,15 @@ impl Command {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(args) => serve::run(&args),
+            Self::Ingest(args) => args.run(Role::Ingest),
+            Self::Fanout(args) => args.run(Role::Fanout),
+            Self::Worker(args) => args.run(Role::Worker),
+            Self::Deadletter(args) => args.run(Role::Deadletter),
+            Self::Recorder(args) => args.run(Role::Recorder),
+            Self::Pump(args) => args.run(Role::Pump),
+            Self::Api(args) => args.run(Role::Api),
+            Self::Topics(command) => topics::run(&command),
+            Self::Token(command) => token::run(&command),
             Self::Demo(args) => demo::run(&args),
             Self::Listen(args) => listen::run(args),
             Self::Config(args) => config::run(&args),

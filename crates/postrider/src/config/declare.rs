@@ -8,7 +8,7 @@ use super::value::Value;
 /// One key, as it is documented.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
-    /// `section.key`, or only a key at the top.
+    /// `section.key`, or only a key at the top; a section may lie in another one.
     pub(crate) path: &'static str,
     /// What a value looks like.
     pub(crate) expected: &'static str,
@@ -20,6 +20,8 @@ pub(crate) struct Key {
     pub(crate) meaning: &'static str,
     /// Whether errors must not show the value.
     pub(crate) secret: bool,
+    /// Whether a file may write it as a table.
+    pub(crate) table: bool,
 }
 
 impl Key {
@@ -37,6 +39,7 @@ impl Key {
             range,
             meaning,
             secret: T::SECRET,
+            table: T::TABLE,
         }
     }
 
@@ -86,7 +89,7 @@ pub(super) fn read_within<T: Value + PartialOrd>(
 macro_rules! keys {
     (
         { $( $top:ident : $top_ty:ty = $top_default:literal ; $top_meaning:literal )* }
-        $( $section:ident : $Section:ident {
+        $( $section:ident : $Section:ident in $at:literal {
             $( $key:ident : $ty:ty = $default:literal $( , $low:literal ..= $high:literal )? ; $meaning:literal )*
         } )*
     ) => {
@@ -94,11 +97,11 @@ macro_rules! keys {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) struct Config {
             $( #[doc = $top_meaning] pub(crate) $top: $top_ty, )*
-            $( #[doc = concat!("The section `", stringify!($section), "`.")] pub(crate) $section: $Section, )*
+            $( #[doc = concat!("The section `", $at, "`.")] pub(crate) $section: $Section, )*
         }
 
         $(
-            #[doc = concat!("The section `", stringify!($section), "`.")]
+            #[doc = concat!("The section `", $at, "`.")]
             #[derive(Debug, Clone, PartialEq, Eq)]
             pub(crate) struct $Section {
                 $( #[doc = $meaning] pub(crate) $key: $ty, )*
@@ -108,7 +111,7 @@ macro_rules! keys {
         /// Every key, in the order in which it is documented.
         pub(crate) const KEYS: &[Key] = &[
             $( Key::of::<$top_ty>(stringify!($top), $top_default, None, $top_meaning), )*
-            $( $( keys!(@key $section, $key, $ty, $default, $meaning $( , $low, $high )?), )* )*
+            $( $( keys!(@key $at, $key, $ty, $default, $meaning $( , $low, $high )?), )* )*
         ];
 
         impl Config {
@@ -131,22 +134,22 @@ macro_rules! keys {
 
         $( impl $Section {
             fn read(given: &Given, problems: &mut Vec<Problem>) -> Option<Self> {
-                $( let $key = keys!(@read given, problems, $section, $key, $ty, $default, $meaning $( , $low, $high )?); )*
+                $( let $key = keys!(@read given, problems, $at, $key, $ty, $default, $meaning $( , $low, $high )?); )*
                 Some(Self { $( $key: $key?, )* })
             }
         } )*
     };
-    (@key $section:ident, $key:ident, $ty:ty, $default:literal, $meaning:literal) => {
-        Key::of::<$ty>(concat!(stringify!($section), ".", stringify!($key)), $default, None, $meaning)
+    (@key $at:literal, $key:ident, $ty:ty, $default:literal, $meaning:literal) => {
+        Key::of::<$ty>(concat!($at, ".", stringify!($key)), $default, None, $meaning)
     };
-    (@key $section:ident, $key:ident, $ty:ty, $default:literal, $meaning:literal, $low:literal, $high:literal) => {
-        Key::of::<$ty>(concat!(stringify!($section), ".", stringify!($key)), $default, Some(($low, $high)), $meaning)
+    (@key $at:literal, $key:ident, $ty:ty, $default:literal, $meaning:literal, $low:literal, $high:literal) => {
+        Key::of::<$ty>(concat!($at, ".", stringify!($key)), $default, Some(($low, $high)), $meaning)
     };
-    (@read $given:ident, $problems:ident, $section:ident, $key:ident, $ty:ty, $default:literal, $meaning:literal) => {
-        declare::read::<$ty>(&keys!(@key $section, $key, $ty, $default, $meaning), $given, $problems)
+    (@read $given:ident, $problems:ident, $at:literal, $key:ident, $ty:ty, $default:literal, $meaning:literal) => {
+        declare::read::<$ty>(&keys!(@key $at, $key, $ty, $default, $meaning), $given, $problems)
     };
-    (@read $given:ident, $problems:ident, $section:ident, $key:ident, $ty:ty, $default:literal, $meaning:literal, $low:literal, $high:literal) => {
-        declare::read_within::<$ty>(&keys!(@key $section, $key, $ty, $default, $meaning, $low, $high), $given, $problems)
+    (@read $given:ident, $problems:ident, $at:literal, $key:ident, $ty:ty, $default:literal, $meaning:literal, $low:literal, $high:literal) => {
+        declare::read_within::<$ty>(&keys!(@key $at, $key, $ty, $default, $meaning, $low, $high), $given, $problems)
     };
 }
 

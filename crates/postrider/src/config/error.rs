@@ -134,7 +134,7 @@ fn hint(path: &str, keys: &[Key]) -> String {
         .iter()
         .filter(|key| {
             key.path
-                .split_once('.')
+                .rsplit_once('.')
                 .is_some_and(|(section, _)| section == path)
         })
         .map(|key| key.path)

@@ -103,6 +103,12 @@ impl Given {
                 format!("{above}.{name}")
             };
             match value.kind {
+                ValueKind::Table(below) if is_table(&path) => {
+                    let mut entries = Vec::new();
+                    flatten("", below, &mut entries);
+                    let (text, from) = (entries.join(";"), from.clone());
+                    self.0.insert(path, Leaf { text, from });
+                }
                 ValueKind::Table(below) => self.add_table(&path, below, from),
                 kind => {
                     let text = text_of(kind);
@@ -112,6 +118,26 @@ impl Given {
             }
         }
     }
+}
+
+/// Whether a key of this name takes a table.
+fn is_table(path: &str) -> bool {
+    super::KEYS.iter().any(|key| key.table && key.path == path)
+}
+
+/// A table's entries as `name=value`; dots in a name that has no quotes make tables in tables.
+fn flatten(above: &str, table: Map<String, Value>, entries: &mut Vec<String>) {
+    for (name, value) in table {
+        let name = match above {
+            "" => name,
+            above => format!("{above}.{name}"),
+        };
+        match value.kind {
+            ValueKind::Table(below) => flatten(&name, below, entries),
+            kind => entries.push(format!("{name}={}", text_of(kind))),
+        }
+    }
+    entries.sort_unstable();
 }
 
 /// A value of any shape as the environment would write it.

@@ -11,41 +11,109 @@ use postrider_model::Schedule;
 use super::declare::{self, Key, keys};
 use super::error::Problem;
 use super::given::Given;
+use super::kafka_kinds::{
+    Brokers, GroupKind, Properties, SaslMechanism, SecurityProtocol, TopicPrefix, Word,
+};
 use super::kinds::{LogFilter, LogFormat, LogKind, StoreUrl};
+use super::secret::Secret;
 use super::value::{Bytes, Value};
 
 keys! {
     {
         data: PathBuf = "postrider-data";
-            "Directory of everything that this process keeps: log, store, operator's token."
+            "Directory of everything that this process keeps: embedded log, SQLite store, operator's token. With Kafka and PostgreSQL nothing is kept, and it is not made."
         listen: SocketAddr = "127.0.0.1:8071";
-            "Where the API and the intake of events listen."
+            "Where the API and the intake of events listen; a process whose roles have no routes answers health and metrics there."
     }
-    log: Log {
+    log: Log in "log" {
         kind: LogKind = "embedded";
-            "Which log carries the events."
+            "Which log carries the events: one in the data directory for a single process, or Apache Kafka for any number."
         record: Bytes = "8MiB", "1MiB" ..= "256MiB";
-            "The largest record of the log: a payload with everything that travels with it."
+            "The largest record of the log: a payload with everything that travels with it. With Kafka topics are made to take it."
         tail: Bytes = "32MiB", "1MiB" ..= "4GiB";
-            "What is kept in memory for readers, over all topics."
+            "Embedded log: what is kept in memory for readers, over all topics."
         wal: Bytes = "64MiB", "8MiB" ..= "4GiB";
-            "How large the write-ahead log may grow before the writer pauses while it is emptied."
+            "Embedded log: how large the write-ahead log may grow before the writer pauses while it is emptied."
         reserve: Bytes = "128MiB", "16MiB" ..= "1TiB";
-            "Free disk space below which new events are refused, so that what is inside can still be finished."
+            "Embedded log: free disk space below which new events are refused, so that what is inside can still be finished."
         max: Option<Bytes> = "none";
-            "How large the log's file may grow; beyond it new events are refused."
+            "Embedded log: how large its file may grow; beyond it new events are refused."
     }
-    store: Store {
+    kafka: Kafka in "log.kafka" {
+        brokers: Brokers = "";
+            "Some of the brokers; the others are found by these. Needed where log.kind is kafka."
+        topic_prefix: TopicPrefix = "postrider.";
+            "Stands before the name of every topic and group, so that several installations can share a cluster."
+        create_topics: bool = "true";
+            "Whether topics that are missing are created at start; otherwise `postrider topics apply` does."
+        partitions: u32 = "16", "1" ..= "10000";
+            "Partitions of each topic: more processes of a role than this have no work. The owners of endpoints depend on it: it is not changed while anything runs."
+        replication: u32 = "3", "1" ..= "16";
+            "Copies of each partition of topics that are created."
+        min_insync_replicas: u32 = "2", "1" ..= "16";
+            "How many copies must be in sync before a record counts as written."
+        retention: Duration = "6d", "2d" ..= "365d";
+            "How long topics keep what is to be read; the brokers must keep the positions of groups for longer (offsets.retention.minutes, 7d by default). Twice the longest wait (1d) and the longest outage that is to be borne, together, at least."
+        protocol: SecurityProtocol = "plaintext";
+            "How connections to the brokers are secured."
+        ca: Option<PathBuf> = "";
+            "TLS: certificates (PEM) of those who are trusted to sign the brokers'; without it the system's."
+        certificate: Option<PathBuf> = "";
+            "TLS: our own certificate (PEM), where brokers ask for one."
+        key: Option<PathBuf> = "";
+            "TLS: the key (PEM) of our certificate."
+        key_password: Option<Secret> = "";
+            "TLS: what that key is encrypted with."
+        sasl_mechanism: SaslMechanism = "scram-sha-512";
+            "SASL: how the password is proved."
+        username: Option<Word> = "";
+            "SASL: who we are."
+        password: Option<Secret> = "";
+            "SASL: the password."
+        group_protocol: GroupKind = "consumer";
+            "How members of a group find each other: consumer is KIP-848, whose session timeout the brokers decide (group.consumer.session.timeout.ms); classic the older one. All processes must use the same."
+        session_timeout: Duration = "6s", "3s" ..= "30m";
+            "Classic protocol: a process that was silent for so long has left. Brokers have bounds of their own (group.min.session.timeout.ms)."
+        heartbeat: Duration = "1s", "100ms" ..= "1m";
+            "Classic protocol: how often a process says that it is there."
+        instance_id: Option<Word> = "";
+            "A name of this process that is the same after a restart and nobody else's: with it a short restart moves no partition. Without stable names leave it out."
+        lease: Duration = "3s", "1500ms" ..= "1m";
+            "How long after its last acknowledged commit a partition may be worked on; half of the session timeout, at most, is sound."
+        queue: Bytes = "8MiB", "1MiB" ..= "1GiB";
+            "What may be on its way to the brokers; beyond it callers wait, and beyond four times as much they are refused."
+        queue_wait: Duration = "2s", "0s" ..= "10s";
+            "How long a caller waits for room before it is refused."
+        delivery_timeout: Duration = "8s", "1s" ..= "10s";
+            "How long a record may be on its way before it counts as not written."
+        linger: Duration = "1ms", "0s" ..= "1s";
+            "How long a record waits for others to share its request."
+        fetch: Bytes = "16MiB", "1MiB" ..= "4GiB";
+            "What each reader may hold in memory of records that it was sent and has not yet read."
+        properties: Properties = "";
+            "Further properties of librdkafka; in a file also a table, [log.kafka.properties]. Those that Postrider's promises rest on are refused."
+    }
+    store: Store in "store" {
         url: StoreUrl = "";
-            "Where configuration, history and dead letters are kept."
+            "Where configuration, history and dead letters are kept. SQLite goes with the embedded log, PostgreSQL with Kafka; Kafka with SQLite only where one process plays every role that needs the store."
+        max_connections: u32 = "16", "2" ..= "1000";
+            "PostgreSQL: connections of this process, at most; one of them is for the feed of configuration alone."
+        acquire_timeout: Duration = "5s", "100ms" ..= "1m";
+            "PostgreSQL: how long a call waits for a connection before the store counts as away."
+        statement_timeout: Duration = "15s", "100ms" ..= "10m";
+            "PostgreSQL: how long the server works on one statement, at most."
+        lock_timeout: Duration = "5s", "100ms" ..= "10m";
+            "PostgreSQL: how long a statement waits for a lock, at most."
+        call_timeout: Duration = "25s", "1s" ..= "30m";
+            "PostgreSQL: how long a call lasts, at most, though the server does not even say no; as long as the other three together, at least."
     }
-    egress: Egress {
+    egress: Egress in "egress" {
         allow: Vec<IpNet> = "";
             "Networks that endpoints may lie in beside the public ones."
         require_https: bool = "true";
             "Whether an endpoint's URL must begin with https."
     }
-    ingest: Ingest {
+    ingest: Ingest in "ingest" {
         max_payload: Bytes = "1MiB", "1KiB" ..= "64MiB";
             "The largest payload of an event; larger ones are answered with 413."
         max_json_depth: usize = "100", "1" ..= "10000";
@@ -53,7 +121,7 @@ keys! {
         strict_event_types: bool = "false";
             "Whether events of a type that nobody registered are refused."
     }
-    delivery: Delivery {
+    delivery: Delivery in "delivery" {
         schedule: Schedule = "0s,5s,5m,30m,2h,5h,10h,14h,20h,1d";
             "The waits before each attempt, for endpoints that set none; after the last a delivery becomes a dead letter."
         timeout: Duration = "15s", "100ms" ..= "10m";
@@ -79,7 +147,7 @@ keys! {
         drain: Duration = "20s", "0s" ..= "10m";
             "How long attempts in flight may take to finish after SIGTERM; what is cut off is sent again."
     }
-    retention: Retention {
+    retention: Retention in "retention" {
         events: Option<Duration> = "90d";
             "How long events and whom they went to are kept, since they were accepted."
         attempts: Option<Duration> = "90d";
@@ -89,7 +157,7 @@ keys! {
         idempotency_keys: Duration = "1d", "1h" ..= "30d";
             "How long an idempotency key is remembered."
     }
-    http: Http {
+    http: Http in "http" {
         max_connections: usize = "10000", "10" ..= "1000000";
             "Connections that are served at once; further ones wait to be accepted."
         request_timeout: Duration = "30s", "1s" ..= "10m";
@@ -97,103 +165,14 @@ keys! {
         drain: Duration = "10s", "0s" ..= "10m";
             "How long requests in flight may take to finish after SIGTERM."
     }
-    admin: Admin {
+    admin: Admin in "admin" {
         listen: Option<SocketAddr> = "";
             "A listener of their own for /metrics and /health; without it they are answered where the API is."
     }
-    logs: Logs {
+    logs: Logs in "logs" {
         format: LogFormat = "text";
             "How the process logs, on standard error."
         level: LogFilter = "info";
             "What it logs."
     }
-}
-
-/// What a record holds beside its payload, at most: how far the largest payload must lie below the largest record.
-const ENVELOPE: Bytes = Bytes(128 << 10);
-
-/// Values that are right one by one and wrong together. A key of `wrong` has its default here instead of what was given for
-/// it, so nothing is said of it.
-pub(super) fn contradictions(config: &Config, wrong: &[&str]) -> Vec<Problem> {
-    let pairs = [
-        (["listen", "admin.listen"], two_listeners(config)),
-        (["ingest.max_payload", "log.record"], payload(config)),
-        (
-            ["delivery.breaker_wait", "delivery.breaker_longest_wait"],
-            breaker(config),
-        ),
-        (
-            ["retention.attempts", "delivery.disable_failing_after"],
-            failing(config),
-        ),
-    ];
-    let told: Vec<_> = pairs
-        .into_iter()
-        .filter(|(keys, _)| !keys.iter().any(|key| wrong.contains(key)))
-        .filter_map(|(_, problem)| problem)
-        .collect();
-    if told.is_empty() && wrong.is_empty() {
-        return refused_by_services(config).map(Problem::Together).collect();
-    }
-    told.into_iter().map(Problem::Together).collect()
-}
-
-fn two_listeners(config: &Config) -> Option<String> {
-    let admin = config.admin.listen?;
-    (admin == config.listen && admin.port() != 0).then(|| {
-        format!(
-            "admin.listen and listen are both {admin}: they must differ, or leave admin.listen out to answer both in \
-             one place"
-        )
-    })
-}
-
-fn payload(config: &Config) -> Option<String> {
-    let (payload, record) = (config.ingest.max_payload, config.log.record);
-    (payload.0 + ENVELOPE.0 > record.0).then(|| {
-        format!(
-            "ingest.max_payload is {} and log.record {}: a record must have {} more than a payload, for what travels \
-             with it",
-            payload.toml(),
-            record.toml(),
-            ENVELOPE.toml()
-        )
-    })
-}
-
-fn breaker(config: &Config) -> Option<String> {
-    let (first, longest) = (
-        config.delivery.breaker_wait,
-        config.delivery.breaker_longest_wait,
-    );
-    (first > longest).then(|| {
-        format!(
-            "delivery.breaker_wait is {} and delivery.breaker_longest_wait {}: the longest wait must not be below the \
-             first",
-            first.toml(),
-            longest.toml()
-        )
-    })
-}
-
-/// How long an endpoint has failed is read from the attempts.
-fn failing(config: &Config) -> Option<String> {
-    let kept = config.retention.attempts?;
-    let bears = config.delivery.disable_failing_after?;
-    (kept <= bears).then(|| {
-        format!(
-            "retention.attempts is {} and delivery.disable_failing_after {}: attempts must be kept longer than an \
-             endpoint may fail, which is read from them",
-            kept.toml(),
-            bears.toml()
-        )
-    })
-}
-
-/// What the services say of the options that the configuration makes, where nothing else was found.
-fn refused_by_services(config: &Config) -> impl Iterator<Item = String> {
-    let delivery = crate::options::delivery(config).check();
-    let recorder = crate::options::recorder(config).check();
-    let recorder: Vec<_> = recorder.iter().map(ToString::to_string).collect();
-    delivery.into_iter().chain(recorder)
 }

@@ -3,29 +3,62 @@
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
+use super::secret::{HIDDEN, Secret, was_hidden};
 use super::value::{Value, quoted};
 
-/// Which log there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogKind {
-    /// In the data directory.
-    Embedded,
+/// A type with a few values, each of which has a word.
+macro_rules! choice {
+    (
+        $( #[$doc:meta] )* $Name:ident : $expected:literal {
+            $( $( #[$value_doc:meta] )* $Value:ident = $word:literal, )*
+        }
+    ) => {
+        $( #[$doc] )*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $Name {
+            $( $( #[$value_doc] )* $Value, )*
+        }
+
+        impl Value for $Name {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(text: &str) -> Result<Self, String> {
+                match text {
+                    $( $word => Ok(Self::$Value), )*
+                    _ => Err(String::new()),
+                }
+            }
+
+            fn toml(&self) -> String {
+                quoted(match self {
+                    $( Self::$Value => $word, )*
+                })
+            }
+        }
+    };
 }
 
-impl Value for LogKind {
-    const EXPECTED: &'static str = "embedded";
+pub(super) use choice;
 
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "embedded" => Ok(Self::Embedded),
-            "kafka" => Err("this build has the embedded log only".to_owned()),
-            _ => Err(String::new()),
-        }
+choice! {
+    /// Which log there is.
+    LogKind: "embedded or kafka" {
+        /// In the data directory.
+        Embedded = "embedded",
+        /// Apache Kafka.
+        Kafka = "kafka",
     }
+}
 
-    fn toml(&self) -> String {
-        quoted("embedded")
+choice! {
+    /// How logs are written.
+    LogFormat: "text or json" {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
     }
 }
 
@@ -36,10 +69,20 @@ pub(crate) enum StoreUrl {
     InDataDirectory,
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A PostgreSQL database; the URL may hold a password.
+    Postgres(Secret),
+}
+
+impl StoreUrl {
+    /// Whether a single process has it.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        !matches!(self, Self::Postgres(_))
+    }
 }
 
 impl Value for StoreUrl {
-    const EXPECTED: &'static str = "sqlite:PATH, or nothing for store.db in the data directory";
+    const EXPECTED: &'static str = "sqlite:PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE, or nothing for store.db in \
+                                    the data directory";
     const SECRET: bool = true;
 
     fn read(text: &str) -> Result<Self, String> {
@@ -50,9 +93,7 @@ impl Value for StoreUrl {
             Some(("sqlite", path)) if !path.is_empty() => {
                 Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
             }
-            Some(("postgres" | "postgresql", _)) => {
-                Err("this build has the SQLite store only".to_owned())
-            }
+            Some(("postgres" | "postgresql", _)) => postgres(text),
             _ => Err(String::new()),
         }
     }
@@ -61,36 +102,36 @@ impl Value for StoreUrl {
         match self {
             Self::InDataDirectory => quoted(""),
             Self::Sqlite(path) => quoted(&format!("sqlite:{}", path.display())),
+            Self::Postgres(url) => quoted(&without_password(url.expose())),
         }
     }
 }
 
-/// How logs are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+fn postgres(text: &str) -> Result<StoreUrl, String> {
+    // What the parser says may hold the password.
+    let url = Url::parse(text).map_err(|_| "it is no URL".to_owned())?;
+    if url.password() == Some(HIDDEN) {
+        return Err(was_hidden());
+    }
+    Ok(StoreUrl::Postgres(Secret::new(text)))
 }
 
-impl Value for LogFormat {
-    const EXPECTED: &'static str = "text or json";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(String::new()),
-        }
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else {
+        return HIDDEN.to_owned();
+    };
+    if url.password().is_some() && url.set_password(Some(HIDDEN)).is_err() {
+        return HIDDEN.to_owned();
     }
-
-    fn toml(&self) -> String {
-        quoted(match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        })
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    if pairs.iter().any(|(name, _)| name.contains("password")) {
+        let shown = pairs.iter().map(|(name, value)| {
+            let hidden = name.contains("password");
+            (name, if hidden { HIDDEN } else { value })
+        });
+        url.query_pairs_mut().clear().extend_pairs(shown);
     }
+    url.to_string()
 }
 
 /// Which logs are written: levels by target, as `tracing` filters them.

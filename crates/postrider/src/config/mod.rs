@@ -2,12 +2,15 @@
 //!
 //! Only this module reads the environment. Services receive plain `Options`, made of it in `wiring`.
 
+mod contradictions;
 mod declare;
 mod error;
 mod given;
+mod kafka_kinds;
 mod keys;
 mod kinds;
 mod print;
+mod secret;
 mod stray;
 mod value;
 
@@ -17,12 +20,15 @@ mod tests;
 use std::path::PathBuf;
 
 pub(crate) use error::ConfigError;
+pub(crate) use kafka_kinds::{GroupKind, SaslMechanism};
 pub(crate) use keys::*;
 pub(crate) use kinds::{LogFormat, LogKind, StoreUrl};
 pub(crate) use print::{markdown, toml};
+pub(crate) use secret::Secret;
 pub(crate) use stray::names_like_ours;
 pub(crate) use value::duration;
 
+use crate::roles::Roles;
 use given::Given;
 
 /// What the command line says over file and environment.
@@ -38,12 +44,18 @@ pub(crate) struct Flags {
 
 /// Reads the configuration from all its sources.
 pub(crate) fn load(flags: &Flags) -> Result<Config, ConfigError> {
-    load_with(flags, None)
+    load_with(flags, None, None)
+}
+
+/// Likewise, for a process that plays these roles: what they cannot run with is told with the rest.
+pub(crate) fn load_for(flags: &Flags, roles: &Roles) -> Result<Config, ConfigError> {
+    load_with(flags, None, Some(roles))
 }
 
 fn load_with(
     flags: &Flags,
     variables: Option<::config::Map<String, String>>,
+    roles: Option<&Roles>,
 ) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let mut given = gather(flags, variables, &mut problems);
@@ -60,7 +72,12 @@ fn load_with(
         .clone()
         .or_else(|| Config::read(&given, &mut Vec::new()))
     {
-        problems.extend(keys::contradictions(&config, &wrong));
+        problems.extend(contradictions::all(&config, &wrong));
+        let decided = !wrong.contains(&"log.kind") && !wrong.contains(&"store.url");
+        let refused = roles
+            .filter(|_| decided)
+            .and_then(|roles| roles.refusal(&config));
+        problems.extend(refused.map(error::Problem::Together));
     }
     match config {
         Some(config) if problems.is_empty() => Ok(config),

@@ -8,7 +8,7 @@ pub(crate) fn toml(config: &Config) -> String {
     let mut text = String::from("# Postrider's configuration as it is in force.\n");
     let mut section = "";
     for (key, value) in KEYS.iter().zip(config.values()) {
-        let (of, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        let (of, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if of != section {
             section = of;
             text.push_str(&format!("\n[{section}]\n"));

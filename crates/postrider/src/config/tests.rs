@@ -9,17 +9,52 @@ use super::*;
 const SAMPLES: &[(&str, &str, &str)] = &[
     ("data", "elsewhere", ""),
     ("listen", "127.0.0.1:0", "somewhere"),
-    ("log.kind", "embedded", "kafka"),
+    ("log.kind", "kafka", "rabbit"),
     ("log.record", "16MiB", "1KiB"),
     ("log.tail", "64MiB", "lots"),
     ("log.wal", "128MiB", "1MiB"),
     ("log.reserve", "1GiB", "-1"),
     ("log.max", "10GiB", "much"),
+    ("log.kafka.brokers", "a:9092,b:9092", "a"),
+    ("log.kafka.topic_prefix", "mine.", "my topics"),
+    ("log.kafka.create_topics", "false", "maybe"),
+    ("log.kafka.partitions", "64", "0"),
+    ("log.kafka.replication", "5", "17"),
+    ("log.kafka.min_insync_replicas", "1", "none"),
+    ("log.kafka.retention", "14d", "1h"),
+    ("log.kafka.protocol", "sasl_ssl", "tls"),
+    ("log.kafka.ca", "/etc/ca.pem", ""),
+    ("log.kafka.certificate", "/etc/cert.pem", ""),
+    ("log.kafka.key", "/etc/key.pem", ""),
+    ("log.kafka.key_password", "hunter2", "***"),
+    ("log.kafka.sasl_mechanism", "plain", "gssapi"),
+    ("log.kafka.username", "postrider", "two words"),
+    ("log.kafka.password", "hunter2", "***"),
+    ("log.kafka.group_protocol", "classic", "consumers"),
+    ("log.kafka.session_timeout", "10s", "1s"),
+    ("log.kafka.heartbeat", "2s", "2"),
+    ("log.kafka.instance_id", "worker-0", "worker 0"),
+    ("log.kafka.lease", "4s", "1s"),
+    ("log.kafka.queue", "16MiB", "1KiB"),
+    ("log.kafka.queue_wait", "1s", "1h"),
+    ("log.kafka.delivery_timeout", "5s", "1m"),
+    ("log.kafka.linger", "5ms", "2s"),
+    ("log.kafka.fetch", "32MiB", "1KiB"),
+    (
+        "log.kafka.properties",
+        "client.rack=a;socket.timeout.ms=30000",
+        "ssl.key.pem hunter2",
+    ),
     (
         "store.url",
-        "sqlite:other.db",
         "postgres://user:hunter2@db/x",
+        "mysql://user:hunter2@db/x",
     ),
+    ("store.max_connections", "8", "1"),
+    ("store.acquire_timeout", "2s", "1ms"),
+    ("store.statement_timeout", "10s", "never"),
+    ("store.lock_timeout", "2s", "1h"),
+    ("store.call_timeout", "30s", "500ms"),
     (
         "egress.allow",
         "127.0.0.0/8,::1/128",
@@ -53,8 +88,17 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("logs.level", "warn,postrider=debug", "inof"),
 ];
 
-/// The only keys with a single possible value so far.
-const FIXED: &[&str] = &["log.kind"];
+/// Keys that take any text.
+const ANY_TEXT: &[&str] = &["log.kafka.ca", "log.kafka.certificate", "log.kafka.key"];
+
+/// What a key's value needs of others to be right.
+fn companions(path: &str) -> &'static [(&'static str, &'static str)] {
+    match path {
+        "log.kind" => &[("log.kafka.brokers", "a:9092")],
+        "store.url" => &[("log.kind", "kafka"), ("log.kafka.brokers", "a:9092")],
+        _ => &[],
+    }
+}
 
 fn variables(of: &[(&str, &str)]) -> Option<HashMap<String, String>> {
     let named = of.iter().map(|(path, text)| {
@@ -66,7 +110,7 @@ fn variables(of: &[(&str, &str)]) -> Option<HashMap<String, String>> {
 }
 
 fn from_environment(of: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    load_with(&Flags::default(), variables(of))
+    load_with(&Flags::default(), variables(of), None)
 }
 
 fn from_file(toml: &str) -> Result<Config, ConfigError> {
@@ -76,11 +120,11 @@ fn from_file(toml: &str) -> Result<Config, ConfigError> {
         config: Some(file.path().to_owned()),
         ..Flags::default()
     };
-    load_with(&flags, variables(&[]))
+    load_with(&flags, variables(&[]), None)
 }
 
 fn in_toml(path: &str, text: &str) -> String {
-    match path.split_once('.') {
+    match path.rsplit_once('.') {
         Some((section, name)) => format!("[{section}]\n{name} = {}\n", value::quoted(text)),
         None => format!("{path} = {}\n", value::quoted(text)),
     }
@@ -93,21 +137,30 @@ fn the_defaults_are_a_configuration() {
 
 #[test]
 fn every_key_changes_the_configuration_through_environment_and_file() {
-    let default = from_environment(&[]).unwrap();
     let sampled: Vec<_> = SAMPLES.iter().map(|(path, ..)| *path).collect();
     let declared: Vec<_> = KEYS.iter().map(|key| key.path).collect();
     assert_eq!(sampled, declared, "each key has a sample");
     for (path, text, _) in SAMPLES {
-        let by_variable = from_environment(&[(path, text)]).unwrap();
-        let by_file = from_file(&in_toml(path, text)).unwrap();
+        let beside = companions(path);
+        let default = from_environment(beside);
+        let with: Vec<_> = beside.iter().chain([&(*path, *text)]).copied().collect();
+        let by_variable = from_environment(&with).unwrap();
+        let toml: String = with
+            .iter()
+            .map(|(path, text)| in_toml(path, text))
+            .collect();
+        let by_file = from_file(&toml).unwrap();
         assert_eq!(by_variable, by_file, "{path}");
-        assert_eq!(by_variable != default, !FIXED.contains(path), "{path}");
+        assert_ne!(Ok(by_variable), default, "{path}");
     }
 }
 
 #[test]
 fn each_wrong_value_is_named_with_its_key_and_what_would_be_right() {
     for (path, _, bad) in SAMPLES {
+        if ANY_TEXT.contains(path) {
+            continue;
+        }
         let error = from_environment(&[(path, bad)]).unwrap_err().to_string();
         let key = KEYS.iter().find(|key| key.path == *path).unwrap();
         assert!(
@@ -146,7 +199,7 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
         listen: Some("127.0.0.1:3".to_owned()),
     };
     let given = variables(&[("listen", "127.0.0.1:2"), ("data", "by-variable")]);
-    let config = load_with(&flags, given).unwrap();
+    let config = load_with(&flags, given, None).unwrap();
     assert_eq!(config.listen.port(), 3);
     assert_eq!(config.data, PathBuf::from("by-variable"));
     assert_eq!(config.http.drain.as_secs(), 1);
@@ -198,7 +251,7 @@ fn a_file_that_is_not_there_or_not_toml_is_an_error_like_any_other() {
         config: Some("/nowhere/postrider.toml".into()),
         ..Flags::default()
     };
-    let error = load_with(&flags, variables(&[("logs.format", "xml")])).unwrap_err();
+    let error = load_with(&flags, variables(&[("logs.format", "xml")]), None).unwrap_err();
     assert_eq!(error.0.len(), 2, "{error}");
     assert!(error.to_string().contains("/nowhere/postrider.toml"));
     assert!(
@@ -281,8 +334,14 @@ fn a_variable_that_only_looks_like_ours_is_an_error_that_names_the_right_one() {
 
 #[test]
 fn what_is_printed_is_taken_again_and_documents_every_key() {
-    let given: Vec<_> = SAMPLES
+    let shown = SAMPLES
         .iter()
+        .filter(|(_, text, _)| !text.contains("hunter2"));
+    // A password is not printed, and without one the protocol takes no name.
+    let alone = ["log.kafka.username", "log.kafka.protocol"];
+    let given: Vec<_> = shown
+        .filter(|(path, ..)| !alone.contains(path))
+        .filter(|(path, ..)| !ANY_TEXT.contains(path))
         .map(|(path, text, _)| (*path, *text))
         .collect();
     let config = from_environment(&given).unwrap();
@@ -300,6 +359,111 @@ fn what_is_printed_is_taken_again_and_documents_every_key() {
             key.path
         );
     }
+}
+
+#[test]
+fn no_secret_is_printed_and_what_stands_instead_is_not_taken_for_one() {
+    let secrets = [
+        ("log.kind", "kafka"),
+        ("log.kafka.brokers", "a:9092"),
+        ("log.kafka.protocol", "sasl_ssl"),
+        ("log.kafka.username", "postrider"),
+        ("log.kafka.password", "hunter2"),
+        ("log.kafka.key_password", "hunter2"),
+        (
+            "log.kafka.properties",
+            "ssl.key.pem=hunter2;sasl.oauthbearer.client.secret=hunter2;client.rack=a",
+        ),
+        (
+            "store.url",
+            "postgres://user:hunter2@db:5432/x?sslmode=require&password=hunter2",
+        ),
+    ];
+    let config = from_environment(&secrets).unwrap();
+    let printed = toml(&config);
+    assert!(!printed.contains("hunter2"), "{printed}");
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    assert!(printed.contains("postgres://user:***@db:5432/x?sslmode=require"));
+    assert!(printed.contains("client.rack=a"), "{printed}");
+    let told = from_file(&printed).unwrap_err();
+    assert_eq!(told.0.len(), 4, "{told}");
+    let times = told.to_string().matches("it was hidden when").count();
+    assert_eq!(times, 4, "{told}");
+}
+
+#[test]
+fn properties_of_the_client_are_a_table_in_a_file_and_the_environment_replaces_them() {
+    let file = "[log.kafka.properties]\nclient.rack = \"a\"\n\"socket.timeout.ms\" = 30000\n";
+    let by_variable = [(
+        "log.kafka.properties",
+        "client.rack=a;socket.timeout.ms=30000",
+    )];
+    assert_eq!(
+        from_file(file).unwrap(),
+        from_environment(&by_variable).unwrap()
+    );
+    let kafka = "[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"a:9092\"\n";
+    let refused = format!("{kafka}[log.kafka.properties]\nacks = 1\n");
+    let told = from_file(&refused).unwrap_err().to_string();
+    assert!(told.contains("\"acks\" cannot be set"), "{told}");
+    let told = from_environment(&[("log.kafka.properties", "security.protocol=ssl")]);
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("log.kafka.protocol"), "{told}");
+}
+
+#[test]
+fn what_does_not_fit_kafka_is_told_together_and_only_where_kafka_is_the_log() {
+    let given = [
+        ("log.kafka.replication", "1"),
+        ("log.kafka.queue_wait", "5s"),
+        ("log.kafka.group_protocol", "classic"),
+        ("log.kafka.heartbeat", "5s"),
+        ("log.kafka.protocol", "plaintext"),
+        ("log.kafka.ca", "ca.pem"),
+        ("log.kafka.username", "postrider"),
+    ];
+    from_environment(&given).unwrap();
+    let with_kafka: Vec<_> = given.into_iter().chain([("log.kind", "kafka")]).collect();
+    let told = from_environment(&with_kafka).unwrap_err();
+    assert_eq!(told.0.len(), 6, "{told}");
+    assert!(told.to_string().contains("log.kafka.brokers empty"));
+}
+
+#[test]
+fn the_embedded_log_and_postgresql_do_not_go_together() {
+    let told = from_environment(&[("store.url", "postgres://user:hunter2@db/x")]);
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("set log.kind to kafka"), "{told}");
+}
+
+#[test]
+fn a_process_is_refused_roles_that_its_log_or_store_cannot_share() {
+    use crate::roles::Role;
+    let roles = [Role::Ingest, Role::Fanout, Role::Worker];
+    let load = |given: &[(&str, &str)], roles: &Roles| {
+        load_with(&Flags::default(), variables(given), Some(roles))
+    };
+    let kafka = [("log.kind", "kafka"), ("log.kafka.brokers", "a:9092")];
+    let postgres = [kafka[0], kafka[1], ("store.url", "postgres://db/x")];
+
+    load(&[], &Roles::all()).unwrap();
+    let told = load(&[("http.drain", "soon")], &Roles::of(&roles)).unwrap_err();
+    assert_eq!(told.0.len(), 2, "told with the rest: {told}");
+    let told = told.to_string();
+    assert!(
+        told.contains("missing here: pump, deadletter, recorder, api"),
+        "{told}"
+    );
+    // SQLite belongs to one process; the pump needs no store.
+    load(&kafka, &Roles::all()).unwrap();
+    load(&kafka, &Roles::of(&[Role::Pump])).unwrap();
+    let told = load(&kafka, &Roles::of(&roles)).unwrap_err().to_string();
+    assert!(
+        told.contains("need the store too: deadletter, recorder, api"),
+        "{told}"
+    );
+    load(&postgres, &Roles::of(&roles)).unwrap();
+    load(&postgres, &Roles::all()).unwrap();
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) trait Value: Sized {
     const EXPECTED: &'static str;
     /// Whether the value may carry a password, so that no error shows it.
     const SECRET: bool = false;
+    /// Whether a file may write it as a table: it is read as `name=value`, separated by semicolons.
+    const TABLE: bool = false;
 
     /// Reads it; `Err` is a reason beyond [`Value::EXPECTED`], possibly empty.
     fn read(text: &str) -> Result<Self, String>;
@@ -204,6 +206,20 @@ impl Value for PathBuf {
 
     fn toml(&self) -> String {
         quoted(&self.display().to_string())
+    }
+}
+
+/// Empty text is none.
+impl Value for Option<PathBuf> {
+    const EXPECTED: &'static str = "a path, or nothing";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Ok((!text.is_empty()).then(|| text.into()))
+    }
+
+    fn toml(&self) -> String {
+        self.as_ref()
+            .map_or_else(|| quoted(""), <PathBuf as Value>::toml)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is shown, in order. Each scene says what it proves. These two are of the endpoint that answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -91,67 +91,70 @@ async fn deliver(stage: &mut Stage) -> anyhow::Result<()> {
     report(stage, &published)
 }
 
+/// What came of the events of the first scene.
+struct Arrived {
+    /// From each 202 to the first arrival, shortest first.
+    waits: Vec<Duration>,
+    /// From the first 202 to the last arrival.
+    took: Duration,
+}
+
+impl Arrived {
+    fn of(published: &Published, first: &HashMap<String, Instant>) -> Self {
+        let accepted = &published.accepted;
+        let arrived = accepted
+            .iter()
+            .filter_map(|one| Some((one.at, *first.get(&one.id)?)));
+        let mut waits: Vec<Duration> = arrived
+            .clone()
+            .map(|(accepted, arrived)| arrived.saturating_duration_since(accepted))
+            .collect();
+        waits.sort_unstable();
+        let last = arrived.map(|(_, arrived)| arrived).max();
+        let began = accepted.iter().map(|one| one.at).min();
+        let took = last.zip(began).map_or(Duration::ZERO, |(last, began)| {
+            last.saturating_duration_since(began)
+        });
+        Self { waits, took }
+    }
+}
+
 fn report(stage: &mut Stage, published: &Published) -> anyhow::Result<()> {
     let events = stage.options.events;
     let seen = stage.customers.warehouse.seen();
-    let mut waits: Vec<Duration> = published
-        .accepted
-        .iter()
-        .filter_map(|accepted| {
-            Some(
-                seen.first
-                    .get(&accepted.id)?
-                    .saturating_duration_since(accepted.at),
-            )
-        })
-        .collect();
-    waits.sort_unstable();
-    let last = published
-        .accepted
-        .iter()
-        .filter_map(|accepted| seen.first.get(&accepted.id))
-        .max();
-    let first_accepted = published.accepted.iter().map(|accepted| accepted.at).min();
-    let took = last
-        .zip(first_accepted)
-        .map_or(Duration::ZERO, |(last, first)| {
-            last.saturating_duration_since(first)
-        });
+    let Arrived { waits, took } = Arrived::of(published, &seen.first);
     let (arrived, repeats, refused) = (waits.len(), seen.repeats, seen.refused);
     let (verified, bytes) = (seen.verified, seen.bytes / arrived.max(1));
     drop(seen);
-    stage.screen.say(format_args!(
+    let accepted = published.accepted.len();
+    let screen = &mut stage.screen;
+    screen.say(format_args!(
         "accepted   {} in {:.2} s: {} a second, each on disk before its 202",
-        grouped(published.accepted.len()),
+        grouped(accepted),
         published.took.as_secs_f64(),
-        a_second(published.accepted.len(), published.took)
+        a_second(accepted, published.took)
     ))?;
-    stage.screen.say(format_args!(
+    screen.say(format_args!(
         "arrived    {} in {:.2} s: {} a second, {bytes} bytes each",
         grouped(arrived),
         took.as_secs_f64(),
         a_second(arrived, took)
     ))?;
-    stage.screen.say(format_args!(
+    screen.say(format_args!(
         "latency    from 202 to the endpoint: p50 {}, p99 {}",
         ms(quantile(&waits, 0.50)),
         ms(quantile(&waits, 0.99))
     ))?;
-    stage.screen.promise(
+    let (came, all) = (grouped(arrived), grouped(events));
+    screen.promise(
         arrived == events,
-        format_args!(
-            "every accepted event arrived: {} of {}",
-            grouped(arrived),
-            grouped(events)
-        ),
+        format_args!("every accepted event arrived: {came} of {all}"),
     )?;
-    stage.screen.promise(
+    screen.promise(
         refused == 0,
         format_args!("every signature verified: {}", grouped(verified)),
     )?;
-    stage
-        .screen
-        .promise(repeats == 0, format_args!("duplicates: {repeats}"))?;
+    screen.promise(repeats == 0, format_args!("duplicates: {repeats}"))?;
     Ok(())
 }
 

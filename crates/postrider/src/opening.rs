@@ -1,0 +1,169 @@
+//! Opening what the roles work on: the log by its kind, the store by its URL, the configuration in memory. What is away at
+//! the start is waited for; what is wrong ends the start.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use postrider_log::Log;
+use postrider_log_embedded::EmbeddedLog;
+use postrider_log_kafka as kafka_log;
+use postrider_metrics::Registry as Metrics;
+use postrider_model::{Clock, SystemClock, topics};
+use postrider_registry::{Registry, RegistryMetrics};
+use postrider_store::{Store, StoreError};
+use postrider_store_sql::{self as sql, StoreMetrics};
+use tokio::time::Instant;
+
+use crate::condition::{Condition, Name};
+use crate::config::{Config, LogKind};
+use crate::roles::Roles;
+use crate::{data_dir, kafka, options, token};
+
+/// How often what is away is asked again, and how often that is said.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// What every service works on; the store and the registry only where a role of the process needs them.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn Store>>,
+    registry: Option<Arc<Registry>>,
+}
+
+impl Ports {
+    /// The store.
+    ///
+    /// # Errors
+    /// If no role of this process was said to need it.
+    pub(crate) fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        self.store
+            .clone()
+            .context("a role needs the store, and it was not opened")
+    }
+
+    /// The registry.
+    ///
+    /// # Errors
+    /// If no role of this process was said to need it.
+    pub(crate) fn registry(&self) -> anyhow::Result<Arc<Registry>> {
+        self.registry
+            .clone()
+            .context("a role needs the registry, and it was not read")
+    }
+}
+
+/// Opens what `roles` need. Ends only once all of it is there, or if something is wrong.
+pub(crate) async fn open(
+    config: &Config,
+    roles: &Roles,
+    metrics: &Metrics,
+    condition: &Condition,
+) -> anyhow::Result<Ports> {
+    let local_store = roles.use_store() && config.store.url.is_sqlite();
+    if config.log.kind == LogKind::Embedded || local_store {
+        data_dir::make(&config.data)?;
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = open_log(config, metrics, condition).await?;
+    let mut ports = Ports {
+        log,
+        clock,
+        store: None,
+        registry: None,
+    };
+    if roles.use_store() {
+        let store = open_store(config, metrics, condition).await?;
+        if local_store {
+            token::ensure(&config.data, store.as_ref(), ports.clock.as_ref()).await?;
+        }
+        if roles.use_registry() {
+            let registry = read_registry(&store, metrics, condition).await?;
+            condition.watch(Arc::clone(&registry));
+            ports.registry = Some(registry);
+        }
+        condition.set(Name::Store, None);
+        ports.store = Some(store);
+    }
+    Ok(ports)
+}
+
+async fn open_log(
+    config: &Config,
+    metrics: &Metrics,
+    condition: &Condition,
+) -> anyhow::Result<Arc<dyn Log>> {
+    let log: Arc<dyn Log> = match config.log.kind {
+        LogKind::Embedded => {
+            let metrics = postrider_log_embedded::LogMetrics::register(metrics)?;
+            let defaults =
+                postrider_log_embedded::Options::new(&config.data, topics::all(), metrics);
+            Arc::new(EmbeddedLog::open(options::log(config, defaults))?)
+        }
+        LogKind::Kafka => {
+            let metrics = kafka_log::LogMetrics::register(metrics)?;
+            let open = async || kafka::open(config, metrics.clone()).await;
+            let away = |error: &kafka_log::OpenError| {
+                matches!(error, kafka_log::OpenError::Unreachable { .. })
+            };
+            when_there(condition, Name::Log, open, away).await?
+        }
+    };
+    condition.set(Name::Log, None);
+    Ok(log)
+}
+
+async fn open_store(
+    config: &Config,
+    metrics: &Metrics,
+    condition: &Condition,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let metrics = StoreMetrics::register(metrics)?;
+    let url = options::store_url(config);
+    let open = async || sql::open_with(&url, options::postgres(config), metrics.clone()).await;
+    let away = |error: &sql::OpenError| matches!(error, sql::OpenError::Unreachable { .. });
+    Ok(when_there(condition, Name::Store, open, away).await?)
+}
+
+/// A cold start has no older configuration to go by: it waits.
+async fn read_registry(
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+    condition: &Condition,
+) -> anyhow::Result<Arc<Registry>> {
+    let metrics = RegistryMetrics::register(metrics)?;
+    let read = async || Registry::load(Arc::clone(store) as _, metrics.clone()).await;
+    let away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+    when_there(condition, Name::Store, read, away)
+        .await
+        .context("the configuration in the store cannot be read")
+}
+
+/// Tries until it succeeds or fails with an error that is not `away`.
+async fn when_there<T, E: Display>(
+    condition: &Condition,
+    part: Name,
+    attempt: impl AsyncFn() -> Result<T, E>,
+    away: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut say_at = Instant::now();
+    loop {
+        match attempt().await {
+            Err(error) if away(&error) => {
+                condition.set(part, Some(format!("{error}; the start waits for it")));
+                if Instant::now() >= say_at {
+                    say_at = Instant::now() + SAY_EVERY;
+                    tracing::warn!(
+                        "{error}: waiting for it, and asking again every {} s",
+                        ASK_EVERY.as_secs()
+                    );
+                }
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+            ended => return ended,
+        }
+    }
+}
