@@ -1,5 +1,6 @@
 //! Fan-out on the in-memory log and store.
 
+mod handover;
 mod house;
 mod official_library;
 mod producers;
