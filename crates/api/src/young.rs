@@ -2,6 +2,7 @@
 
 use postrider_http::{HttpError, event_ref, unavailable};
 use postrider_log::LogError;
+use postrider_metrics::Gauge;
 use postrider_model::{AppId, Event, topics};
 
 use crate::Api;
@@ -29,7 +30,7 @@ impl Api {
             )
         };
         let _permit = self.waiting.try_acquire().map_err(|_| later())?;
-        self.metrics.waiting.inc();
+        let _counted = Counted::one(&self.metrics.waiting);
         let passed = async {
             let ends = self.log.ends(topics::EVENTS).await?;
             self.log
@@ -37,7 +38,6 @@ impl Api {
                 .await
         };
         let passed: Result<bool, LogError> = passed.await;
-        self.metrics.waiting.dec();
         match passed {
             Ok(true) => Ok(()),
             Ok(false) => Err(later()),
@@ -46,5 +46,21 @@ impl Api {
                 Err(later())
             }
         }
+    }
+}
+
+/// One more as long as it lives: a client may go away while its request waits, and then nothing below the wait is run.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn one(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

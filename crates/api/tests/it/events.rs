@@ -173,3 +173,20 @@ async fn only_so_many_reads_wait_at_once() {
     assert_eq!(sent_away_after.as_secs(), 1);
     first.with(503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_while_its_read_waits_is_no_longer_counted() {
+    let house = House::new().await;
+    accept(&house, &house.event("e1", at(1))).await;
+    let waiting = |so_many: u32| {
+        let line = format!("postrider_api_waiting_reads {so_many}");
+        house.metrics.render().lines().any(|given| given == line)
+    };
+    {
+        let mut read = std::pin::pin!(house.get("/app/acme/msg/e1"));
+        let patience = Duration::from_secs(1);
+        assert!(tokio::time::timeout(patience, read.as_mut()).await.is_err());
+        assert!(waiting(1));
+    }
+    assert!(waiting(0));
+}
