@@ -47,6 +47,8 @@ struct DeadLetterOut<'a> {
     outcome: Option<&'static str>,
     response_status_code: Option<u16>,
     error: Option<&'a str>,
+    /// It was too large for the log: `payload` is missing in its event, and it cannot be replayed.
+    payload_left_out: bool,
     replay_id: Option<ReplayId>,
     replayed_at: Option<Timestamp>,
 }
@@ -68,6 +70,7 @@ impl<'a> From<&'a StoredDeadLetter> for DeadLetterOut<'a> {
             outcome: letter.last_outcome.map(|outcome| outcome.label()),
             response_status_code: letter.last_status_code,
             error: Some(letter.last_error.as_str()).filter(|error| !error.is_empty()),
+            payload_left_out: letter.payload_left_out,
             replay_id: stored.replayed.map(|(id, _)| id),
             replayed_at: stored.replayed.map(|(_, at)| at),
         }

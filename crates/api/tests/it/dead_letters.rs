@@ -68,8 +68,27 @@ async fn dead_letters_are_listed_filtered_inspected_and_deleted() {
         (&one["endpointId"], &one["replayId"]),
         (&endpoint.id.to_string().into(), &Value::Null)
     );
+    assert_eq!(one["payloadLeftOut"], false);
     house.delete(&path).await.with(204);
     house.get(&path).await.with(404);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_was_too_large_for_the_log_says_that_its_payload_was_left_out() {
+    let house = House::new().await;
+    let endpoint = house.endpoint("one").await;
+    let large = delivery(&house.event("large", at(0)), endpoint.id);
+    let letter = DeadLetter::of(large, DeathReason::TooLarge, at(1)).without_payload();
+    let kept = house.store.keep_dead_letters(std::slice::from_ref(&letter));
+    kept.await.unwrap();
+    let listed = house.get("/dead-letter").await.with(200);
+    let one = house.get(format!("/dead-letter/{}", letter.id)).await;
+    for one in [&listed["data"][0], &one.with(200)] {
+        assert_eq!(
+            (&one["reason"], &one["payloadLeftOut"]),
+            (&"too_large".into(), &true.into())
+        );
+    }
 }
 
 #[tokio::test]
