@@ -53,7 +53,7 @@ impl<S: Sender> Worker<S> {
         let (pause, paused) = watch::channel(Vec::new());
         let stop = CancellationToken::new();
         // Whatever way this ends, the reader ends with it.
-        let _stop_reader = stop.clone().drop_guard();
+        let stop_reader = stop.clone().drop_guard();
         let reader = DeliveryReader {
             reader,
             batch: self.options.batch,
@@ -78,7 +78,7 @@ impl<S: Sender> Worker<S> {
         Dispatcher::new(ports, self.options, self.metrics)
             .run(shutdown)
             .await?;
-        drop(_stop_reader);
+        drop(stop_reader);
         match reading.await {
             Ok(read) => Ok(read?),
             Err(error) => Err(DeliveryError::Broken(error.to_string())),
