@@ -2,6 +2,9 @@
 //!
 //! The value is the payload, byte for byte; the attributes are headers `ce_…`; the content type is `content-type`.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -178,70 +181,73 @@ impl Event {
     /// The event that a record of our own carries ([`Self::is_own`]). What other producers write is read by
     /// [`Incoming::read`](crate::Incoming::read).
     pub fn from_record(record: &Record) -> Result<Self, Malformed> {
-        let header = |name: &'static str| {
-            record
-                .headers
-                .get(name)
-                .map(|value| text(name, value))
-                .transpose()
-        };
-        let needed = |name: &'static str| header(name)?.ok_or(Malformed::Missing(name));
-        let app_id: AppId = text("key", &record.key)?
-            .parse()
-            .map_err(|error| Malformed::field("key", error))?;
-        if needed("ce_source")? != OWN_SOURCE {
+        let app_id = parsed("key", text("key", &record.key)?)?;
+        if needed(record, "ce_source")? != OWN_SOURCE {
             let why = format!("expected {OWN_SOURCE}, the source of our own records");
             return Err(Malformed::field("ce_source", why));
         }
-        let id = needed("ce_id")?.parse().map_err(|error| {
+        let id = needed(record, "ce_id")?.parse().map_err(|error| {
             let why = format!("{error}; the source {OWN_SOURCE} is kept for our own records");
             Malformed::field("ce_id", why)
         })?;
-        let channels = header("ce_channels")?.unwrap_or_default();
-        let channels = channels.split(',').filter(|channel| !channel.is_empty());
-        let origin = match (
-            header("ce_continuesafter")?,
-            record.headers.get("ce_rematch"),
-        ) {
-            (None, None) => EventOrigin::Accepted,
-            (_, Some(rematch)) => EventOrigin::Rematch(Rematch::from_bytes(rematch)?),
-            (Some(after), None) => EventOrigin::Continuation {
-                after: after
-                    .parse()
-                    .map_err(|error| Malformed::field("ce_continuesafter", error))?,
-            },
-        };
-        let accepted_at = match header("ce_time")? {
+        let accepted_at = match header(record, "ce_time")? {
             Some(time) => Timestamp::parse(time)
                 .ok_or_else(|| Malformed::field("ce_time", "not a time in RFC 3339"))?,
             None => record.appended_at,
         };
+        let content_type = header(record, "content-type")?.unwrap_or(Self::JSON);
+        let uid = header(record, "ce_eventuid")?;
         Ok(Self {
             id,
             app_id,
-            event_type: needed("ce_type")?
-                .parse()
-                .map_err(|error| Malformed::field("ce_type", error))?,
-            channels: channels
-                .map(|channel| {
-                    channel
-                        .parse()
-                        .map_err(|error| Malformed::field("ce_channels", error))
-                })
-                .collect::<Result<_, _>>()?,
-            uid: header("ce_eventuid")?
-                .map(|uid| {
-                    uid.parse()
-                        .map_err(|error| Malformed::field("ce_eventuid", error))
-                })
-                .transpose()?,
-            content_type: header("content-type")?.unwrap_or(Self::JSON).to_owned(),
+            event_type: parsed("ce_type", needed(record, "ce_type")?)?,
+            channels: channels(record)?,
+            uid: uid.map(|uid| parsed("ce_eventuid", uid)).transpose()?,
+            content_type: content_type.to_owned(),
             payload: record.value.clone(),
             accepted_at,
-            traceparent: header("ce_traceparent")?.map(str::to_owned),
-            origin,
+            traceparent: header(record, "ce_traceparent")?.map(str::to_owned),
+            origin: EventOrigin::from_record(record)?,
         })
     }
+}
+
+impl EventOrigin {
+    fn from_record(record: &Record) -> Result<Self, Malformed> {
+        if let Some(rematch) = record.headers.get("ce_rematch") {
+            return Ok(Self::Rematch(Rematch::from_bytes(rematch)?));
+        }
+        match header(record, "ce_continuesafter")? {
+            None => Ok(Self::Accepted),
+            Some(after) => Ok(Self::Continuation {
+                after: parsed("ce_continuesafter", after)?,
+            }),
+        }
+    }
+}
+
+fn channels(record: &Record) -> Result<Vec<Channel>, Malformed> {
+    let all = header(record, "ce_channels")?.unwrap_or_default();
+    let named = all.split(',').filter(|channel| !channel.is_empty());
+    named
+        .map(|channel| parsed("ce_channels", channel))
+        .collect()
+}
+
+/// A header as text, if it is there.
+fn header<'a>(record: &'a Record, name: &'static str) -> Result<Option<&'a str>, Malformed> {
+    let value = record.headers.get(name);
+    value.map(|value| text(name, value)).transpose()
+}
+
+/// A header that must be there.
+fn needed<'a>(record: &'a Record, name: &'static str) -> Result<&'a str, Malformed> {
+    header(record, name)?.ok_or(Malformed::Missing(name))
+}
+
+/// What the text of `field` stands for.
+fn parsed<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|error| Malformed::field(field, error))
 }
 
 #[cfg(test)]
