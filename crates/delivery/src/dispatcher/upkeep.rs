@@ -11,6 +11,8 @@ use crate::{Now, Owner, ParkReason, Sender, Standing};
 /// How long reading waits, at most, for lanes that only our own sockets hold up. What goes on for longer is no burst, and
 /// others are behind it.
 const BURST: Duration = Duration::from_secs(10);
+/// Room for so many lanes is not given back.
+const FEW_LANES: usize = 4_096;
 /// How often memory is looked after, at most: the longest lanes are found by looking at all.
 const RELIEF_EVERY: Duration = Duration::from_millis(50);
 
@@ -99,6 +101,10 @@ impl<S: Sender> Dispatcher<S> {
             }
             entry.idle_since = Some(now.instant);
             self.idle.push_back((now.instant, id));
+        }
+        // Lanes of a crowd that has gone: half a kilobyte each.
+        if self.lanes.capacity() > FEW_LANES && self.lanes.len() < self.lanes.capacity() / 4 {
+            self.lanes.shrink_to(self.lanes.len() * 2);
         }
     }
 
