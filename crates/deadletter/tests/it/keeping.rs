@@ -1,5 +1,7 @@
 //! Every dead letter is kept once, whatever stands beside it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postrider_deadletter::{Options, Reason};
@@ -36,6 +38,28 @@ async fn a_dead_letter_is_kept_once_however_often_it_is_written() {
     assert_eq!(count(&running).await, 10);
     let stored = running.store.dead_letter(letters[3].id).await.unwrap();
     assert_eq!(stored.unwrap().letter, letters[3]);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_synced_before_the_store_is_told() {
+    let running = start();
+    let unsynced = Arc::new(AtomicUsize::new(0));
+    let (log, seen) = (running.log.clone(), Arc::clone(&unsynced));
+    // Asked of each row that is about to be written.
+    running.store.memory.refuse(move |_| {
+        if !log.is_synced() {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        false
+    });
+    for _ in 0..3 {
+        running.put(records(&letters(&running, 10))).await;
+        assert!(!running.log.is_synced());
+        running.kept().await;
+    }
+    assert_eq!(count(&running).await, 30);
+    assert_eq!(unsynced.load(Ordering::SeqCst), 0);
     running.stop().await.unwrap();
 }
 

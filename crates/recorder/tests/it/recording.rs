@@ -1,5 +1,7 @@
 //! What happened is in the store a moment later, whatever else fails.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postrider_log::{LogError, Purpose};
@@ -43,6 +45,29 @@ async fn what_producers_wrote_to_the_topic_is_archived_as_fan_out_judged_it() {
     recorder.finished(FANOUTS).await;
     assert!(recorder.is_archived(&event).await);
     assert_eq!(recorder.metrics.set_aside.of(Reason::Malformed).get(), 0);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_synced_before_the_store_is_told() {
+    let recorder = start().await;
+    let unsynced = Arc::new(AtomicUsize::new(0));
+    let (log, seen) = (recorder.log.clone(), Arc::clone(&unsynced));
+    // Asked of each row that is about to be written.
+    recorder.store.refuse(move |_| {
+        if !log.is_synced() {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        false
+    });
+    for _ in 0..3 {
+        let event = recorder.event();
+        recorder.put(vec![event.to_record()]).await;
+        assert!(!recorder.log.is_synced());
+        recorder.finished(EVENTS).await;
+        assert!(recorder.is_archived(&event).await);
+    }
+    assert_eq!(unsynced.load(Ordering::SeqCst), 0);
     recorder.stop().await.unwrap();
 }
 

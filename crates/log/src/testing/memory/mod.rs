@@ -178,6 +178,11 @@ impl MemoryLog {
         )
     }
 
+    /// True if nothing was written since the last [`Log::sync`]. Records appended `Synced` count as written, too.
+    pub fn is_synced(&self) -> bool {
+        self.shared.state().is_synced()
+    }
+
     /// What lies in a topic now, in order.
     pub fn records(&self, topic: Topic) -> Vec<Record> {
         self.shared.state().records(topic)
@@ -234,7 +239,10 @@ impl Log for MemoryLog {
     }
 
     async fn sync(&self) -> Result<(), LogError> {
-        self.shared.state().check_open()
+        let mut state = self.shared.state();
+        state.check_open()?;
+        state.sync();
+        Ok(())
     }
 
     async fn subscribe(

@@ -34,6 +34,7 @@ pub(super) struct State {
     pub(super) members: Members,
     failures: Vec<(Purpose, LogError)>,
     steps: Steps,
+    synced: bool,
     stopped: bool,
 }
 
@@ -78,6 +79,7 @@ impl State {
             members: Members::default(),
             failures: Vec::new(),
             steps: Steps::One,
+            synced: true,
             stopped: false,
         }
     }
@@ -92,6 +94,14 @@ impl State {
 
     pub(super) fn is_in_two_steps(&self) -> bool {
         self.steps != Steps::One
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.synced = true;
     }
 
     pub(super) fn stop(&mut self) {
@@ -182,6 +192,7 @@ impl State {
         let topic = self.partitions.get_mut(&at)?;
         let position = topic.next;
         topic.next += 1;
+        self.synced = false;
         topic.last_appended_at = topic.last_appended_at.max(now);
         if matches!(topic.keep, Keep::Newest)
             && let Some(old) = topic.newest.insert(record.key.clone(), position)
