@@ -32,6 +32,9 @@ postrider_metrics::metrics! {
         replay_failed: Counter(
             "postrider_replay_failed_total", "dead letters",
             "Dead letters of replays not published: their endpoint is disabled or gone, or they are gone or cannot be read."),
+        replays_halted: Counter(
+            "postrider_replay_halted_total", "replays",
+            "Replays paused by us because the store refuses their progress: the log says why."),
         replays_active: Gauge(
             "postrider_replay_active", "replays", "Replays being carried out here."),
     }

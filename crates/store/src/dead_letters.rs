@@ -81,7 +81,7 @@ pub enum Selection {
 pub enum ReplayStatus {
     /// Waiting for an owner, or being carried out.
     Running,
-    /// Held by an operator.
+    /// Held by an operator, or by its owner because its progress cannot be recorded.
     Paused,
     /// Ended by an operator. Final.
     Cancelled,

@@ -210,19 +210,49 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             let until = now.plus(self.options.lease);
             let store = &self.ports.store;
             let advanced = store.advance_replay(replay.id, &self.owner, step, now, until);
-            match advanced.await.map_err(Stalled::from) {
+            match advanced.await {
                 Ok(replay) => {
                     self.lease_until = until;
                     return Ok(replay);
                 }
-                Err(Stalled::Later(why)) if now < self.lease_until => {
+                Err(StoreError::Unavailable(why)) if now < self.lease_until => {
                     tracing::warn!(replay = %replay.id, why, "a replay's progress cannot be recorded yet");
                     self.metrics.store_failures.inc();
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
                 // Published, not recorded, and the lease is over: the next owner repeats this one step.
-                Err(Stalled::Later(_)) => return Err(Stalled::LeaseOver),
-                Err(stalled) => return Err(stalled),
+                Err(StoreError::Unavailable(_)) => return Err(Stalled::LeaseOver),
+                Err(error @ (StoreError::Refused(_) | StoreError::Unreadable(_))) => {
+                    self.halt(replay, &error).await;
+                    return Err(Stalled::LeaseOver);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The store will never take what we published: left running, the replay would publish it again with each lease.
+    async fn halt(&self, replay: &Replay, why: &StoreError) {
+        tracing::error!(
+            replay = %replay.id, %why,
+            "a replay is paused: the store refuses its progress; resumed, it repeats its last step"
+        );
+        self.metrics.replays_halted.inc();
+        let mut backoff = Backoff::default();
+        let store = self.ports.store.as_ref();
+        while self.ports.clock.now() < self.lease_until {
+            let (now, running) = (self.ports.clock.now(), [ReplayStatus::Running]);
+            let paused = store.set_replay_status(replay.id, &running, ReplayStatus::Paused, now);
+            match paused.await {
+                Err(StoreError::Unavailable(_)) => {
+                    self.metrics.store_failures.inc();
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+                Err(error) => {
+                    tracing::warn!(replay = %replay.id, %error, "a replay could not be paused");
+                    return;
+                }
+                Ok(_) => return,
             }
         }
     }

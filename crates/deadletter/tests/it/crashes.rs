@@ -46,6 +46,28 @@ async fn a_kill_between_publishing_and_recording_repeats_one_step_with_the_same_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_whose_progress_is_refused_is_paused_and_publishes_no_step_again() {
+    let running = start();
+    running.letters(EndpointId::new(), 3000).await;
+    running.store.refuse_progress(true);
+    let replay = running.replay_all(RATE).await;
+    running.until(&replay, ReplayStatus::Paused).await;
+    let published = running.published().len();
+    assert!((1..=step(&running)).contains(&published));
+    // Many leases later.
+    tokio::time::sleep(running.options.lease * 10).await;
+    assert_eq!(running.published().len(), published);
+    assert_eq!(running.metrics.replays_halted.get(), 1);
+    // Mended and resumed, it repeats that step and no other.
+    running.store.refuse_progress(false);
+    running.set_status(&replay, ReplayStatus::Running).await;
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!(state.done, 3000);
+    assert_eq!(repeats(&running), published);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn kills_at_any_moment_lose_nothing_of_a_replay() {
     let mut running = start();
     running.letters(EndpointId::new(), 3000).await;

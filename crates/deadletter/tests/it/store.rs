@@ -15,9 +15,15 @@ use postrider_store::{
 pub(crate) struct DoorStore {
     pub(crate) memory: MemoryStore,
     shut: Arc<AtomicBool>,
+    refuses_progress: Arc<AtomicBool>,
 }
 
 impl DoorStore {
+    /// While it does, the store refuses every progress of a replay, as it would for ever.
+    pub(crate) fn refuse_progress(&self, refuses: bool) {
+        self.refuses_progress.store(refuses, Ordering::SeqCst);
+    }
+
     /// While shut, a replay's progress is never recorded: its owner hangs there, as a process does that is about to be
     /// killed between publishing and recording.
     pub(crate) fn shut(&self, shut: bool) {
@@ -121,6 +127,9 @@ impl Replays for DoorStore {
     ) -> Result<Replay, StoreError> {
         if self.shut.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
+        }
+        if self.refuses_progress.load(Ordering::SeqCst) {
+            return Err(StoreError::Refused("testing".to_owned()));
         }
         self.memory
             .advance_replay(id, owner, step, now, until)
