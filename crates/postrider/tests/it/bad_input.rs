@@ -15,7 +15,7 @@ struct Refusal {
     what: &'static str,
     path: String,
     body: String,
-    statuses: &'static [u16],
+    status: u16,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,13 +27,13 @@ async fn bad_requests_are_refused_with_a_reason_and_disturb_nothing() {
             what,
             path,
             body,
-            statuses,
+            status,
         } = refusal;
         let sent = world
             .api
             .send(Method::POST, &path, "application/json", body);
         let answer = sent.await.unwrap();
-        assert!(statuses.contains(&answer.status), "{what}: {answer:?}");
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
         // The dialect's 422 has a list of what is wrong where; all others have a code and a text.
         let detail = &answer.body["detail"];
         let clear = match answer.status {
@@ -58,69 +58,64 @@ fn refusals(app: &str) -> Vec<Refusal> {
         "[".repeat(5_000),
         "]".repeat(5_000)
     );
-    let refusal = |what, path: &str, body: String, statuses| Refusal {
+    let refusal = |what, path: &str, body: String, status| Refusal {
         what,
         path: path.to_owned(),
         body,
-        statuses,
+        status,
     };
     vec![
-        refusal("not JSON", &msg, "{\"eventType\":".to_owned(), &[400, 422]),
-        refusal(
-            "no JSON at all",
-            &endpoint,
-            "\0\u{1}".to_owned(),
-            &[400, 422],
-        ),
-        refusal("too large", &msg, large.to_string(), &[413]),
-        refusal("too deep", &msg, deep, &[400, 422]),
+        refusal("not JSON", &msg, "{\"eventType\":".to_owned(), 400),
+        refusal("no JSON at all", &endpoint, "\0\u{1}".to_owned(), 400),
+        refusal("too large", &msg, large.to_string(), 413),
+        refusal("too deep", &msg, deep, 422),
         refusal(
             "an unknown application",
             "/api/v1/app/app_nobody/msg",
             event,
-            &[404],
+            404,
         ),
         refusal(
             "a malformed event type",
             &msg,
             json!({ "eventType": "no blanks please", "payload": {} }).to_string(),
-            &[400, 422],
+            422,
         ),
         refusal(
             "types that do not exist",
             &endpoint,
             json!({ "url": "http://127.0.0.1:1/", "eventTypes": ["never.registered"] }).to_string(),
-            &[422],
+            422,
         ),
         refusal(
             "a malformed URL",
             &endpoint,
             json!({ "url": "http//nowhere" }).to_string(),
-            &[400, 422],
+            422,
         ),
         refusal(
             "an address that is not public",
             &endpoint,
             json!({ "url": "http://169.254.169.254/latest/meta-data" }).to_string(),
-            &[400, 422],
+            422,
         ),
         refusal(
             "an absurd retry schedule",
             &endpoint,
             json!({ "url": "http://127.0.0.1:1/", "retrySchedule": ["10000d"] }).to_string(),
-            &[400, 422],
+            422,
         ),
         refusal(
             "a replay of nothing that exists",
             &format!("/api/v1/app/{app}/replay"),
             json!({ "deadLetterIds": ["nonsense"] }).to_string(),
-            &[400, 404, 422],
+            422,
         ),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_is_refused_and_a_foreign_application_answers_as_a_missing_one() {
+async fn without_a_good_token_nothing_is_answered() {
     let world = World::with(&[]).await;
     let path = format!("/api/v1/app/{}", world.app);
     for token in ["", "wrong", "testsk_wrong.eu"] {
