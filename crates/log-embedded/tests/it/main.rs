@@ -15,3 +15,4 @@ mod opening;
 mod readers;
 mod steady;
 mod support;
+mod syncing;
