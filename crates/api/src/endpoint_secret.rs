@@ -107,7 +107,8 @@ async fn rotate(
     shown(&api.endpoint(app.id, &by).await?)
 }
 
-/// `endpoint` with `new` as its current secret; the one before signs until `until`, older ones as long as they were to.
+/// `endpoint` with `new` as its current secret; the one before signs until `until`, older ones as long as they were to, and
+/// no longer than that: without a grace period none but `new` signs, so that a secret which became known can be ended.
 fn rotated(
     mut endpoint: Endpoint,
     new: SecretText,
@@ -119,7 +120,7 @@ fn rotated(
         .into_iter()
         .filter(|old| old.secret != new)
         .map(|old| EndpointSecret {
-            expires_at: Some(old.expires_at.unwrap_or(until)),
+            expires_at: Some(old.expires_at.map_or(until, |at| at.min(until))),
             ..old
         })
         .filter(|old| old.expires_at.is_some_and(|at| at > now));

@@ -40,12 +40,8 @@ async fn a_rotated_secret_goes_on_signing_for_its_time() {
     assert_eq!(after.secrets[1].secret, before.secrets[0].secret);
     let until = after.secrets[1].expires_at.unwrap();
     assert_eq!(until.since(after.updated_at).as_secs().div_ceil(10), 10);
-    // Without anything: a new one, and the old for a day.
+    // Without anything: a new one, and the old for a day; those before it end when they were to.
     house.post(path, "").await.with(200);
-    house
-        .post(path, r#"{"gracePeriodSeconds":0}"#)
-        .await
-        .with(200);
     let after = house
         .store
         .endpoint(house.app.id, &by)
@@ -54,6 +50,7 @@ async fn a_rotated_secret_goes_on_signing_for_its_time() {
         .unwrap();
     assert_eq!(after.secrets.len(), 3);
     assert_ne!(after.secrets[0].secret.expose(), SECRET);
+    assert_eq!(after.secrets[2].expires_at, Some(until));
     house
         .post(path, r#"{"gracePeriodSeconds":604801}"#)
         .await
@@ -62,6 +59,38 @@ async fn a_rotated_secret_goes_on_signing_for_its_time() {
         .post(path, r#"{"key":"x"}"#)
         .await
         .refuses("key", "secret");
+}
+
+#[tokio::test]
+async fn a_rotation_without_a_grace_period_ends_every_older_secret_at_once() {
+    let house = House::new().await;
+    let by = EndpointRef::Id(house.endpoint("one").await.id);
+    let path = "/app/acme/endpoint/one/secret/rotate";
+    let secrets = async || {
+        let found = house.store.endpoint(house.app.id, &by).await;
+        found.unwrap().unwrap().secrets
+    };
+    for _ in 0..9 {
+        house.post(path, "{}").await.with(200);
+    }
+    assert_eq!(secrets().await.len(), 10);
+    let advice = house.post(path, "{}").await.with(409);
+    assert!(
+        advice.to_string().contains("gracePeriodSeconds 0"),
+        "{advice}"
+    );
+    house
+        .post(path, r#"{"gracePeriodSeconds":0}"#)
+        .await
+        .with(200);
+    assert_eq!(secrets().await.len(), 1);
+    // A short one ends older ones as soon.
+    house.post(path, "{}").await.with(200);
+    let told = house.post(path, r#"{"gracePeriodSeconds":5}"#).await;
+    told.with(200);
+    let secrets = secrets().await;
+    assert_eq!(secrets.len(), 3);
+    assert_eq!(secrets[1].expires_at, secrets[2].expires_at);
 }
 
 #[tokio::test]
