@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_guard::Guard;
-use postrider_http::{Given, HttpError, check_rate, either};
+use postrider_http::{Bounded, Bounds, Given, HttpError, PerSecond, either};
 use postrider_model::{
     AppId, Channel, Disabled, Endpoint, EndpointId, EndpointPolicy, EndpointSecret, EventType,
     Schedule, SecretText, Timestamp, Uid,
@@ -20,10 +20,33 @@ use crate::endpoint_headers;
 const MAX_URL: usize = 65_536;
 /// The most channels that an endpoint may listen to.
 const MAX_CHANNELS: usize = 10;
-/// How long an attempt may be given, in ms.
-const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
+
+/// How long an attempt may be given.
+struct TimeoutMs;
+
+impl Bounds for TimeoutMs {
+    const LOW: u32 = 100;
+    const HIGH: u32 = 120_000;
+    const OF: &'static str = "milliseconds; null for the default";
+}
+
 /// How many attempts may be in flight.
-const IN_FLIGHT: std::ops::RangeInclusive<u32> = 1..=1_000;
+struct InFlight;
+
+impl Bounds for InFlight {
+    const LOW: u32 = 1;
+    const HIGH: u32 = 1_000;
+    const OF: &'static str = "attempts; null for the default";
+}
+
+/// A status after which there may be no further attempt.
+struct FailureStatus;
+
+impl Bounds for FailureStatus {
+    const LOW: u32 = 300;
+    const HIGH: u32 = 599;
+    const OF: &'static str = "a status of failure";
+}
 
 /// An endpoint as it is sent. Not `Debug`: it may hold a secret.
 #[derive(Clone, Default, Deserialize)]
@@ -37,24 +60,24 @@ pub(crate) struct EndpointIn {
     filter_types: Given<Vec<EventType>>,
     channels: Given<Vec<Channel>>,
     disabled: Given<bool>,
-    throttle_rate: Given<u32>,
-    rate_limit: Given<u32>,
+    throttle_rate: Given<Bounded<PerSecond>>,
+    rate_limit: Given<Bounded<PerSecond>>,
     secret: Given<String>,
     headers: Given<BTreeMap<String, String>>,
     retry_schedule: Given<Value>,
-    timeout_ms: Given<u64>,
-    max_in_flight: Given<u32>,
-    final_statuses: Given<Vec<u16>>,
+    timeout_ms: Given<Bounded<TimeoutMs>>,
+    max_in_flight: Given<Bounded<InFlight>>,
+    final_statuses: Given<Vec<Bounded<FailureStatus>>>,
 }
 
 impl EndpointIn {
-    /// The event types that are asked for, under either name.
-    pub(crate) fn wanted_types(&self) -> impl Iterator<Item = &EventType> {
-        let lists = [&self.event_types, &self.filter_types];
-        lists.into_iter().flat_map(|given| match given {
-            Given::Value(types) => types.as_slice(),
-            Given::Absent | Given::Null => &[],
-        })
+    /// The event types that are asked for, and the name under which they were sent.
+    pub(crate) fn wanted_types(&self) -> Result<(&'static str, &[EventType]), HttpError> {
+        let (name, given) = either(
+            ("eventTypes", self.event_types.as_ref()),
+            ("filterTypes", self.filter_types.as_ref()),
+        )?;
+        Ok((name, given.value().map_or(&[], Vec::as_slice)))
     }
 
     /// A new endpoint, with a new secret unless one is sent.
@@ -124,11 +147,11 @@ impl EndpointIn {
             Given::Null => return Err(HttpError::body("url", "expected a URL")),
             Given::Value(text) => there.url = checked_url(&text, guard)?,
         }
-        let event_types = either(
+        let (types_name, event_types) = either(
             ("eventTypes", self.event_types),
             ("filterTypes", self.filter_types),
         )?;
-        some_and_each_once("eventTypes", &event_types, usize::MAX)?;
+        some_and_each_once(types_name, &event_types, usize::MAX)?;
         some_and_each_once("channels", &self.channels, MAX_CHANNELS)?;
         event_types.put_option(&mut there.event_types);
         self.channels.put_option(&mut there.channels);
@@ -152,11 +175,12 @@ impl EndpointIn {
         self.headers
             .try_map(|given| Ok::<_, HttpError>(endpoint_headers::lower(given)))?
             .put(&mut policy.headers);
+        let (_, rate) = either(
+            ("throttleRate", self.throttle_rate),
+            ("rateLimit", self.rate_limit),
+        )?;
         let limits = Limits {
-            rate: either(
-                ("throttleRate", self.throttle_rate),
-                ("rateLimit", self.rate_limit),
-            )?,
+            rate,
             schedule: self.retry_schedule,
             timeout_ms: self.timeout_ms,
             max_in_flight: self.max_in_flight,
@@ -170,35 +194,34 @@ impl EndpointIn {
 
 /// What is sent of a policy.
 struct Limits {
-    rate: Given<u32>,
+    rate: Given<Bounded<PerSecond>>,
     schedule: Given<Value>,
-    timeout_ms: Given<u64>,
-    max_in_flight: Given<u32>,
-    final_statuses: Given<Vec<u16>>,
+    timeout_ms: Given<Bounded<TimeoutMs>>,
+    max_in_flight: Given<Bounded<InFlight>>,
+    final_statuses: Given<Vec<Bounded<FailureStatus>>>,
 }
 
 impl Limits {
     fn put(self, policy: &mut EndpointPolicy) -> Result<(), HttpError> {
-        check_rate(&self.rate)?;
-        within("timeoutMs", &self.timeout_ms, TIMEOUT_MS, "milliseconds")?;
-        within("maxInFlight", &self.max_in_flight, IN_FLIGHT, "attempts")?;
-        if let Given::Value(statuses) = &self.final_statuses
-            && let Some(bad) = statuses
-                .iter()
-                .find(|status| !(300..=599).contains(*status))
-        {
-            let why = format!("{bad} cannot be final: expected statuses of failure, 300 to 599");
-            return Err(HttpError::body("finalStatuses", why));
-        }
         let schedule = self.schedule.try_map(|value| schedule(&value))?;
         let timeout = self
             .timeout_ms
-            .try_map(|ms| Ok::<_, HttpError>(Duration::from_millis(ms)))?;
-        self.rate.put_option(&mut policy.rate_limit);
+            .map(|ms| Duration::from_millis(ms.get().into()));
+        let statuses = self.final_statuses.map(|statuses| {
+            // None is left out: all are at most 599.
+            let numbers = statuses.into_iter().map(Bounded::get);
+            numbers
+                .filter_map(|status| status.try_into().ok())
+                .collect()
+        });
+        self.rate
+            .map(Bounded::get)
+            .put_option(&mut policy.rate_limit);
         schedule.put_option(&mut policy.schedule);
         timeout.put_option(&mut policy.timeout);
-        self.max_in_flight.put_option(&mut policy.max_in_flight);
-        self.final_statuses.put(&mut policy.final_statuses);
+        let in_flight = self.max_in_flight.map(Bounded::get);
+        in_flight.put_option(&mut policy.max_in_flight);
+        statuses.put(&mut policy.final_statuses);
         Ok(())
     }
 }
@@ -234,6 +257,14 @@ fn checked_url(text: &str, guard: &Guard) -> Result<Url, HttpError> {
     let refused = |why: String| HttpError::body("url", why);
     if text.len() > MAX_URL {
         return Err(refused(format!("expected at most {MAX_URL} bytes")));
+    }
+    // The parser leaves line breaks and tabs out and rewrites the others: what is called would not be what was given.
+    if let Some((index, control)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
+        return Err(refused(format!(
+            "character {} is a control character (U+{:04X}): leave it out, or write it percent-encoded",
+            index + 1,
+            u32::from(control)
+        )));
     }
     let url = Url::parse(text).map_err(|error| {
         refused(format!(
@@ -288,22 +319,4 @@ fn some_and_each_once<T: Ord>(
         return Err(HttpError::body(field, "one stands there twice"));
     }
     Ok(())
-}
-
-fn within<T: PartialOrd + std::fmt::Display>(
-    field: &'static str,
-    given: &Given<T>,
-    range: std::ops::RangeInclusive<T>,
-    unit: &str,
-) -> Result<(), HttpError> {
-    match given {
-        Given::Value(value) if !range.contains(value) => {
-            let (low, high) = range.into_inner();
-            Err(HttpError::body(
-                field,
-                format!("expected {low} to {high} {unit}, or null for the default"),
-            ))
-        }
-        _ => Ok(()),
-    }
 }

@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
-use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref, parse_json};
+use postrider_http::{
+    Bounded, Bounds, HttpError, InApp, InPath, Slashed, endpoint_ref, parse_json,
+};
 use postrider_model::{Endpoint, EndpointSecret, SecretText, Timestamp};
 use postrider_signing::Secret;
 use serde::{Deserialize, Serialize};
@@ -19,11 +21,19 @@ use crate::endpoints::Ids;
 use crate::idempotent::Operation;
 use crate::reply::{Answer, Reply};
 
-/// How long an old secret goes on signing, in seconds: unless asked for otherwise, and at most.
-const DEFAULT_GRACE_S: u64 = 86_400;
-const MAX_GRACE_S: u64 = 604_800;
+/// How long an old secret goes on signing, in seconds, unless asked for otherwise.
+const DEFAULT_GRACE_S: u32 = 86_400;
 /// The most secrets that sign at once: each lengthens a header of every request.
 const MAX_SECRETS: usize = 10;
+
+/// How long an old secret may go on signing.
+struct Grace;
+
+impl Bounds for Grace {
+    const LOW: u32 = 0;
+    const HIGH: u32 = 604_800;
+    const OF: &'static str = "seconds; null for a day";
+}
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -61,7 +71,7 @@ fn shown(endpoint: &Endpoint) -> Answer {
 #[serde(rename_all = "camelCase", default)]
 struct RotateIn {
     key: Option<String>,
-    grace_period_seconds: Option<u64>,
+    grace_period_seconds: Option<Bounded<Grace>>,
 }
 
 /// Rotates the secret. Clients of the second generation read the new one from the answer, those of the first read nothing.
@@ -87,17 +97,15 @@ async fn rotate(
             true => RotateIn::default(),
             false => parse_json(&sent)?,
         };
-        let grace = given.grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
-        if grace > MAX_GRACE_S {
-            let expected = format!("expected 0 to {MAX_GRACE_S} seconds");
-            return Err(HttpError::body("gracePeriodSeconds", expected));
-        }
+        let grace = given
+            .grace_period_seconds
+            .map_or(DEFAULT_GRACE_S, Bounded::get);
         let new = match given.key {
             Some(text) => checked_secret("key", &text)?,
             None => SecretText::new(Secret::generate().to_whsec().as_str()),
         };
         let now = doer.now();
-        let until = now.plus(Duration::from_secs(grace));
+        let until = now.plus(Duration::from_secs(grace.into()));
         let rotate = |there| rotated(there, new.clone(), now, until);
         doer.change_endpoint(app_id, &found_by, rotate).await?;
         Ok(Reply::nothing())

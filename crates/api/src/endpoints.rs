@@ -60,7 +60,7 @@ async fn create(
     let (doer, sent) = (Arc::clone(&api), body.clone());
     let work = async move {
         let given: EndpointIn = parse_json(&sent)?;
-        doer.check_types(given.wanted_types()).await?;
+        doer.check_types(given.wanted_types()?).await?;
         let made = given.create(app.id, &doer.guard, doer.now())?;
         let made = doer.store.insert_endpoint(&made).await?;
         doer.changed().await;
@@ -85,7 +85,7 @@ async fn replace(
     State(api): State<Arc<Api>>,
     ToEndpoint { app, by, given }: ToEndpoint<EndpointIn>,
 ) -> Answer {
-    api.check_types(given.wanted_types()).await?;
+    api.check_types(given.wanted_types()?).await?;
     let there = api.store.endpoint(app.id, &by).await.map_err(unavailable)?;
     if there.is_some() {
         let replace = |there| given.clone().replace(there, &api.guard);
@@ -107,7 +107,7 @@ async fn change(
     State(api): State<Arc<Api>>,
     ToEndpoint { app, by, given }: ToEndpoint<EndpointIn>,
 ) -> Answer {
-    api.check_types(given.wanted_types()).await?;
+    api.check_types(given.wanted_types()?).await?;
     let change = |there| given.clone().change(there, &api.guard);
     let changed = api.change_endpoint(app.id, &by, change).await?;
     shown(StatusCode::OK, &changed)
@@ -154,8 +154,10 @@ impl Api {
     }
 
     /// Refuses event types that nobody registered: an endpoint that waits for a misspelt one would wait for ever.
-    async fn check_types(&self, wanted: impl Iterator<Item = &EventType>) -> Result<(), HttpError> {
-        let wanted: Vec<_> = wanted.cloned().collect();
+    async fn check_types(
+        &self,
+        (field, wanted): (&'static str, &[EventType]),
+    ) -> Result<(), HttpError> {
         let unknown = || {
             let snapshot = self.registry().snapshot();
             let unknown = wanted
@@ -170,7 +172,7 @@ impl Api {
         match unknown() {
             unknown if unknown.is_empty() => Ok(()),
             unknown => Err(HttpError::body(
-                "eventTypes",
+                field,
                 format!(
                     "there are no such event types: {}; create them at /api/v1/event-type first",
                     unknown.join(", ")

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use postrider_http::{HttpError, Query, Slashed, parse_json, unavailable};
+use postrider_http::{Bounded, Bounds, HttpError, Query, Slashed, parse_json, unavailable};
 use postrider_model::{DeadLetterId, EventType, ReplayId, Timestamp};
 use postrider_store::{DeadLetterFilter, Order, Replay, ReplayStatus, Selection};
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,16 @@ use crate::reply::{Answer, Reply};
 
 /// The most dead letters that one request may name.
 const MAX_IDS: usize = 1_000;
-/// The most deliveries a second that a replay may publish.
-const MAX_RATE: u32 = 10_000;
+
+/// How many deliveries a second a replay may publish.
+#[derive(Debug)]
+struct PerSecond;
+
+impl Bounds for PerSecond {
+    const LOW: u32 = 1;
+    const HIGH: u32 = 10_000;
+    const OF: &'static str = "deliveries a second";
+}
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     let mut routes = Router::new();
@@ -47,7 +55,7 @@ struct ReplayIn {
     #[serde(default)]
     filter: Option<FilterIn>,
     #[serde(default)]
-    rate: Option<u32>,
+    rate: Option<Bounded<PerSecond>>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -180,13 +188,7 @@ impl Api {
 
     /// The replay that `given` asks for, counted but not stored, and without a generation.
     async fn planned(&self, reach: &Reach, given: ReplayIn) -> Result<Replay, HttpError> {
-        let rate = given.rate.unwrap_or(self.options.replay_rate);
-        if !(1..=MAX_RATE).contains(&rate) {
-            return Err(HttpError::body(
-                "rate",
-                format!("expected 1 to {MAX_RATE} deliveries a second"),
-            ));
-        }
+        let rate = given.rate.map_or(self.options.replay_rate, Bounded::get);
         let now = self.now();
         let (selection, total) = match (given.dead_letter_ids, given.filter) {
             (Some(ids), None) => self.by_ids(reach, ids).await?,

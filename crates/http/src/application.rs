@@ -6,7 +6,20 @@ use postrider_model::{AppId, Timestamp, Uid};
 use postrider_store::Application;
 use serde::Deserialize;
 
-use crate::{Fault, Given, HttpError};
+use crate::{Bounded, Bounds, Fault, Given, HttpError};
+
+/// The longest name of an application, in characters.
+const MAX_NAME: usize = 256;
+
+/// A rate under which something is sent, and that the dialect can write.
+#[derive(Debug)]
+pub struct PerSecond;
+
+impl Bounds for PerSecond {
+    const LOW: u32 = 1;
+    const HIGH: u32 = 65_535;
+    const OF: &'static str = "attempts a second; null for no limit";
+}
 
 /// An application as it is sent for creation, replacement or change.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -15,8 +28,8 @@ pub struct ApplicationIn {
     name: Given<String>,
     uid: Given<Uid>,
     metadata: Given<BTreeMap<String, String>>,
-    rate_limit: Given<u32>,
-    throttle_rate: Given<u32>,
+    rate_limit: Given<Bounded<PerSecond>>,
+    throttle_rate: Given<Bounded<PerSecond>>,
 }
 
 impl ApplicationIn {
@@ -45,11 +58,8 @@ impl ApplicationIn {
 
     /// `application` with everything from here; what is absent takes its default.
     pub fn replace(self, application: Application) -> Result<Application, HttpError> {
-        if !matches!(&self.name, Given::Value(name) if !name.is_empty()) {
-            return Err(HttpError::body(
-                "name",
-                "expected a name of at least one character",
-            ));
+        if self.name == Given::Absent {
+            return Err(HttpError::body("name", "is missing"));
         }
         self.change(Application {
             uid: None,
@@ -61,35 +71,52 @@ impl ApplicationIn {
 
     /// `application` with what is given here; what is absent stays.
     pub fn change(self, mut application: Application) -> Result<Application, HttpError> {
-        let nameless = matches!(&self.name, Given::Value(name) if name.is_empty());
-        if nameless || self.name == Given::Null {
-            return Err(HttpError::body(
-                "name",
-                "expected a name of at least one character",
-            ));
-        }
-        let limit = either(
+        check_name(&self.name)?;
+        let (_, limit) = either(
             ("throttleRate", self.throttle_rate),
             ("rateLimit", self.rate_limit),
         )?;
-        check_rate(&limit)?;
         self.name.put(&mut application.name);
         self.uid.put_option(&mut application.uid);
         self.metadata.put(&mut application.metadata);
-        limit.put_option(&mut application.rate_limit);
+        limit
+            .map(Bounded::get)
+            .put_option(&mut application.rate_limit);
         Ok(application)
     }
 }
 
-/// One field under the names that two generations of clients have for it. Both, with different contents, is an error.
+/// Refuses a name that nobody can read. The dialect asks only that it is not empty.
+fn check_name(given: &Given<String>) -> Result<(), HttpError> {
+    let fits = match given {
+        Given::Absent => true,
+        Given::Null => false,
+        Given::Value(name) => {
+            // Bytes first: what is far too long is not counted through.
+            (1..=4 * MAX_NAME).contains(&name.len())
+                && name.chars().count() <= MAX_NAME
+                && !name.chars().any(char::is_control)
+        }
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(HttpError::body(
+        "name",
+        format!("expected a name of 1 to {MAX_NAME} characters, without control characters"),
+    ))
+}
+
+/// One field under the names that two generations of clients have for it, and the name that was used: what is wrong with
+/// the content is told under that. Both, with different contents, is an error.
 pub fn either<T: PartialEq>(
     (new_name, new): (&'static str, Given<T>),
     (old_name, old): (&'static str, Given<T>),
-) -> Result<Given<T>, HttpError> {
+) -> Result<(&'static str, Given<T>), HttpError> {
     match (new, old) {
-        (new, Given::Absent) => Ok(new),
-        (Given::Absent, old) => Ok(old),
-        (new, old) if new == old => Ok(new),
+        (new, Given::Absent) => Ok((new_name, new)),
+        (Given::Absent, old) => Ok((old_name, old)),
+        (new, old) if new == old => Ok((new_name, new)),
         _ => Err(HttpError::Invalid(vec![Fault::new(
             "body",
             new_name,
@@ -97,16 +124,5 @@ pub fn either<T: PartialEq>(
                 "{new_name} and {old_name} are two names of one thing: send one of them, or both with the same content"
             ),
         )])),
-    }
-}
-
-/// Refuses a rate under which nothing would ever be sent, or that the dialect cannot write.
-pub fn check_rate(limit: &Given<u32>) -> Result<(), HttpError> {
-    match limit {
-        Given::Value(rate) if !(1..=65_535).contains(rate) => Err(HttpError::body(
-            "throttleRate",
-            "expected 1 to 65535 attempts a second, or null for no limit",
-        )),
-        _ => Ok(()),
     }
 }

@@ -24,7 +24,25 @@ impl<T> Given<T> {
         }
     }
 
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> Given<&T> {
+        match self {
+            Self::Absent => Given::Absent,
+            Self::Null => Given::Null,
+            Self::Value(value) => Given::Value(value),
+        }
+    }
+
     /// The same with another value in it.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Self::Absent => Given::Absent,
+            Self::Null => Given::Null,
+            Self::Value(value) => Given::Value(map(value)),
+        }
+    }
+
+    /// The same with another value in it, or why it cannot be.
     pub fn try_map<U, E>(self, map: impl FnOnce(T) -> Result<U, E>) -> Result<Given<U>, E> {
         Ok(match self {
             Self::Absent => Given::Absent,

@@ -26,6 +26,19 @@ pub fn parse_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpError
     }
 }
 
+/// Checks that `text` is one JSON value, of any kind. What is not is 400 with line and column.
+pub fn check_json(text: &[u8]) -> Result<(), HttpError> {
+    // What is skipped is not looked into: a string could be anything.
+    if std::str::from_utf8(text).is_err() {
+        return Err(HttpError::Unreadable(
+            "the body is not JSON: it is not UTF-8".to_owned(),
+        ));
+    }
+    serde_json::from_slice::<IgnoredAny>(text)
+        .map(drop)
+        .map_err(|error| unreadable(&error))
+}
+
 fn no_object(first: u8, body: &[u8]) -> HttpError {
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(body) {
         return unreadable(&error);
@@ -281,6 +294,26 @@ mod tests {
                 .collect();
             assert_eq!(faults[0].loc, way, "{body}");
             assert_eq!(faults[0].msg, says, "{body}");
+        }
+    }
+
+    #[test]
+    fn any_one_json_value_is_json_and_nothing_else() {
+        for text in ["{}", " [1, \"\u{e4}\"]\n", "null", "5", "\"x\""] {
+            assert_eq!(check_json(text.as_bytes()), Ok(()), "{text}");
+        }
+        for (text, says) in [
+            (&b"hello"[..], "expected a value (line 1, column 1)"),
+            (b"{} {}", "more behind its JSON value"),
+            (b"{\"a\":", "it ends where a value was expected"),
+            (b"", "it ends where a value was expected"),
+            (b"\"\xff\"", "not UTF-8"),
+            (b"\xef\xbb\xbf{}", "expected a value"),
+        ] {
+            let HttpError::Unreadable(why) = check_json(text).unwrap_err() else {
+                panic!("{text:?}: not a 400")
+            };
+            assert!(why.contains(says), "{text:?}: {why}");
         }
     }
 

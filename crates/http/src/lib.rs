@@ -13,6 +13,7 @@
 
 mod application;
 mod body;
+mod bounded;
 mod error;
 mod gate;
 mod given;
@@ -25,14 +26,15 @@ mod routes;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use application::{ApplicationIn, check_rate, either};
+pub use application::{ApplicationIn, PerSecond, either};
 pub use body::{BodyLimit, read_body};
+pub use bounded::{Bounded, Bounds};
 pub use error::{Fault, HttpError, unavailable};
 pub use gate::{Caller, Gate, HasGate, InApp, Operator};
 pub use given::Given;
 pub use idempotency::{Idempotency, KeyClaim, key_header};
-pub use json::parse_json;
-pub use message::MessageOut;
+pub use json::{check_json, parse_json};
+pub use message::{MessageOut, is_json};
 pub use path::{InPath, application_ref, endpoint_ref, event_ref};
 pub use query::Query;
 pub use routes::{Slashed, finish};

@@ -57,7 +57,7 @@ fn json_object(payload: &[u8]) -> Option<&RawValue> {
 }
 
 /// True for `application/json` and for what is written in it, such as `application/problem+json`.
-fn is_json(content_type: &str) -> bool {
+pub fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case(Event::JSON)
         || essence

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use percent_encoding::percent_decode;
-use postrider_http::{HttpError, InPath, Query, parse_json};
+use postrider_http::{HttpError, InPath, Query, check_json, is_json, parse_json};
 use postrider_model::{CloudEvent, Event, Published, Refused, StructuredEvent};
 
 use crate::Ingest;
@@ -41,7 +41,7 @@ async fn publish(
                 "{text} is not taken: send one event a request, in binary mode or as application/cloudevents+json"
             )));
         }
-        text => binary(headers, text, opened.body)?,
+        text => binary(ingest, headers, text, opened.body)?,
     };
     ingest.check_size(published.payload())?;
     let event = Event {
@@ -56,7 +56,18 @@ async fn publish(
 }
 
 /// Binary mode: the attributes are headers, the body is the data.
-fn binary(headers: &HeaderMap, content_type: String, data: Bytes) -> Result<Published, HttpError> {
+fn binary(
+    ingest: &Ingest,
+    headers: &HeaderMap,
+    content_type: String,
+    data: Bytes,
+) -> Result<Published, HttpError> {
+    // The media type is the event's datacontenttype, which says what its data is (HTTP binding, section 3.1.1). An event
+    // without data has an empty body.
+    if is_json(&content_type) && !data.is_empty() {
+        check_json(&data)?;
+        ingest.check_depth(&data, "data")?;
+    }
     let needed = |name: &'static str| {
         attribute(headers, name)?.ok_or_else(|| {
             HttpError::header(

@@ -17,6 +17,11 @@ pub enum ScheduleError {
     /// No attempt at all.
     #[error("a retry schedule needs at least one wait, such as \"0s,5s,5m\"")]
     Empty,
+    /// Nothing between two commas, or behind the last.
+    #[error(
+        "a retry schedule has nothing where its wait number {0} should stand: write a wait between commas, and none at the end, such as \"0s,5s,5m\""
+    )]
+    Missing(usize),
     /// Too many attempts.
     #[error("a retry schedule of {0} attempts is too long: at most {max} are possible", max = Schedule::MAX_ATTEMPTS)]
     TooMany(usize),
@@ -104,11 +109,16 @@ impl FromStr for Schedule {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, ScheduleError> {
-        let waits = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
-        let waits: Result<Vec<_>, _> = waits.map(parse_duration).collect();
+        if text.trim().is_empty() {
+            return Err(ScheduleError::Empty);
+        }
+        let waits = text.split(',').map(str::trim).enumerate();
+        let waits: Result<Vec<_>, _> = waits
+            .map(|(index, wait)| match wait {
+                "" => Err(ScheduleError::Missing(index + 1)),
+                wait => parse_duration(wait),
+            })
+            .collect();
         Self::new(waits?)
     }
 }
@@ -191,7 +201,11 @@ mod tests {
             ("99999999999999999999s", "number with a unit"),
             ("18446744073709551615d", "number with a unit"),
             ("4d", "at most 3d"),
-            (&"1s,".repeat(51), "at most 50"),
+            (&["1s"; 51].join(","), "at most 50"),
+            ("0s,,5s", "nothing where its wait number 2 should stand"),
+            ("0s,5s,", "nothing where its wait number 3 should stand"),
+            (",0s", "nothing where its wait number 1 should stand"),
+            (",", "nothing where its wait number 1 should stand"),
         ] {
             let error = bad.parse::<Schedule>().unwrap_err().to_string();
             assert!(error.contains(says), "{bad}: {error}");

@@ -44,11 +44,24 @@ impl Timestamp {
         )
     }
 
-    /// The time that an RFC 3339 text writes.
+    /// The time that an RFC 3339 text writes. The last hours of the year 9999, which are not told apart everywhere on
+    /// earth, are taken as [`LAST`](Self::LAST).
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>()
-            .ok()
-            .map(|at| Self(at.as_millisecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Some(Self(at.as_millisecond())),
+            Err(_) => Self::is_past_the_last(text).then_some(Self::LAST),
+        }
+    }
+
+    /// 9999-12-30T22:00:00.000Z, the last time whose text has four digits for the year in every time zone.
+    pub const LAST: Self = Self(253_402_207_200_000);
+
+    /// True for a time that is written well and lies behind [`LAST`](Self::LAST): the day is good, the moment too late.
+    fn is_past_the_last(text: &str) -> bool {
+        jiff::fmt::temporal::Pieces::parse(text).is_ok_and(|parts| {
+            let is_time = parts.time().is_some() && parts.offset().is_some();
+            is_time && parts.date() >= jiff::civil::date(9999, 12, 30)
+        })
     }
 }
 
@@ -88,6 +101,32 @@ mod tests {
         let at = Timestamp::from_millis(1_614_265_330_000);
         assert_eq!(at.to_string(), "2021-02-25T15:02:10.000Z");
         assert_eq!(Timestamp::parse("2021-02-25T16:02:10+01:00"), Some(at));
+    }
+
+    #[test]
+    fn the_end_of_the_year_9999_is_a_time_and_what_is_no_time_is_none() {
+        for text in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999999+00:00",
+            "9999-12-31T23:59:59-12:00",
+            "9999-12-30T23:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), Some(Timestamp::LAST), "{text}");
+        }
+        assert_eq!(Timestamp::LAST.to_string(), "9999-12-30T22:00:00.000Z");
+        let before = Timestamp::parse("9999-12-30T21:59:59Z").unwrap();
+        assert!(before < Timestamp::LAST);
+        for text in [
+            "9999-12-32T00:00:00Z",
+            "9999-12-31T25:00:00Z",
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "10000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Zz",
+            "",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[test]

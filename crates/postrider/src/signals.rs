@@ -37,7 +37,10 @@ impl Signals {
                 if is_another_wish(at, Instant::now()) {
                     end(further);
                 }
-                tracing::info!("{} within a second of the first: counted as one", further.name);
+                tracing::info!(
+                    "{} within a second of the first: counted as one",
+                    further.name
+                );
             }
         });
         first.name

@@ -71,15 +71,15 @@ async fn what_is_wrong_is_said_with_its_place() {
     house
         .post("/app", r#"{"uid":"x"}"#)
         .await
-        .refuses("name", "at least one character");
+        .refuses("name", "is missing");
     house
         .post("/app", r#"{"name":""}"#)
         .await
-        .refuses("name", "at least one character");
+        .refuses("name", "1 to 256 characters");
     house
         .patch("/app/acme", r#"{"name":null}"#)
         .await
-        .refuses("name", "at least one");
+        .refuses("name", "1 to 256 characters");
     house
         .post("/app", r#"{"name":"x","uid":"a b"}"#)
         .await
@@ -88,6 +88,14 @@ async fn what_is_wrong_is_said_with_its_place() {
         .post("/app", r#"{"name":"x","throttleRate":0}"#)
         .await
         .refuses("throttleRate", "1 to 65535");
+    for (field, value) in [
+        ("throttleRate", "-1"),
+        ("rateLimit", "0"),
+        ("rateLimit", "-1"),
+    ] {
+        let body = format!(r#"{{"name":"x","{field}":{value}}}"#);
+        house.post("/app", &body).await.refuses(field, "1 to 65535");
+    }
     let both = r#"{"name":"x","throttleRate":1,"rateLimit":2}"#;
     house
         .post("/app", both)
@@ -123,4 +131,30 @@ async fn a_repeat_under_one_key_makes_no_second_application() {
             .status,
         201
     );
+}
+
+#[tokio::test]
+async fn a_name_has_256_characters_at_most_and_no_control_characters() {
+    let house = House::new().await;
+    for (uid, name) in [
+        ("long", "\u{e4}".repeat(256)),
+        ("odd", "A/B \u{2192} \"C\"".to_owned()),
+    ] {
+        let body = serde_json::json!({"name": name, "uid": uid}).to_string();
+        assert_eq!(house.post("/app", &body).await.with(201)["name"], name);
+    }
+    let says = "expected a name of 1 to 256 characters, without control characters";
+    for name in [
+        "",
+        "a\0b",
+        "a\nb",
+        &"\u{e4}".repeat(257),
+        &"x".repeat(100_000),
+    ] {
+        let body = serde_json::json!({"name": name, "uid": "long"}).to_string();
+        house.post("/app", &body).await.refuses("name", says);
+        house.put("/app/long", &body).await.refuses("name", says);
+        house.patch("/app/long", &body).await.refuses("name", says);
+    }
+    house.post("/app", "{}").await.refuses("name", "is missing");
 }

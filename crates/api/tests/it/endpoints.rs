@@ -90,7 +90,7 @@ async fn a_filter_on_types_that_do_not_exist_names_them() {
     house
         .post(PATH, body)
         .await
-        .refuses("eventTypes", "no such event types: a.bb, c;");
+        .refuses("filterTypes", "no such event types: a.bb, c;");
     house.endpoint("one").await;
     let patched = house
         .patch(format!("{PATH}/one"), r#"{"eventTypes":["zz"]}"#)
@@ -144,6 +144,12 @@ async fn what_is_wrong_is_said_with_its_place() {
             "at most 10",
         ),
         ("throttleRate", "0", "1 to 65535"),
+        ("throttleRate", "-1", "1 to 65535"),
+        ("rateLimit", "0", "1 to 65535"),
+        ("rateLimit", "-1", "1 to 65535"),
+        ("rateLimit", "70000", "1 to 65535"),
+        ("filterTypes", "[]", "at least one"),
+        ("filterTypes", r#"["no.such"]"#, "no such event types"),
         ("uid", r#""a/b""#, "not a valid uid"),
         ("secret", r#""whsec_AAAA""#, "24 to 64"),
         ("secret", r#""whsec_!!!""#, "not base64"),
@@ -160,9 +166,16 @@ async fn what_is_wrong_is_said_with_its_place() {
         ("retrySchedule", r#"{"a":1}"#, "expected waits"),
         ("retrySchedule", "[]", "at least one wait"),
         ("retrySchedule", "[-1]", "number with a unit"),
+        ("retrySchedule", r#""0s,,5s""#, "wait number 2"),
+        ("retrySchedule", r#""0s,5s,""#, "wait number 3"),
+        ("retrySchedule", r#"["0s","","5s"]"#, "wait number 2"),
         ("timeoutMs", "1", "100 to 120000"),
+        ("timeoutMs", r#""5s""#, "100 to 120000"),
+        ("timeoutMs", "-1", "100 to 120000"),
         ("maxInFlight", "0", "1 to 1000"),
-        ("finalStatuses", "[200]", "cannot be final"),
+        ("maxInFlight", "-1", "1 to 1000"),
+        ("finalStatuses", "[200]", "300 to 599"),
+        ("finalStatuses", "[-1]", "300 to 599"),
         ("disabled", "1", "expected true or false, not 1"),
         ("metadata", r#"{"a":1}"#, "expected a string, not 1"),
     ] {
@@ -170,6 +183,11 @@ async fn what_is_wrong_is_said_with_its_place() {
         house.post(PATH, &body).await.refuses(field, says);
     }
     house.post(PATH, "{}").await.refuses("url", "is missing");
+    let both = r#"{"url":"https://example.com","eventTypes":["a"],"filterTypes":["b"]}"#;
+    house
+        .post(PATH, both)
+        .await
+        .refuses("eventTypes", "two names of one thing");
 }
 
 #[tokio::test]
@@ -181,6 +199,14 @@ async fn a_url_that_cannot_be_called_as_it_stands_is_refused() {
         ("https://example.com/hook#here", "behind # is never sent"),
         ("https://example.com/hook#", "behind # is never sent"),
         ("example.com/hook", "write it as https://HOST/PATH"),
+        (
+            r"https://example.com/\u0000",
+            "character 21 is a control character (U+0000)",
+        ),
+        (r"https://example.com/\r\nX: y", "(U+000D)"),
+        (r"https://exam\tple.com/", "(U+0009)"),
+        (r"\nhttps://example.com/", "(U+000A)"),
+        (r"https://example.com/\u0085", "(U+0085)"),
     ] {
         let body = format!(r#"{{"url":"{url}"}}"#);
         house.post(PATH, &body).await.refuses("url", says);

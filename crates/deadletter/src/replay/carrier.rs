@@ -24,6 +24,16 @@ pub(crate) struct Carrier<S: ?Sized> {
     lease_until: Timestamp,
 }
 
+/// What has become of a replay that takes no further step.
+const fn why_let_go(status: ReplayStatus) -> &'static str {
+    match status {
+        ReplayStatus::Done => "a replay is done: all that it was to publish is published",
+        ReplayStatus::Paused => "a replay rests: it is paused",
+        ReplayStatus::Cancelled => "a replay has ended: it was cancelled",
+        ReplayStatus::Running => "a replay goes on elsewhere",
+    }
+}
+
 /// Why a step was not taken.
 enum Stalled {
     /// The store or the log does not answer at present.
@@ -100,7 +110,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         }
         tracing::info!(
             replay = %replay.id, status = replay.status.label(), done = replay.done,
-            failed = replay.failed, "a replay has ended or rests"
+            failed = replay.failed, "{}", why_let_go(replay.status)
         );
         Ok(())
     }
@@ -254,6 +264,22 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
                 }
                 Ok(_) => return,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_a_replay_says_whether_it_ended_or_rests() {
+        for (status, says) in [
+            (ReplayStatus::Done, "is done"),
+            (ReplayStatus::Paused, "rests"),
+            (ReplayStatus::Cancelled, "was cancelled"),
+        ] {
+            assert!(why_let_go(status).contains(says), "{}", why_let_go(status));
         }
     }
 }

@@ -122,3 +122,38 @@ async fn a_batch_is_refused_with_what_would_be_right() {
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(answer.text().contains("one event a request"));
 }
+
+async fn sent_as(house: &House, content_type: &str, data: impl Into<Bytes>) -> Answer {
+    let mut headers = HEADERS.to_vec();
+    headers.pop();
+    headers.push(("content-type", content_type));
+    house.post(PATH, &headers, data.into()).await
+}
+
+#[tokio::test]
+async fn data_that_is_said_to_be_json_is_json_or_empty() {
+    let house = House::new().await;
+    for content_type in [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "application/vnd.x+json",
+    ] {
+        for good in ["", "{\"a\": 1}", "[1]", "null", "\"text\""] {
+            let answer = sent_as(&house, content_type, good).await;
+            assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+            assert_eq!(house.events().pop().unwrap().payload, good);
+        }
+        let accepted = house.events().len();
+        for bad in [&b"hello"[..], b"{", b"{} {}", b"\"\xff\""] {
+            let answer = sent_as(&house, content_type, bad).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+            assert!(answer.text().contains("JSON"), "{}", answer.text());
+        }
+        let deep = "[".repeat(101) + &"]".repeat(101);
+        let answer = sent_as(&house, content_type, deep).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(house.events().len(), accepted);
+    }
+    let answer = sent_as(&house, "text/plain", "hello").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+}

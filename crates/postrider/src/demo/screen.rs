@@ -172,21 +172,23 @@ fn next(program: &str) -> String {
     NEXT.replace("POSTRIDER ", &format!("{program} "))
 }
 
+/// The first session of the README, in lines that fit: a test compares the two.
 const NEXT: &str = r#"
 Next, your own, in two terminals:
-   export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8
-   export POSTRIDER__EGRESS__REQUIRE_HTTPS=false
-   POSTRIDER serve --data ./data
+   export POSTRIDER__EGRESS__ALLOW=127.0.0.0/8 \
+     POSTRIDER__EGRESS__REQUIRE_HTTPS=false
+   export POSTRIDER__DELIVERY__SCHEDULE=0s,2s,5s
+   POSTRIDER serve --data ./data \
+     --listen 127.0.0.1:8071
    POSTRIDER listen --listen 127.0.0.1:8072
 and in a third:
-   api() {
-     curl -sS -H "Authorization: Bearer $(cat data/operator.token)" \
-       -H 'Content-Type: application/json' \
-       "http://127.0.0.1:8071/api/v1$1" -d "$2"; echo
-   }
-   api /app '{"name": "Acme", "uid": "acme"}'
-   api /app/acme/endpoint '{"url": "http://127.0.0.1:8072/hook"}'
-   api /app/acme/msg '{"eventType": "order.created", "payload": {"order": 17}}'
+   api() { curl -sS -H "Authorization: Bearer $(cat data/operator.token)" \
+     -H 'Content-Type: application/json' "$@"; echo; }
+   api http://127.0.0.1:8071/api/v1/app -d '{"name": "Acme", "uid": "acme"}'
+   api http://127.0.0.1:8071/api/v1/app/acme/endpoint \
+     -d '{"url": "http://127.0.0.1:8072/hook"}'
+   api http://127.0.0.1:8071/api/v1/app/acme/msg \
+     -d '{"eventType": "order.created", "payload": {"order": 17}}'
 "#;
 
 /// 12345 as 12,345.
@@ -214,11 +216,25 @@ mod tests {
 
     #[test]
     fn what_to_do_next_fits_a_terminal() {
-        let text = next("./target/release/postrider");
+        let text = next("./target/quick/postrider");
         let long: Vec<_> = text
             .lines()
             .filter(|line| line.chars().count() > COLUMNS)
             .collect();
         assert!(long.is_empty(), "{long:?}");
+    }
+
+    #[test]
+    fn what_to_do_next_is_what_the_readme_says() {
+        let readme = include_str!("../../../../README.md");
+        let joined = next("./target/quick/postrider").replace("\\\n     ", "");
+        let commands: Vec<_> = joined
+            .lines()
+            .filter_map(|line| line.strip_prefix("   "))
+            .collect();
+        assert_eq!(commands.len(), 8);
+        for command in commands {
+            assert!(readme.contains(command), "the README has no: {command}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! SIGTERM: what is in flight is finished, what waits is kept.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_testkit::{
     Behaviour, Launch, Load, LossChecker, Pace, Receiver, Recording, Server, eventually,
@@ -59,8 +59,8 @@ fn ask_to_stop(server: &Server) {
     assert!(asked.success());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_stops_at_once_as_is_told_at_the_first() {
+/// A server with one attempt in flight at `/slow`, the receiver that has it, and the server's directory.
+async fn in_flight(behaviour: Behaviour) -> (Server, Receiver, TempDir) {
     let directory = TempDir::with_prefix("postrider-").unwrap();
     let data = directory.path().join("data");
     let launch = Launch::new(env!("CARGO_BIN_EXE_postrider"), data)
@@ -70,18 +70,39 @@ async fn a_second_signal_stops_at_once_as_is_told_at_the_first() {
     let receiver = Receiver::recording(Recording::Arrivals).unwrap();
     let api = server.api().unwrap();
     let app = api.create_app("stopping").await.unwrap();
-    let endpoint = json!({"url": receiver.on("/hanging", Behaviour::Hang)});
+    let endpoint = json!({"url": receiver.on("/slow", behaviour)});
     api.create_endpoint(&app, &endpoint).await.unwrap();
     let event = json!({"eventType": "a.b", "payload": {}});
     let path = format!("/api/v1/app/{app}/msg");
     api.post(&path, &event).await.unwrap();
-    receiver.wait_for("/hanging", 1, DEADLINE).await.unwrap();
+    receiver.wait_for("/slow", 1, DEADLINE).await.unwrap();
+    (server, receiver, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_at_once_as_is_told_at_the_first() {
+    let (server, _receiver, _directory) = in_flight(Behaviour::Hang).await;
     ask_to_stop(&server);
     let told = eventually("it says how to insist", DEADLINE, async || {
-        let says = "SIGTERM: finishing what is in hand; again to stop at once";
+        let says = "SIGTERM: finishing what is in hand; again, a second from now or later, to stop at once";
         server.log().contains(says).then_some(())
     });
     told.await.unwrap();
+    let told_at = Instant::now();
+    let later = eventually("a second has passed", DEADLINE, async || {
+        (told_at.elapsed() >= Duration::from_secs(1)).then_some(())
+    });
+    later.await.unwrap();
     let ended = server.terminate(DEADLINE).await.unwrap();
     assert_eq!(ended.code(), Some(128 + 15));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_signals_in_one_breath_are_one_and_the_drain_is_not_cut_off() {
+    let slow = Behaviour::Delay(Duration::from_secs(2));
+    let (server, receiver, _directory) = in_flight(slow).await;
+    ask_to_stop(&server);
+    let ended = server.terminate(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "it was drained");
+    assert_eq!(receiver.count("/slow"), 1);
 }
