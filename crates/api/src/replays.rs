@@ -86,6 +86,8 @@ struct ReplayOut {
     total: u64,
     done: u64,
     failed: u64,
+    /// Left to another replay, or removed before this one came to them. 0 until it is done.
+    skipped: u64,
     rate: u32,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -93,12 +95,17 @@ struct ReplayOut {
 
 impl From<&Replay> for ReplayOut {
     fn from(replay: &Replay) -> Self {
+        let dealt_with = replay.done + replay.failed;
+        // What had died before the replay was made may be kept only after it was counted.
+        let total = replay.total.max(dealt_with);
+        let is_done = replay.status == ReplayStatus::Done;
         Self {
             id: Some(replay.id),
             status: replay.status.label(),
-            total: replay.total,
+            total,
             done: replay.done,
             failed: replay.failed,
+            skipped: if is_done { total - dealt_with } else { 0 },
             rate: replay.rate,
             created_at: replay.created_at,
             updated_at: replay.updated_at,

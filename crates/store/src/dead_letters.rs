@@ -85,7 +85,7 @@ pub enum ReplayStatus {
     Paused,
     /// Ended by an operator. Final.
     Cancelled,
-    /// Every dead letter of it was published or counted as failed. Final.
+    /// Every dead letter of it was published, counted as failed, or left to another replay. Final.
     Done,
 }
 
@@ -131,7 +131,8 @@ pub struct Replay {
     pub total: u64,
     /// How many were published.
     pub done: u64,
-    /// How many were not: their endpoint is disabled or gone, they are gone, or another replay has them in hand.
+    /// How many could not be: their endpoint is disabled or gone, or they are. What another replay had in hand or published
+    /// first is in neither number.
     pub failed: u64,
     /// The last dead letter that was dealt with.
     pub cursor: Option<HistoryKey>,
@@ -145,6 +146,16 @@ pub struct Replay {
     pub updated_at: Timestamp,
 }
 
+impl Replay {
+    /// True if it takes only what no replay has published.
+    pub const fn only_unreplayed(&self) -> bool {
+        match &self.selection {
+            Selection::Ids(_) => false,
+            Selection::Filter(filter) => filter.only_unreplayed,
+        }
+    }
+}
+
 /// What the owner of a replay reports after publishing a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayStep {
@@ -152,7 +163,7 @@ pub struct ReplayStep {
     pub cursor: HistoryKey,
     /// Those that were published now.
     pub published: Vec<DeadLetterId>,
-    /// How many were not.
+    /// How many could not be.
     pub failed: u64,
     /// True if nothing is left.
     pub finished: bool,
@@ -190,12 +201,15 @@ pub trait Replays: Send + Sync + 'static {
     /// Gives the lease up, if `owner` has it: the replay can be claimed at once.
     async fn release_replay(&self, id: ReplayId, owner: &str) -> Result<(), StoreError>;
 
-    /// Takes these dead letters for a replay, before it publishes them, and returns those that it got: not those that
-    /// another replay has which is running or paused. What it had already, it gets again.
+    /// Takes these dead letters for a replay, before it publishes them, and returns those that it got. Not those that
+    /// another replay has which is running or paused, or has ended with a lease that runs at `now`: it may be publishing
+    /// them. And not those that another published since this one was made, or ever, if this one takes only what none has:
+    /// they may have been read before that. What it had already, it gets again.
     async fn take_dead_letters(
         &self,
         id: ReplayId,
         letters: &[DeadLetterId],
+        now: Timestamp,
     ) -> Result<Vec<DeadLetterId>, StoreError>;
 
     /// Writes progress, marks what was published and renews the lease, in one transaction. Returns the replay as it is

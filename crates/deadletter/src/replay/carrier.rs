@@ -130,7 +130,8 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         self.check_lease()?;
         let store = self.ports.store.as_ref();
         let mut part = page::next(store, replay, pace.size()).await?;
-        part.keep_taken(store, replay).await?;
+        part.keep_taken(store, replay, self.ports.clock.now())
+            .await?;
         self.ports.endpoints.refresh().await?;
         let planned = self.plan(replay, part);
         let published = planned.records.len();

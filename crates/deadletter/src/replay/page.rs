@@ -12,7 +12,7 @@ use postrider_store::{
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Chosen, but no longer there, or another application's or replay's, or such that the store cannot read it.
+    /// Chosen, but no longer there, or another application's, or such that the store cannot read it.
     pub(crate) missing: u64,
     /// The last of them; where the replay stood already if there was none.
     pub(crate) cursor: HistoryKey,
@@ -21,20 +21,20 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Leaves out what another replay has in hand: two that overlap publish nothing twice.
+    /// Leaves out what another replay has in hand or published first: two that overlap publish nothing twice.
     pub(crate) async fn keep_taken<S: Replays + ?Sized>(
         &mut self,
         store: &S,
         replay: &Replay,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let ids: Vec<DeadLetterId> = self.letters.iter().map(|letter| letter.id).collect();
         if ids.is_empty() {
             return Ok(());
         }
-        let taken = store.take_dead_letters(replay.id, &ids).await?;
+        let taken = store.take_dead_letters(replay.id, &ids, now).await?;
         let taken: HashSet<DeadLetterId> = taken.into_iter().collect();
         self.letters.retain(|letter| taken.contains(&letter.id));
-        self.missing += (ids.len() - self.letters.len()) as u64;
         Ok(())
     }
 }

@@ -10,11 +10,15 @@ use postrider_store::{
     DeadLetterFilter, DeadLetters, HistoryKey, Page, Replay, ReplayStatus, ReplayStep, Replays,
     StoreError, StoredDeadLetter,
 };
+use tokio::sync::Notify;
 
 #[derive(Clone, Default)]
 pub(crate) struct DoorStore {
     pub(crate) memory: MemoryStore,
     shut: Arc<AtomicBool>,
+    /// The next to take dead letters waits for `taking`.
+    hold_take: Arc<AtomicBool>,
+    taking: Arc<Notify>,
     refuses_progress: Arc<AtomicBool>,
 }
 
@@ -28,6 +32,20 @@ impl DoorStore {
     /// killed between publishing and recording.
     pub(crate) fn shut(&self, shut: bool) {
         self.shut.store(shut, Ordering::SeqCst);
+    }
+
+    /// The next replay that is about to take dead letters which it has read waits until [`Self::release_take`].
+    pub(crate) fn hold_next_take(&self) {
+        self.hold_take.store(true, Ordering::SeqCst);
+    }
+
+    /// True once a replay waits there.
+    pub(crate) fn holds_a_take(&self) -> bool {
+        !self.hold_take.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn release_take(&self) {
+        self.taking.notify_one();
     }
 }
 
@@ -84,8 +102,12 @@ impl Replays for DoorStore {
         &self,
         id: ReplayId,
         letters: &[DeadLetterId],
+        now: Timestamp,
     ) -> Result<Vec<DeadLetterId>, StoreError> {
-        self.memory.take_dead_letters(id, letters).await
+        if self.hold_take.swap(false, Ordering::SeqCst) {
+            self.taking.notified().await;
+        }
+        self.memory.take_dead_letters(id, letters, now).await
     }
 
     async fn delete_replays(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

@@ -35,10 +35,17 @@ const CLAIM: &str = "UPDATE replays SET lease_owner = $1, lease_until = $2 WHERE
     (SELECT id FROM replays WHERE status = 'running' AND (lease_until IS NULL OR lease_until <= $3) \
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *";
 
-/// Those that no other replay has which is still to end.
+/// In one order, so that two replays do not wait for each other. Who holds the rows is judged by the statement behind this
+/// one: it sees what was committed while this one waited.
+const LOCK: &str = "SELECT id FROM dead_letters WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+
+/// Those that no other replay has which is still to end or may be at its last step; and that no other published since this
+/// one was made, or ever, if it takes only what none has.
 const TAKE: &str = "UPDATE dead_letters SET taken_by = $1 WHERE id = ANY($2) AND NOT EXISTS \
-    (SELECT 1 FROM replays WHERE replays.id = dead_letters.taken_by AND replays.id <> $1 \
-     AND status NOT IN ('cancelled', 'done')) RETURNING id";
+    (SELECT 1 FROM replays AS other WHERE other.id = taken_by AND other.id <> $1 \
+     AND (other.status NOT IN ('cancelled', 'done') OR other.lease_until > $3)) \
+    AND EXISTS (SELECT 1 FROM replays AS own WHERE own.id = $1 AND (replay_id IS NULL OR replay_id = $1 \
+     OR (NOT own.filter_only_unreplayed AND replayed_at < own.created_at))) RETURNING id";
 
 pub(super) const OLD: &str = "DELETE FROM replays WHERE id = ANY(ARRAY(SELECT id FROM replays \
     WHERE status IN ('cancelled', 'done') AND updated_at < $1 ORDER BY updated_at, id LIMIT $2))";
@@ -139,14 +146,20 @@ impl Replays for PostgresStore {
         &self,
         id: ReplayId,
         letters: &[DeadLetterId],
+        now: Timestamp,
     ) -> Result<Vec<DeadLetterId>, StoreError> {
         self.timed(Operation::Replay, async {
+            let (mut tx, letters) = (self.begin().await?, uuids(letters));
+            let locked = sqlx::query(LOCK).bind(&letters).execute(&mut *tx).await;
+            locked.map_err(store_error)?;
             let taken = sqlx::query(TAKE)
                 .bind(uuid(id))
-                .bind(uuids(letters))
-                .fetch_all(&self.pool)
+                .bind(&letters)
+                .bind(now.as_millis())
+                .fetch_all(&mut *tx)
                 .await
                 .map_err(store_error)?;
+            tx.commit().await.map_err(store_error)?;
             taken.iter().map(|row| row.some_id("id")).collect()
         })
         .await

@@ -135,12 +135,13 @@ impl Replays for SqliteStore {
         &self,
         id: ReplayId,
         letters: &[DeadLetterId],
+        now: Timestamp,
     ) -> Result<Vec<DeadLetterId>, StoreError> {
         self.timed(Operation::Replay, async {
             let mut tx = self.begin().await?;
             let mut taken = Vec::with_capacity(letters.len());
             for part in letters.chunks(MARKS) {
-                taken.extend(take(&mut tx, id, part).await?);
+                taken.extend(take(&mut tx, id, part, now).await?);
             }
             tx.commit().await.map_err(store_error)?;
             Ok(taken)
@@ -289,18 +290,25 @@ async fn write_step(
         .map_err(store_error)
 }
 
-/// Takes those of `ids` that no other replay has which is still to end.
+/// Takes those of `ids` that no other replay has which is still to end or may be at its last step; and that no other
+/// published since this one was made, or ever, if it takes only what none has. Judged as they are in this statement.
 async fn take(
     tx: &mut Transaction<'_, Sqlite>,
     replay: ReplayId,
     ids: &[DeadLetterId],
+    now: Timestamp,
 ) -> Result<Vec<DeadLetterId>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new("UPDATE dead_letters SET taken_by = ");
     query.push_bind(blob(replay));
     push_ids(&mut query, ids);
-    query.push(" AND NOT EXISTS (SELECT 1 FROM replays WHERE id = taken_by AND id <> ");
+    query.push(" AND NOT EXISTS (SELECT 1 FROM replays AS other WHERE other.id = taken_by AND other.id <> ");
     query.push_bind(blob(replay));
-    query.push(" AND status NOT IN ('cancelled', 'done')) RETURNING id");
+    query.push(" AND (other.status NOT IN ('cancelled', 'done') OR other.lease_until > ");
+    query.push_bind(now.as_millis());
+    query.push(")) AND EXISTS (SELECT 1 FROM replays AS own WHERE own.id = ");
+    query.push_bind(blob(replay));
+    query.push(" AND (replay_id IS NULL OR replay_id = own.id OR (NOT own.filter_only_unreplayed");
+    query.push(" AND replayed_at < own.created_at))) RETURNING id");
     let found = query.build().persistent(false).fetch_all(&mut **tx).await;
     let found = found.map_err(store_error)?;
     found.iter().map(|row| row.some_id("id")).collect()

@@ -91,6 +91,8 @@ macro_rules! store_conformance {
             replays::a_lease_that_is_given_up_is_free_at_once,
             replays::no_generation_is_given_twice,
             replays::what_one_replay_has_in_hand_no_other_gets_until_it_ends,
+            replays::the_last_step_of_a_cancelled_replay_is_its_own_until_its_lease_ends,
+            replays::what_another_replay_published_first_is_not_taken,
             replays::replays_that_ended_go_in_small_batches_the_oldest_first,
             claims::of_many_at_once_one_gets_the_claim,
             claims::a_claim_is_held_until_its_lease_ends_and_then_taken_over_once,

@@ -236,21 +236,8 @@ pub async fn no_generation_is_given_twice(harness: &mut dyn Harness) {
 
 pub async fn what_one_replay_has_in_hand_no_other_gets_until_it_ends(harness: &mut dyn Harness) {
     let store = harness.open().await;
-    let kept: Vec<_> = (1..=3)
-        .map(|n| dead_letter(&event(AppId::new(), at(n)), EndpointId::new(), at(n)))
-        .collect();
-    store.keep_dead_letters(&kept).await.unwrap();
-    let ids: Vec<_> = kept.iter().map(|letter| letter.id).collect();
-    let take = async |replay: &Replay, ids: &[DeadLetterId]| {
-        let mut taken = store.take_dead_letters(replay.id, ids).await.unwrap();
-        taken.sort_unstable();
-        taken
-    };
-    let sorted = |ids: &[DeadLetterId]| {
-        let mut ids = ids.to_vec();
-        ids.sort_unstable();
-        ids
-    };
+    let ids = keep(&*store, 3).await;
+    let take = async |replay: &Replay, ids: &[DeadLetterId]| take(&*store, replay, ids, 5).await;
     let (one, other) = (claimed(&*store).await, replay(None));
     store.insert_replay(&other).await.unwrap();
     assert_eq!(take(&one, &ids[..2]).await, sorted(&ids[..2]));
@@ -268,12 +255,101 @@ pub async fn what_one_replay_has_in_hand_no_other_gets_until_it_ends(harness: &m
         .set_replay_status(one.id, &[paused], ended, at(6))
         .await
         .unwrap();
+    // Its owner may be publishing still.
+    assert_eq!(take(&other, &ids).await, ids[2..]);
+    store.release_replay(one.id, "a").await.unwrap();
     assert_eq!(take(&other, &ids).await, sorted(&ids));
     let unknown = DeadLetterId::derive(&[b"nobody's"]);
     assert_eq!(take(&other, &[unknown]).await, []);
     // What was taken and not published is not marked as replayed.
     let found = store.dead_letter(ids[0]).await.unwrap().unwrap();
     assert_eq!(found.replayed, None);
+}
+
+pub async fn the_last_step_of_a_cancelled_replay_is_its_own_until_its_lease_ends(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let ids = keep(&*store, 1).await;
+    let (one, other) = (claimed(&*store).await, replay(None));
+    store.insert_replay(&other).await.unwrap();
+    assert_eq!(take(&*store, &one, &ids, 5).await, ids);
+    let running = [ReplayStatus::Running];
+    let ended = ReplayStatus::Cancelled;
+    let set = store.set_replay_status(one.id, &running, ended, at(6));
+    set.await.unwrap();
+    assert_eq!(take(&*store, &other, &ids, 9).await, []);
+    assert_eq!(take(&*store, &other, &ids, 10).await, ids);
+}
+
+pub async fn what_another_replay_published_first_is_not_taken(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let ids = keep(&*store, 2).await;
+    let by_filter = |only_unreplayed| {
+        Selection::Filter(DeadLetterFilter {
+            before: Some(at(50)),
+            only_unreplayed,
+            ..DeadLetterFilter::default()
+        })
+    };
+    let made = |selection: &Selection, seconds| Replay {
+        selection: selection.clone(),
+        created_at: at(seconds),
+        ..replay(None)
+    };
+    let one = claimed(&*store).await;
+    let (by_id, all) = (Selection::Ids(ids.clone()), by_filter(false));
+    let new = by_filter(true);
+    let early = [made(&by_id, 4), made(&all, 5), made(&new, 4)];
+    let (late, late_new) = ([made(&by_id, 6), made(&all, 6)], made(&new, 6));
+    for replay in early.iter().chain(&late).chain([&late_new]) {
+        store.insert_replay(replay).await.unwrap();
+    }
+    // They read both dead letters; then the one that has them publishes the first, and ends.
+    assert_eq!(take(&*store, &one, &ids, 5).await, sorted(&ids));
+    let mut last = step(1, 0, 0);
+    (last.published, last.finished) = (ids[..1].to_vec(), true);
+    let advanced = store.advance_replay(one.id, "a", &last, at(5), at(15));
+    assert_eq!(advanced.await.unwrap().status, ReplayStatus::Done);
+    for replay in early.iter().chain([&late_new]) {
+        assert_eq!(take(&*store, replay, &ids[..1], 7).await, [], "{replay:?}");
+    }
+    let end = async |replay: &Replay| {
+        let (from, to) = ([ReplayStatus::Running], ReplayStatus::Cancelled);
+        let set = store.set_replay_status(replay.id, &from, to, at(8));
+        set.await.unwrap();
+    };
+    // What is asked for after it was published is published again, and what was not is free.
+    for replay in &late {
+        assert_eq!(take(&*store, replay, &ids, 7).await, sorted(&ids));
+        end(replay).await;
+    }
+    assert_eq!(take(&*store, &late_new, &ids, 7).await, ids[1..]);
+}
+
+/// The ids of that many new dead letters.
+async fn keep(store: &dyn Store, count: i64) -> Vec<DeadLetterId> {
+    let kept: Vec<_> = (1..=count)
+        .map(|n| dead_letter(&event(AppId::new(), at(n)), EndpointId::new(), at(n)))
+        .collect();
+    store.keep_dead_letters(&kept).await.unwrap();
+    kept.iter().map(|letter| letter.id).collect()
+}
+
+async fn take(
+    store: &dyn Store,
+    replay: &Replay,
+    ids: &[DeadLetterId],
+    seconds: i64,
+) -> Vec<DeadLetterId> {
+    let taken = store.take_dead_letters(replay.id, ids, at(seconds)).await;
+    sorted(&taken.unwrap())
+}
+
+fn sorted(ids: &[DeadLetterId]) -> Vec<DeadLetterId> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
 }
 
 pub async fn replays_that_ended_go_in_small_batches_the_oldest_first(harness: &mut dyn Harness) {

@@ -8,7 +8,9 @@ use postrider_model::{DeadLetter, DeadLetterId, ReplayId, Timestamp};
 use super::history::within;
 use super::timeline::Timeline;
 use super::{MemoryStore, Row};
-use crate::{DeadLetterFilter, DeadLetters, HistoryKey, Page, StoreError, StoredDeadLetter};
+use crate::{
+    DeadLetterFilter, DeadLetters, HistoryKey, Page, Replay, StoreError, StoredDeadLetter,
+};
 
 #[derive(Default)]
 pub(super) struct Letters {
@@ -18,17 +20,20 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// Gives a dead letter to `replay`, if it is there and whoever has it lets it go.
+    /// Gives a dead letter to `replay`, if it is there, whoever has it lets it go, and nobody published it first.
     pub(super) fn take(
         &mut self,
         id: DeadLetterId,
-        replay: ReplayId,
+        replay: &Replay,
         is_free: impl Fn(ReplayId) -> bool,
     ) -> bool {
-        let takes = self.kept.get(id.as_bytes()).is_some()
+        let takes = self
+            .kept
+            .get(id.as_bytes())
+            .is_some_and(|stored| is_left_to(replay, stored))
             && self.taken.get(&id).is_none_or(|holder| is_free(*holder));
         if takes {
-            self.taken.insert(id, replay);
+            self.taken.insert(id, replay.id);
         }
         takes
     }
@@ -38,6 +43,13 @@ impl Letters {
             stored.replayed = Some((replay, now));
         }
     }
+}
+
+/// True unless another replay published it since `replay` was made; or ever, if it takes only what none has.
+fn is_left_to(replay: &Replay, stored: &StoredDeadLetter) -> bool {
+    stored.replayed.is_none_or(|(by, at)| {
+        by == replay.id || (!replay.only_unreplayed() && at < replay.created_at)
+    })
 }
 
 fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter) -> bool {

@@ -16,10 +16,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    fn is_active(&self, id: ReplayId) -> bool {
-        self.entries
-            .get(&id)
-            .is_some_and(|entry| !entry.replay.status.is_final())
+    /// It is still to end, or its owner may be at its last step.
+    fn is_active(&self, id: ReplayId, now: Timestamp) -> bool {
+        self.entries.get(&id).is_some_and(|entry| {
+            !entry.replay.status.is_final()
+                || entry.lease.as_ref().is_some_and(|(_, end)| *end > now)
+        })
     }
 }
 
@@ -113,13 +115,17 @@ impl Replays for MemoryStore {
         &self,
         id: ReplayId,
         letters: &[DeadLetterId],
+        now: Timestamp,
     ) -> Result<Vec<DeadLetterId>, StoreError> {
         let state = &mut *self.state()?;
         let replays = &state.replays;
-        let is_free = |holder: ReplayId| holder == id || !replays.is_active(holder);
+        let Some(Entry { replay, .. }) = replays.entries.get(&id) else {
+            return Ok(Vec::new());
+        };
+        let is_free = |holder: ReplayId| holder == id || !replays.is_active(holder, now);
         let taken = letters
             .iter()
-            .filter(|letter| state.dead_letters.take(**letter, id, is_free));
+            .filter(|letter| state.dead_letters.take(**letter, replay, is_free));
         Ok(taken.copied().collect())
     }
 
