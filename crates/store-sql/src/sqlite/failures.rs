@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_model::{AppId, Event, EventId, EventOrigin, Timestamp};
-use postrider_store::{Claim, Claims, EventRef, History, HistoryBatch, StoreError};
+use postrider_store::{Claim, Claims, EventRef, Halving, History, HistoryBatch, StoreError};
 use sqlx::AssertSqlSafe;
 
 use super::SqliteStore;
@@ -88,4 +88,42 @@ async fn a_call_that_was_abandoned_holds_nothing_up() {
     let claim = store.claim("k", "a", &[0; 32], at(0), at(1));
     let claim = tokio::time::timeout(Duration::from_secs(10), claim).await;
     assert_eq!(claim.unwrap().unwrap(), Claim::Ours { since: at(0) });
+}
+
+#[tokio::test]
+async fn a_row_that_a_constraint_refuses_is_refused_alone_and_all_others_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let app = AppId::new();
+    let batch = large_events(app);
+    let bad = &batch.events[6];
+    let hex: String = bad
+        .id
+        .as_bytes()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let trigger = format!(
+        "CREATE TRIGGER refuses BEFORE INSERT ON events WHEN new.id = x'{hex}' \
+         BEGIN SELECT raise(ABORT, 'testing'); END"
+    );
+    on_the_writer(&store, trigger).await;
+    let mut halving = Halving::over(batch.events.len());
+    let mut refused = Vec::new();
+    while let Some(part) = halving.part() {
+        let part = HistoryBatch {
+            events: batch.events[part].to_vec(),
+            ..HistoryBatch::default()
+        };
+        match store.record(&part).await {
+            Ok(()) => halving.written(),
+            Err(StoreError::Refused(_)) => refused.extend(halving.refused()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, [6]);
+    let ids: Vec<EventId> = batch.events.iter().map(|event| event.id).collect();
+    let archived = store.events_by_id(app, &ids).await.unwrap();
+    assert_eq!(archived.len(), ids.len() - 1);
+    assert!(archived.iter().all(|event| event.id != bad.id));
 }

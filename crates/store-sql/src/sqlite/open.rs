@@ -139,3 +139,23 @@ async fn connect(
         .await
         .map_err(|error| opening(path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `PRAGMA synchronous` says for `FULL`: every commit is fsynced.
+    const FULL: i64 = 2;
+
+    #[tokio::test]
+    async fn every_connection_syncs_each_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = StoreMetrics::register(&postrider_metrics::Registry::new()).unwrap();
+        let path = dir.path().join("store.db");
+        let store = SqliteStore::open(&path, metrics).await.unwrap();
+        for pool in [&store.writer, &store.readers] {
+            let pragma = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
+            assert_eq!(pragma.fetch_one(pool).await.unwrap(), FULL);
+        }
+    }
+}
