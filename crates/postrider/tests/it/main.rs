@@ -13,6 +13,7 @@
 
 mod bad_input;
 mod clients;
+mod cluster;
 mod counted;
 mod creation;
 mod isolation;
