@@ -26,7 +26,7 @@ build: tools ## compile the postrider command for development (target/debug/post
 
 demo: tools ## see it work: server, receiver and a few thousand events, in a temporary directory
 	@[ -x $(TARGET)/quick/postrider ] || { \
-		echo "The first build compiles every dependency: about 3 minutes on two cores. Then the demonstration starts by itself."; }
+		echo "The first build compiles every dependency: several minutes on two cores. Then the demonstration starts by itself."; }
 	@$(CARGO) run $(CARGO_FLAGS) --profile quick -p postrider -- demo
 
 # POSTRIDER_TEST_ROWS=100000 judges PostgreSQL's plans by fewer rows than a million, which take half a minute to load.
