@@ -61,6 +61,16 @@ async fn a_full_disk_is_said_and_nothing_is_written_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_does_not_stop_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
+    drop(tx);
+    store.record(&large_events(AppId::new())).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stored_row_that_cannot_be_read_is_named_by_its_column() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;

@@ -56,7 +56,17 @@ impl SqliteStore {
 
     /// A transaction that writes. It takes the write lock at once: one that reads first and locks later can be refused.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        let begun = match self.writer.begin_with(BEGIN).await {
+            // SQLite ended a transaction by itself (a commit on a full disk), and sqlx counts it for ever: only another
+            // connection is free of it.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                let stuck = self.writer.acquire().await.map_err(store_error)?;
+                stuck.close().await.map_err(store_error)?;
+                self.writer.begin_with(BEGIN).await
+            }
+            begun => begun,
+        };
         begun.map_err(store_error)
     }
 
