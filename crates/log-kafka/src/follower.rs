@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_log::{Followed, Follower, LogError, Partition, Record, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::catalog::{Catalog, Entry};
 use crate::config;
 use crate::error::closed;
+use crate::onlooker::{Looking, Onlooker};
 use crate::record::record;
 use crate::shared::Shared;
 
@@ -27,7 +28,7 @@ const DOUBT: Duration = Duration::from_millis(500);
 pub(crate) struct KafkaFollower {
     shared: Arc<Shared>,
     /// None while it is dropped.
-    consumer: Option<BaseConsumer>,
+    consumer: Option<Onlooker>,
     notify: Arc<Notify>,
     topic: postrider_log::Topic,
     /// Partitions whose end was not reached yet.
@@ -43,7 +44,7 @@ impl KafkaFollower {
         config
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest");
-        let mut consumer: BaseConsumer = config.create()?;
+        let mut consumer: Onlooker = config.create_with_context(Looking)?;
         let notify = Arc::new(Notify::new());
         let wake = Arc::clone(&notify);
         consumer.set_nonempty_callback(move || wake.notify_one());

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use postrider_log::{BatchLimit, Group, Position, Record, TopicPartition};
 use postrider_model::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::catalog::Catalog;
+use crate::onlooker::{Looking, Onlooker};
 use crate::peek::peek;
 use crate::{Options, config};
 
@@ -35,7 +36,7 @@ pub(crate) struct Inspector {
     options: Options,
     catalog: Arc<Catalog>,
     /// One client for each group that was asked for; none of them joins it.
-    groups: Mutex<HashMap<Group, Arc<BaseConsumer>>>,
+    groups: Mutex<HashMap<Group, Arc<Onlooker>>>,
     /// Reads single records; one at a time.
     reading: Mutex<()>,
 }
@@ -50,14 +51,14 @@ impl Inspector {
         }
     }
 
-    fn of(&self, group: Group) -> KafkaResult<Arc<BaseConsumer>> {
+    fn of(&self, group: Group) -> KafkaResult<Arc<Onlooker>> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = groups.get(&group) {
             // Errors of its connections wait to be heard.
             while client.poll(Duration::ZERO).is_some() {}
             return Ok(Arc::clone(client));
         }
-        let client: BaseConsumer = self.config(group).create()?;
+        let client: Onlooker = self.config(group).create_with_context(Looking)?;
         let client = Arc::new(client);
         groups.insert(group, Arc::clone(&client));
         Ok(client)
@@ -146,7 +147,7 @@ impl Inspector {
         config
             .set("fetch.message.max.bytes", "1024")
             .set("queued.min.messages", "1");
-        let reader: BaseConsumer = config.create()?;
+        let reader: Onlooker = config.create_with_context(Looking)?;
         reader.assign(&list)?;
         let until = Instant::now() + READ;
         while times.len() < list.count() && Instant::now() < until {

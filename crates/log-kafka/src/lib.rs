@@ -42,6 +42,7 @@ mod lags;
 mod log;
 mod member;
 mod metrics;
+mod onlooker;
 mod options;
 mod partitioner;
 mod peek;

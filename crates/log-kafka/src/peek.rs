@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use postrider_log::{BatchLimit, Position, Record, TopicPartition};
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset};
 
 use crate::catalog::Catalog;
+use crate::onlooker::{Looking, Onlooker};
 use crate::record::record;
 
 /// For what is known to be there.
@@ -28,7 +29,7 @@ pub(crate) fn peek(
         list.add_partition_offset(name, partition, offset)?;
     }
     config.set("enable.partition.eof", "true");
-    let reader: BaseConsumer = config.create()?;
+    let reader: Onlooker = config.create_with_context(Looking)?;
     reader.assign(&list)?;
     let mut records: Vec<Record> = Vec::new();
     let (mut bytes, until) = (limit.bytes, Instant::now() + READ);

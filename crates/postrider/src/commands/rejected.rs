@@ -21,7 +21,7 @@ pub(crate) struct Args {
         long,
         global = true,
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = "http://127.0.0.1:8071"
     )]
     url: String,
     /// A file that holds an operator's token, as DIR/operator.token does

@@ -3,6 +3,8 @@
 /// What the names of our variables begin with, and what the names of those begin with that somebody meant to be ours.
 const OURS: &str = "POSTRIDER__";
 const ALIKE: &str = "POSTRIDER";
+/// Those that commands which speak to a running server take their token from.
+const OF_COMMANDS: [&str; 2] = ["POSTRIDER_TOKEN", "POSTRIDER_TOKEN_FILE"];
 /// Those of this project's tests and benchmarks.
 const TESTS: [&str; 2] = ["POSTRIDER_TEST_", "POSTRIDER_BENCH_"];
 /// What the values of the variables begin with that Kubernetes makes for a service's ports.
@@ -42,6 +44,7 @@ pub(crate) fn names_like_ours() -> Vec<String> {
 fn is_stray(name: &str, value: &str) -> bool {
     name.starts_with(ALIKE)
         && !name.starts_with(OURS)
+        && !OF_COMMANDS.contains(&name)
         && !TESTS.iter().any(|tests| name.starts_with(tests))
         && !is_of_kubernetes(name, value)
 }
@@ -82,6 +85,9 @@ mod tests {
             ("POSTRIDER__NO__SUCH", "a key's own error"),
             ("POSTRIDER_TEST_KAFKA", "127.0.0.1:9092"),
             ("POSTRIDER_BENCH_SECONDS", "5"),
+            ("POSTRIDER_TOKEN", "pr_x"),
+            ("POSTRIDER_TOKEN_FILE", "/data/operator.token"),
+            ("POSTRIDER_TOKENS", "x"),
             ("POSTRIDER_SERVICE_HOST", "10.0.0.1"),
             ("POSTRIDER_API_SERVICE_PORT", "8071"),
             ("POSTRIDER_API_SERVICE_PORT_HTTP", "8071"),
@@ -99,6 +105,7 @@ mod tests {
                 "POSTRIDER_DATA",
                 "POSTRIDER_PORT",
                 "POSTRIDER_TESTING",
+                "POSTRIDER_TOKENS",
                 "postrider_listen",
             ]
         );
