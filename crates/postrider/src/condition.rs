@@ -1,4 +1,4 @@
-//! What state the process is in, part by part: what `/health/ready` answers.
+//! What state the process is in, part by part: what `/health/ready` and `/health/startup` answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,8 +18,16 @@ pub(crate) struct Condition {
     store: Option<Mutex<Option<String>>>,
     /// Knows better how the store is, once it is read.
     registry: OnceLock<Arc<Registry>>,
+    /// Whether everything was opened; stays so.
+    started: AtomicBool,
     draining: AtomicBool,
 }
+
+/// What the parts are called.
+pub(crate) const PARTS: [&str; 3] = [LOG, STORE, PROCESS];
+const LOG: &str = "log";
+const STORE: &str = "store";
+const PROCESS: &str = "process";
 
 /// A part that others report on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +64,19 @@ impl Condition {
             log: opening(),
             store: uses_store.then(opening),
             registry: OnceLock::new(),
+            started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// From now on the process plays its roles.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it ever did.
+    pub(crate) fn started(&self) -> bool {
+        self.started.load(Ordering::SeqCst)
     }
 
     /// From now on the process finishes what it has and takes nothing new.
@@ -84,17 +103,17 @@ impl Condition {
 
     /// All parts.
     pub(crate) fn parts(&self) -> Vec<Part> {
-        let mut parts = vec![Part::new("log", fault_in(&self.log))];
+        let mut parts = vec![Part::new(LOG, fault_in(&self.log))];
         if let Some(store) = &self.store {
             let fault = match self.registry.get() {
                 Some(registry) => old(registry.age()),
                 None => fault_in(store),
             };
-            parts.push(Part::new("store", fault));
+            parts.push(Part::new(STORE, fault));
         }
         let draining = self.draining.load(Ordering::SeqCst);
         let process = draining.then(|| "it is stopping".to_owned());
-        parts.push(Part::new("process", process));
+        parts.push(Part::new(PROCESS, process));
         parts
     }
 }

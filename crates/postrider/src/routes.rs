@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -11,9 +11,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use postrider_http::Slashed;
 use postrider_metrics::Registry;
+use serde::Deserialize;
 use serde_json::json;
 
-use crate::condition::Condition;
+use crate::condition::{Condition, PARTS, Part};
 use crate::observe::ProcessMetrics;
 
 /// What health and metrics are made of.
@@ -24,7 +25,7 @@ pub(crate) struct Admin {
     pub(crate) process: ProcessMetrics,
 }
 
-/// `/health/live`, `/health/ready`, `/metrics`.
+/// `/health/live`, `/health/ready`, `/health/startup`, `/metrics`.
 pub(crate) fn admin(admin: Admin) -> Router {
     Router::new()
         .slashed(
@@ -32,6 +33,7 @@ pub(crate) fn admin(admin: Admin) -> Router {
             get(async || Json(json!({"status": "live"}))),
         )
         .slashed("/health/ready", get(ready))
+        .slashed("/health/startup", get(startup))
         .slashed("/health", get(which))
         .slashed("/metrics", get(metrics))
         .with_state(admin)
@@ -41,20 +43,49 @@ pub(crate) fn admin(admin: Admin) -> Router {
 async fn which() -> Response {
     let body = json!({
         "code": "not_found",
-        "detail": "there is no such path: /health; ask /health/live whether the process lives, or /health/ready whether it \
-                   can take work",
+        "detail": "there is no such path: /health; ask /health/live whether the process lives, /health/startup whether it has \
+                   started, or /health/ready whether it can take work",
     });
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
-async fn ready(State(admin): State<Admin>) -> Response {
+/// Which parts are not asked for.
+#[derive(Deserialize)]
+struct Asked {
+    /// Names, separated by commas.
+    without: Option<String>,
+}
+
+/// A balancer that sends requests to whoever is ready takes every process out at once when what all share is away, also
+/// those that can go on without it: it asks `?without=store`.
+async fn ready(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Response {
     let parts = admin.condition.parts();
-    let (status, word) = if parts.iter().all(|part| part.ready) {
+    let without = asked.without.unwrap_or_default();
+    let without: Vec<_> = without.split(',').filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = without.iter().find(|name| !PARTS.contains(name)) {
+        let detail = format!(
+            "without: there is no part {unknown}; there are {}",
+            PARTS.join(", ")
+        );
+        let body = json!({"code": "invalid_parameter", "detail": detail});
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    }
+    let ready = |part: &Part| part.ready || without.contains(&part.name);
+    let (status, word) = if parts.iter().all(ready) {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
     (status, Json(json!({"status": word, "parts": parts}))).into_response()
+}
+
+/// Once started, a process has started: whatever is away later is no reason to begin anew.
+async fn startup(State(admin): State<Admin>) -> Response {
+    if admin.condition.started() {
+        return Json(json!({"status": "started"})).into_response();
+    }
+    let body = json!({"status": "starting", "parts": admin.condition.parts()});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
@@ -154,6 +185,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_process_can_go_on_without_can_be_left_out_of_the_question() {
+        let (condition, router) = app().await;
+        condition.set(Name::Log, Some("the disk is gone".to_owned()));
+        for (query, expected) in [
+            ("", 503),
+            ("?without=", 503),
+            ("?without=store", 503),
+            ("?without=store,log", 200),
+            ("?without=disk", 400),
+        ] {
+            let (status, body) = get_from(&router, &format!("/health/ready{query}")).await;
+            assert_eq!(status, expected, "{query} {body}");
+            if expected != 400 {
+                assert!(body.contains("the disk is gone"), "{body}");
+            }
+        }
+        condition.drain();
+        let (status, _) = get_from(&router, "/health/ready?without=log").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_started_stays_started_whatever_is_away_later() {
+        let (condition, router) = app().await;
+        let (status, body) = get_from(&router, "/health/startup").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            body.contains("\"starting\"") && body.contains("\"parts\""),
+            "{body}"
+        );
+        condition.start();
+        condition.set(Name::Log, Some("the disk is gone".to_owned()));
+        condition.drain();
+        let (status, body) = get_from(&router, "/health/startup").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body.contains("\"started\""), "{body}");
+    }
+
+    #[tokio::test]
     async fn before_everything_is_opened_health_says_what_is_waited_for_and_all_else_is_too_early()
     {
         let metrics = Registry::new();
@@ -190,8 +260,14 @@ mod tests {
 
     #[tokio::test]
     async fn health_is_found_with_a_slash_and_asked_for_alone_says_which_there_are() {
-        let (_, router) = app().await;
-        for path in ["/health/live/", "/health/ready/", "/metrics/"] {
+        let (condition, router) = app().await;
+        condition.start();
+        for path in [
+            "/health/live/",
+            "/health/ready/",
+            "/health/startup/",
+            "/metrics/",
+        ] {
             assert_eq!(get_from(&router, path).await.0, StatusCode::OK, "{path}");
         }
         for path in ["/health", "/health/"] {

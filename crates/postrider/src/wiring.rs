@@ -84,6 +84,7 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     services::start(&mut stages, &ports, &roles, &config, &metrics)?;
     doors.open(services::routes(&ports, &roles, &config, &metrics)?);
     doors.answer(&mut stages.front, &mut stages.base);
+    condition.start();
     let address = doors.address();
     out::line(format_args!("ready http://{address}"))?;
     tracing::info!(%address, roles = roles.names(), data = %config.data.display(), "ready");

@@ -2,7 +2,9 @@
 
 mod config;
 mod demo;
+mod health;
 mod listen;
+mod migrate;
 mod rejected;
 mod serve;
 mod token;
@@ -35,12 +37,16 @@ pub(crate) enum Command {
     Pump(serve::One),
     /// Play one role: answer the API
     Api(serve::One),
+    /// Bring the schema of the PostgreSQL store up to date, before processes of a new version start
+    Migrate(migrate::Args),
     /// The topics on Kafka
     #[command(subcommand)]
     Topics(topics::Command),
     /// Tokens of the API
     #[command(subcommand)]
     Token(token::Command),
+    /// Ask a running server how it is; exit code 1 if it is not well
+    Health(health::Args),
     /// See it work: a server, receivers and some thousand events, in half a minute
     Demo(demo::Args),
     /// Receive webhooks and print what came: for development
@@ -65,8 +71,10 @@ impl Command {
             Self::Recorder(args) => args.run(Role::Recorder),
             Self::Pump(args) => args.run(Role::Pump),
             Self::Api(args) => args.run(Role::Api),
+            Self::Migrate(args) => migrate::run(&args),
             Self::Topics(command) => topics::run(&command),
             Self::Token(command) => token::run(&command),
+            Self::Health(args) => health::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Listen(args) => listen::run(args),
             Self::Config(args) => config::run(&args),

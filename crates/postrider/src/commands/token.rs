@@ -17,6 +17,14 @@ use crate::{config, data_dir, options, out, telemetry, token};
 pub(crate) enum Command {
     /// Make a token, and print it: it cannot be shown again
     Create(Args),
+    /// Print the token that the first start of a server with a data directory left there
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    sources: Sources,
 }
 
 #[derive(Debug, clap::Args)]
@@ -38,12 +46,28 @@ enum Scope {
 }
 
 pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
-    let Command::Create(args) = command;
+    let args = match command {
+        Command::Create(args) => args,
+        Command::Show(args) => return show(args),
+    };
     let config = config::load(&args.sources.flags())?;
     telemetry::start(&config.logs)?;
     let Scope::Operator = args.scope;
     let made = serve::runtime()?.block_on(create(&config, &args.name))?;
     out::line(made.expose())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For images that have no shell to read the file with.
+fn show(args: &Show) -> anyhow::Result<ExitCode> {
+    let config = config::load(&args.sources.flags())?;
+    let Some(token) = data_dir::read_token(&config.data)? else {
+        bail!(
+            "{} is not there: the first start with a SQLite store makes it, and with PostgreSQL `postrider token create`",
+            data_dir::token_file(&config.data).display()
+        );
+    };
+    out::line(token.expose())?;
     Ok(ExitCode::SUCCESS)
 }
 

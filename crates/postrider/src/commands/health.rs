@@ -1,0 +1,88 @@
+//! `postrider health`: asks a running server, where there is neither a shell nor curl.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::Sources;
+use crate::config::Config;
+use crate::{config, out, shown};
+
+/// Longer than a server takes to answer that it is not ready.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Of an answer, in characters.
+const SHOWN: usize = 2_000;
+
+/// Asks whether the server is ready, and prints what it says.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    sources: Sources,
+    /// What to ask instead of /health/ready of the server that this configuration starts
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let url = match &args.url {
+        Some(url) => url.clone(),
+        None => of(&config::load(&args.sources.flags())?),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(ask(&url))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of(config: &Config) -> String {
+    let listens = config.admin.listen.unwrap_or(config.listen);
+    format!("http://{}/health/ready", reached(listens))
+}
+
+/// Who listens everywhere is found on this machine.
+fn reached(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+async fn ask(url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+    let response = client.build()?.get(url).send().await;
+    let response = response.with_context(|| format!("{url} was not answered"))?;
+    let status = response.status();
+    let text = response.text().await?;
+    let text = shown::inline(&text, SHOWN);
+    if !status.is_success() {
+        bail!("{url} was answered with {status}: {text}");
+    }
+    out::line(if text.is_empty() {
+        status.to_string()
+    } else {
+        text
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_on_this_machine() {
+        for (listens, asked) in [
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("[::]:9090", "[::1]:9090"),
+            ("10.0.0.7:8071", "10.0.0.7:8071"),
+        ] {
+            assert_eq!(reached(listens.parse().unwrap()).to_string(), asked);
+        }
+    }
+}
