@@ -12,11 +12,13 @@ N ?= 200
 SEED ?=
 # Handed to the benchmark, for instance BENCH="--quick".
 BENCH ?=
+# What `make cluster` runs: quick is what `make demo` builds; release is for measuring.
+CLUSTER_PROFILE ?= quick
 
 export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka tools clean
+.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,11 @@ demo: tools ## see it work: server, receiver and a few thousand events, in a tem
 	@[ -x $(TARGET)/quick/postrider ] || { \
 		echo "The first build compiles every dependency: several minutes on two cores. Then the demonstration starts by itself."; }
 	@$(CARGO) run $(CARGO_FLAGS) --profile quick -p postrider -- demo
+
+cluster: tools kafka ## run every role as a process, on a Kafka broker and PostgreSQL, without Docker, until Ctrl-C
+	$(CARGO) build $(CARGO_FLAGS) --profile $(CLUSTER_PROFILE) -p postrider
+	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(SCRIPTS)/cluster.sh \
+		$(TARGET)/$(if $(filter dev,$(CLUSTER_PROFILE)),debug,$(CLUSTER_PROFILE))/postrider
 
 # POSTRIDER_TEST_ROWS=100000 judges PostgreSQL's plans by fewer rows than a million, which take half a minute to load.
 test: tools clients kafka ## run every test, also those against client libraries, a Kafka broker and PostgreSQL

@@ -2,7 +2,7 @@
 # Installs the official client libraries that the tests hold Postrider against, pinned:
 #   DIR/svix1  a Python venv with svix 1.99.1, the last of the 1.x line
 #   DIR/svix2  a Python venv with svix 2.9.1, and standardwebhooks 1.1.0
-#   DIR/cloudevents  a Python venv with cloudevents 2.2.0
+#   DIR/cloudevents  a Python venv with cloudevents 2.2.0 and confluent-kafka 2.16.1
 #   DIR/node   a node folder with standardwebhooks 1.1.1
 # Run again it does nothing, unless this script or the interpreters have changed.
 #
@@ -63,7 +63,7 @@ venv() {
 rm -f "$dir/stamp"
 venv svix1 svix==1.99.1
 venv svix2 svix==2.9.1 standardwebhooks==1.1.0
-venv cloudevents cloudevents==2.2.0
+venv cloudevents cloudevents==2.2.0 confluent-kafka==2.16.1
 
 echo "clients: $dir/node: standardwebhooks@1.1.1" >&2
 rm -rf "$dir/node"

@@ -49,6 +49,18 @@ cat >"$dir/pom.xml" <<POM
       <artifactId>kafka_2.13</artifactId>
       <version>$version</version>
     </dependency>
+    <!-- For the console producer; what else it could do, Kafka Connect above all, is left out. -->
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka-tools</artifactId>
+      <version>$version</version>
+      <exclusions>
+        <exclusion>
+          <groupId>*</groupId>
+          <artifactId>*</artifactId>
+        </exclusion>
+      </exclusions>
+    </dependency>
     <!-- So that it says when it has started, and what is wrong. -->
     <dependency>
       <groupId>org.apache.logging.log4j</groupId>

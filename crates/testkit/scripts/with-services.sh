@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command beside one Kafka broker and one PostgreSQL server, and stops both whatever becomes of it. The command
 # finds them by POSTRIDER_TEST_KAFKA (HOST:PORT) and POSTRIDER_TEST_POSTGRES (a URL); one that is set already is used
-# as it is. POSTRIDER_TEST_KAFKA_JARS tells tests that start brokers of their own where the jars are.
+# as it is. POSTRIDER_TEST_KAFKA_JARS tells tests that start brokers of their own where the jars are, and
+# POSTRIDER_TEST_SERVICES is the folder in which broker.sh (kafka/) and postgres.sh (postgres/) find what was started.
 #
 # Everything is kept below $CARGO_TARGET_DIR, or target: kafka/ (fetched once) and services/ (removed at the end).
 #
@@ -50,7 +51,7 @@ if [[ -z ${POSTRIDER_TEST_POSTGRES:-} ]]; then
     mkdir "$dir/postgres"
     POSTRIDER_TEST_POSTGRES=$("$scripts/postgres.sh" start "$dir/postgres")
 fi
-export POSTRIDER_TEST_KAFKA POSTRIDER_TEST_POSTGRES
+export POSTRIDER_TEST_KAFKA POSTRIDER_TEST_POSTGRES POSTRIDER_TEST_SERVICES=$dir
 
 # In a process group of its own, so that a signal to this script is heard at once and ends all of it.
 set -m
