@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod asking;
 mod bad_input;
 mod clients;
 mod cluster;
