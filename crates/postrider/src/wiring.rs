@@ -90,12 +90,18 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     tracing::info!(%address, roles = roles.names(), data = %config.data.display(), "ready");
 
     let ran = supervise::run(stages.in_order(), stop, || condition.drain()).await;
-    let closed = ports
-        .log
-        .close()
-        .await
-        .context("the log could not be closed");
-    ran.and(closed)
+    ran.and(close(&ports).await)
+}
+
+/// The log first: what it finishes may still be told to the store.
+async fn close(ports: &Ports) -> anyhow::Result<()> {
+    let closed = ports.log.close().await;
+    if let Ok(store) = ports.store()
+        && tokio::time::timeout(FINISH, store.close()).await.is_err()
+    {
+        tracing::warn!("the store was not closed in time; nothing in it is lost");
+    }
+    closed.context("the log could not be closed")
 }
 
 /// What looks after the ports.

@@ -14,7 +14,7 @@ use postrider_model::{
     AppId, Attempt, Class, Delivery, EndpointId, Event, EventId, EventOrigin, Fanout, Outcome,
     Timestamp,
 };
-use postrider_store::{Applications, ConfigFeed, History, HistoryBatch};
+use postrider_store::{Applications, Closing, ConfigFeed, History, HistoryBatch};
 use postrider_store_sql::{SqliteStore, StoreMetrics};
 
 const BATCH: usize = 500;

@@ -21,6 +21,8 @@ mod page;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+use async_trait::async_trait;
+
 pub use config::{
     Application, ApplicationRef, Applications, Change, Changes, ConfigFeed, EndpointRef, Endpoints,
     EventTypeInfo, EventTypes, StoreId, TokenRecord, TokenScope, Tokens,
@@ -37,6 +39,14 @@ pub use history::{
 pub use idempotency::{Claim, Claims};
 pub use page::{HistoryKey, Order, Page, PageStart};
 
+/// The end of a store.
+#[async_trait]
+pub trait Closing: Send + Sync + 'static {
+    /// Ends the store once what is under way is finished, and leaves what it holds where it belongs: SQLite in its one file.
+    /// Later calls return [`StoreError::Unavailable`]. What ends without it loses nothing.
+    async fn close(&self);
+}
+
 /// All that a store does.
 pub trait Store:
     Applications
@@ -48,6 +58,7 @@ pub trait Store:
     + DeadLetters
     + Replays
     + Claims
+    + Closing
 {
 }
 
@@ -61,5 +72,6 @@ impl<S> Store for S where
         + DeadLetters
         + Replays
         + Claims
+        + Closing
 {
 }

@@ -52,6 +52,20 @@ async fn what_waits_for_its_retry_survives_a_stop() {
     assert_eq!(arrivals[0].body_hash, arrivals[1].body_hash);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_told_to_stop_leaves_nothing_in_write_ahead_logs() {
+    let mut world = World::with(&[]).await;
+    world.endpoint("/quick", Behaviour::Ok).await;
+    world.publish(20).await;
+    world.wait_for("/quick", 20).await;
+    world.terminate().await;
+    for name in ["store.db-wal", "log.db-wal"] {
+        let file = std::fs::metadata(world.launch.data().join(name));
+        assert_eq!(file.map_or(0, |file| file.len()), 0, "bytes in {name}");
+    }
+    world.start().await;
+}
+
 /// Sends SIGTERM and does not wait.
 fn ask_to_stop(server: &Server) {
     let pid = server.pid().to_string();

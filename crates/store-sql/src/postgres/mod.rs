@@ -21,9 +21,10 @@ mod tokens;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 pub use options::PostgresOptions;
 use postrider_model::{Id, IdKind};
-use postrider_store::{HistoryKey, StoreError};
+use postrider_store::{Closing, HistoryKey, StoreError};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Postgres, QueryBuilder, Row, Transaction, ValueRef};
 use uuid::Uuid;
@@ -47,12 +48,6 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Ends the store once what is under way is finished. Dropping it without loses nothing.
-    pub async fn close(&self) {
-        self.feed.close().await;
-        self.pool.close().await;
-    }
-
     /// A transaction. What sqlx does to begin one takes 16 KiB of a future: boxed, so that it is not part of every call.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         Box::pin(self.pool.begin()).await.map_err(store_error)
@@ -69,6 +64,14 @@ impl PostgresStore {
             _ => self.options.call_timeout,
         };
         self.metrics.timed(operation, in_time(within, work)).await
+    }
+}
+
+#[async_trait]
+impl Closing for PostgresStore {
+    async fn close(&self) {
+        self.feed.close().await;
+        self.pool.close().await;
     }
 }
 

@@ -2,7 +2,8 @@
 
 use postrider_model::{AppId, EndpointId, EventId, EventType, Timestamp};
 use postrider_store::{
-    AttemptFilter, DeadLetterFilter, EventFilter, HistoryKey, Order, Page, PageStart, StatusFilter,
+    AttemptFilter, Closing, DeadLetterFilter, EventFilter, HistoryKey, Order, Page, PageStart,
+    StatusFilter,
 };
 use postrider_testkit::{setting, shared_postgres};
 use sqlx::postgres::PgArguments;

@@ -23,8 +23,10 @@ mod unreadable_rows;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use postrider_store::{HistoryKey, StoreError, StoreId};
+use async_trait::async_trait;
+use postrider_store::{Closing, HistoryKey, StoreError, StoreId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 
@@ -44,16 +46,11 @@ pub struct SqliteStore {
     /// change may be gone when it is carried out.
     announced: AtomicU64,
     metrics: StoreMetrics,
-    _lock: File,
+    /// On the file beside it, until the store is closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl SqliteStore {
-    /// Ends the store once what is under way is finished, and leaves one file. Dropping it without loses nothing.
-    pub async fn close(self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
-
     /// A transaction that writes. It takes the write lock at once: one that reads first and locks later can be refused.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -97,6 +94,27 @@ impl SqliteStore {
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         self.metrics.timed(operation, work).await
+    }
+}
+
+#[async_trait]
+impl Closing for SqliteStore {
+    async fn close(&self) {
+        // Readers would keep the checkpoint from its end.
+        self.readers.close().await;
+        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.writer)
+            .await;
+        if let Err(error) = emptied {
+            tracing::warn!(%error, "what was written to the store last stays in its write-ahead log, where the next start finds it");
+        }
+        self.writer.close().await;
+        drop(
+            self.lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 }
 

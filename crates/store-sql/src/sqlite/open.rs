@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl SqliteStore {
             writer,
             readers,
             metrics,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 }

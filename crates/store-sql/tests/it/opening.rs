@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use postrider_model::Timestamp;
-use postrider_store::{Claims, Store};
+use postrider_store::{Claims, Closing, Store};
 use postrider_store_sql::{OpenError, SqliteStore, open};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -154,4 +154,26 @@ async fn the_file_is_in_wal_mode_with_large_pages() {
         .unwrap();
     assert_eq!((mode.as_str(), page), ("wal", 8192));
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_everything_in_its_one_file_also_when_somebody_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let at = Timestamp::from_millis;
+    store.claim("k", "a", &[0; 32], at(0), at(1)).await.unwrap();
+    // A backup's connection: with it open, SQLite itself would leave the WAL as it is.
+    let mut beside = raw(&path).await;
+    let claims = "SELECT count(*) FROM claims";
+    let count: i64 = sqlx::query_scalar(claims)
+        .fetch_one(&mut beside)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+    store.close().await;
+    let wal = fs::metadata(dir.path().join("store.db-wal")).map_or(0, |file| file.len());
+    assert_eq!(wal, 0, "bytes in the WAL");
+    beside.close().await.unwrap();
+    SqliteStore::open(&path, metrics()).await.unwrap();
 }

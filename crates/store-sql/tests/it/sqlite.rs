@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_store::Store;
 use postrider_store::testing::conformance::Harness;
+use postrider_store::{Closing, Store};
 use postrider_store_sql::SqliteStore;
 use tempfile::TempDir;
 

@@ -9,20 +9,25 @@ use postrider_store::testing::conformance::Harness;
 use postrider_store::testing::{MemoryStore, Row};
 use postrider_store::{ConfigFeed, DeadLetters, History, HistoryBatch, Store, StoreError};
 
-struct InMemory;
+#[derive(Default)]
+struct InMemory(MemoryStore);
 
 #[async_trait]
 impl Harness for InMemory {
     async fn open(&mut self) -> Arc<dyn Store> {
-        Arc::new(MemoryStore::new())
+        self.0 = MemoryStore::new();
+        Arc::new(self.0.clone())
     }
 
     async fn reopen(&mut self, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        store
+        drop(store);
+        let store = self.0.clone();
+        store.set_available(true);
+        Arc::new(store)
     }
 }
 
-postrider_store::store_conformance!(InMemory);
+postrider_store::store_conformance!(InMemory::default());
 
 #[tokio::test]
 async fn a_store_that_is_switched_off_does_nothing_until_it_is_back() {

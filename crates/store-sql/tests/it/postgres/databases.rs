@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use postrider_store::Closing;
 use postrider_store_sql::{PostgresOptions, PostgresStore};
 use postrider_testkit::shared_postgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};

@@ -1,6 +1,6 @@
 //! Opening: who makes the schema, and what is refused with which words.
 
-use postrider_store::{Claims, StoreError};
+use postrider_store::{Claims, Closing, StoreError};
 use postrider_store_sql::{OpenError, PostgresOptions, PostgresStore, open};
 
 use super::databases::{Database, run};

@@ -78,6 +78,22 @@ pub async fn what_was_written_is_read_back(harness: &mut dyn Harness) {
     assert_eq!(store.tokens(&all()).await.unwrap(), [ours, theirs]);
 }
 
+pub async fn what_was_written_before_the_end_is_there_at_the_next_start(
+    harness: &mut impl Harness,
+) {
+    let store = harness.open().await;
+    let app = known_application(store.as_ref()).await;
+    store.close().await;
+    let by = ApplicationRef::Id(app);
+    let answered = store.application(&by).await;
+    assert!(
+        matches!(answered, Err(StoreError::Unavailable(_))),
+        "{answered:?}"
+    );
+    let store = harness.reopen(store).await;
+    assert_eq!(store.application(&by).await.unwrap().unwrap().id, app);
+}
+
 pub async fn what_changed_since_it_was_read_is_not_replaced(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let app = store.insert_application(&application("A")).await.unwrap();

@@ -24,7 +24,7 @@ pub trait Harness: Send {
     async fn open(&mut self) -> Arc<dyn Store>;
 
     /// The store over the database of the last [`Harness::open`], as the next process finds it. `store` is what was
-    /// returned there; the test has no other reference to it.
+    /// returned there, closed or not; the test has no other reference to it.
     async fn reopen(&mut self, store: Arc<dyn Store>) -> Arc<dyn Store>;
 }
 
@@ -34,6 +34,7 @@ macro_rules! store_conformance {
     ($harness:expr) => {
         $crate::store_conformance! { @tests $harness;
             config::what_was_written_is_read_back,
+            config::what_was_written_before_the_end_is_there_at_the_next_start,
             config::what_changed_since_it_was_read_is_not_replaced,
             config::what_is_not_there_is_not_found,
             config::an_uid_names_one_application,

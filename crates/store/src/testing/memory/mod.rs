@@ -12,9 +12,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use postrider_model::{Attempt, DeadLetter, Event, EventId, Fanout};
 
-use crate::{StoreError, StoreId};
+use crate::{Closing, StoreError, StoreId};
 
 /// A store in memory. Its clones are the same store; dropping them all is the end of it.
 #[derive(Clone)]
@@ -75,7 +76,7 @@ impl MemoryStore {
         }
     }
 
-    /// While not available, every call returns `Unavailable` and does nothing.
+    /// While not available, every call returns `Unavailable` and does nothing. Closing it switches it off.
     pub fn set_available(&self, available: bool) {
         self.shared.available.store(available, Ordering::SeqCst);
     }
@@ -122,6 +123,13 @@ impl MemoryStore {
             return Err(StoreError::Refused("a row that cannot be kept".into()));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Closing for MemoryStore {
+    async fn close(&self) {
+        self.set_available(false);
     }
 }
 
