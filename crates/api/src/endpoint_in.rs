@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_guard::Guard;
-use postrider_http::{Bounded, Bounds, Given, HttpError, PerSecond, either};
+use postrider_http::{
+    Bounded, Bounds, Given, HttpError, PerSecond, check_description, check_metadata, check_uid,
+    either,
+};
 use postrider_model::{
     AppId, Channel, Disabled, Endpoint, EndpointId, EndpointPolicy, EndpointSecret, EventType,
     Schedule, SecretText, Timestamp, Uid,
@@ -151,6 +154,9 @@ impl EndpointIn {
             ("eventTypes", self.event_types),
             ("filterTypes", self.filter_types),
         )?;
+        check_uid::<EndpointId>(&self.uid)?;
+        check_description(&self.description)?;
+        check_metadata(&self.metadata)?;
         some_and_each_once(types_name, &event_types, usize::MAX)?;
         some_and_each_once("channels", &self.channels, MAX_CHANNELS)?;
         event_types.put_option(&mut there.event_types);

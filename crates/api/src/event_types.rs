@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use postrider_http::{Given, HttpError, InPath, Operator, Query, Slashed, parse_json, unavailable};
+use postrider_http::{
+    Given, HttpError, InPath, Operator, Query, Slashed, check_description, parse_json, unavailable,
+};
 use postrider_model::{EventType, Timestamp};
 use postrider_store::{EventTypeInfo, Order, StoreError};
 use serde::{Deserialize, Serialize};
@@ -78,12 +80,25 @@ impl EventTypeIn {
                 HttpError::body("schemas", "expected an object of JSON schemas by version")
             })
         })?;
+        check_description(&self.description)?;
+        check_flag(&self.feature_flag)?;
         self.description.put(&mut there.description);
         self.archived.put(&mut there.archived);
         self.deprecated.put(&mut there.deprecated);
         schemas.put_option(&mut there.schemas);
         self.feature_flag.put_option(&mut there.feature_flag);
         Ok(there)
+    }
+}
+
+/// Refuses a flag that is none by the dialect's pattern, which is that of an event type's name.
+fn check_flag(given: &Given<String>) -> Result<(), HttpError> {
+    match given {
+        Given::Value(flag) if flag.parse::<EventType>().is_err() => Err(HttpError::body(
+            "featureFlag",
+            "expected 1 to 256 characters of A-Z, a-z, 0-9, '-', '_' and '.'",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use postrider_model::{AppId, Timestamp, Uid};
 use postrider_store::Application;
 use serde::Deserialize;
 
-use crate::{Bounded, Bounds, Fault, Given, HttpError};
+use crate::{Bounded, Bounds, Fault, Given, HttpError, check_metadata, check_uid};
 
 /// The longest name of an application, in characters.
 const MAX_NAME: usize = 256;
@@ -72,6 +72,8 @@ impl ApplicationIn {
     /// `application` with what is given here; what is absent stays.
     pub fn change(self, mut application: Application) -> Result<Application, HttpError> {
         check_name(&self.name)?;
+        check_uid::<AppId>(&self.uid)?;
+        check_metadata(&self.metadata)?;
         let (_, limit) = either(
             ("throttleRate", self.throttle_rate),
             ("rateLimit", self.rate_limit),

@@ -1,11 +1,14 @@
 //! Ids and uids in paths.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use postrider_model::Uid;
 use postrider_store::{ApplicationRef, EndpointRef, EventRef};
 use serde::de::DeserializeOwned;
 
-use crate::HttpError;
+use crate::{Given, HttpError};
 
 /// An application by id or uid; `None` if the text can be neither.
 pub fn application_ref(given: &str) -> Option<ApplicationRef> {
@@ -25,6 +28,22 @@ pub fn event_ref(given: &str) -> Result<EventRef, HttpError> {
     let id = given.parse().map(EventRef::Id).ok();
     id.or_else(|| given.parse().map(EventRef::Uid).ok())
         .ok_or(HttpError::NotFound)
+}
+
+/// Refuses a uid that reads as an `I`, the id of such a thing: a path takes either, and would name the thing that has the id.
+pub fn check_uid<I: FromStr>(given: &Given<Uid>) -> Result<(), HttpError> {
+    let Given::Value(uid) = given else {
+        return Ok(());
+    };
+    if uid.as_str().parse::<I>().is_err() {
+        return Ok(());
+    }
+    Err(HttpError::body(
+        "uid",
+        format!(
+            "\"{uid}\" has the form of an id, and a path takes either: ids are given by the server; choose another uid"
+        ),
+    ))
 }
 
 /// Extracts the path's parameters; what does not fit is not found.

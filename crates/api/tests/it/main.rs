@@ -16,6 +16,7 @@ mod event_types;
 mod events;
 mod house;
 mod identities;
+mod naming;
 mod paging;
 mod rejected;
 mod resend;
