@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use postrider_log::{Headers, Position, Record, TopicPartition};
-use postrider_model::Timestamp;
+use postrider_model::{NULL_VALUE, Timestamp};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 
 /// Copies a record out of librdkafka's memory, all its bytes into one allocation.
@@ -28,6 +28,9 @@ pub(crate) fn record(at: TopicPartition, message: &BorrowedMessage<'_>) -> Recor
     for header in pairs() {
         let value = all.split_to(header.value.map_or(0, <[u8]>::len));
         headers.push(header.key.to_owned(), value);
+    }
+    if message.payload().is_none() {
+        headers.push(NULL_VALUE, Bytes::new());
     }
     Record {
         at,
