@@ -11,6 +11,7 @@ use postrider_model::{
 use tokio::time::Instant;
 
 use crate::classify::{self, Verdict};
+use crate::repeats::Step;
 use crate::{Answer, Failure, Now, Outgoing, Sender, Target, Waiting};
 
 /// The wait after an attempt that a mistake of ours ended.
@@ -40,6 +41,7 @@ pub(crate) struct Ended {
     pub(crate) epoch: u64,
     pub(crate) position: Position,
     pub(crate) endpoint_id: EndpointId,
+    pub(crate) step: Step,
     /// Bytes of memory that it held.
     pub(crate) weight: usize,
     pub(crate) probe: bool,
@@ -93,6 +95,7 @@ impl Begin {
             epoch: self.epoch,
             position: self.waiting.position,
             endpoint_id: delivery.endpoint_id,
+            step: Step::of(delivery),
             weight: delivery.weight(),
             probe: self.probe,
             began: self.began.instant,
@@ -135,6 +138,7 @@ impl Ended {
             epoch,
             position: waiting.position,
             endpoint_id: delivery.endpoint_id,
+            step: Step::of(delivery),
             weight: delivery.weight(),
             probe,
             began,

@@ -69,6 +69,7 @@ metrics! {
         parked: CounterVec<ParkReason>("postrider_delivery_parked_total", "deliveries", "Deliveries parked, by reason; each time counts."),
         read: Counter("postrider_delivery_read_total", "deliveries", "Deliveries read from the log."),
         skipped: Counter("postrider_delivery_skipped_total", "deliveries", "Deliveries read again that were finished already."),
+        repeats: Counter("postrider_delivery_repeats_total", "deliveries", "Deliveries written twice by a crash or an unanswered write, whose second was passed over."),
         malformed: Counter("postrider_delivery_malformed_total", "records", "Records that are no deliveries; they are passed over."),
         lost: Counter("postrider_delivery_trimmed_unread_total", "partitions", "Times that the log had trimmed what was still to be read: deliveries are lost."),
         too_large: Counter("postrider_delivery_too_large_total", "records", "Outputs that the log refused for their size: deliveries became dead letters, dead letters lost their payload."),

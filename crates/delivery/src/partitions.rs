@@ -4,21 +4,26 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use postrider_log::{Assignment, Committed, Committer, Progress};
-use postrider_model::{Partition, Position, TopicPartition};
+use postrider_model::{Delivery, Partition, Position, TopicPartition};
 use tokio::time::Instant;
 
 use crate::Tracker;
 use crate::handover::Nonce;
+use crate::repeats::{Repeats, Step};
 
 /// What is owned, what of it is finished, and until when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Partitions {
     owned: HashMap<TopicPartition, Owned>,
+    /// A crash can lie between outputs and the positions that they finish.
+    repeat: bool,
 }
 
 #[derive(Debug)]
 struct Owned {
     tracker: Tracker,
+    /// None where nothing is written twice.
+    repeats: Option<Repeats>,
     epoch: u64,
     since: Instant,
     /// Whether the lease lasted when it was last asked for in this turn.
@@ -37,6 +42,14 @@ struct Owned {
 }
 
 impl Partitions {
+    /// Of a log that [completes at once](postrider_log::Log::completes_at_once), or not.
+    pub(crate) fn of_a_log(completes_at_once: bool) -> Self {
+        Self {
+            owned: HashMap::new(),
+            repeat: !completes_at_once,
+        }
+    }
+
     /// Takes over what an earlier owner committed.
     pub(crate) fn assign(&mut self, assignment: &Assignment, now: Instant) {
         let (inherited, map) = Nonce::split(&assignment.committed.metadata);
@@ -46,6 +59,7 @@ impl Partitions {
         };
         let owned = Owned {
             tracker: Tracker::restore(&committed),
+            repeats: self.repeat.then(Repeats::default),
             epoch: assignment.epoch,
             since: now,
             held: None,
@@ -71,6 +85,27 @@ impl Partitions {
             owned.read_at.push_back((position, now));
         }
         true
+    }
+
+    /// True if what was read asks for what was asked for lately: it is to be finished, and nothing follows from it.
+    pub(crate) fn is_repeat(&mut self, at: TopicPartition, delivery: &Delivery) -> bool {
+        let owned = self.owned.get_mut(&at);
+        let repeats = owned.and_then(|owned| owned.repeats.as_mut());
+        repeats.is_some_and(|repeats| !repeats.take(delivery))
+    }
+
+    /// True if the attempt that it asks for was made since it was read.
+    pub(crate) fn was_attempted(&self, at: TopicPartition, delivery: &Delivery) -> bool {
+        let repeats = self.owned.get(&at).and_then(|owned| owned.repeats.as_ref());
+        repeats.is_some_and(|repeats| repeats.was_attempted(delivery))
+    }
+
+    /// The step's attempt was made, and counts.
+    pub(crate) fn attempted(&mut self, at: TopicPartition, step: Step) {
+        let owned = self.owned.get_mut(&at);
+        if let Some(repeats) = owned.and_then(|owned| owned.repeats.as_mut()) {
+            repeats.attempted(step);
+        }
     }
 
     /// The record is finished by the batch that is being made.

@@ -69,6 +69,7 @@ impl<S: Sender> Worker<S> {
         let ports = Ports {
             committer,
             limits: self.log.limits(),
+            completes_at_once: self.log.completes_at_once(),
             endpoints: self.endpoints,
             sender: self.sender,
             clock: self.clock,

@@ -40,7 +40,8 @@ pub struct Delivery {
     pub class: Class,
     /// No attempt starts before this time.
     pub not_before: Timestamp,
-    /// When the wait that ends at `not_before` began.
+    /// When the wait that ends at `not_before` began. Grows each time that it is parked, whoever's clock says the time: of
+    /// two forms of a delivery with equal attempts made, the larger is the later one.
     pub waiting_since: Timestamp,
     /// The payload's media type.
     pub content_type: String,
@@ -171,9 +172,10 @@ impl Delivery {
     /// Without an attempt: to come back at `at`.
     pub fn parked_until(self, now: Timestamp, at: Timestamp) -> Self {
         let parked_since = Some(self.parked_since.unwrap_or(now));
+        let later = self.waiting_since.plus(Duration::from_millis(1));
         Self {
             not_before: at,
-            waiting_since: now,
+            waiting_since: now.max(later),
             parked_since,
             ..self
         }

@@ -10,8 +10,9 @@
 //! endpoint hops from park to park, but for one in each interval after the probe's time. A record is moved as the bytes
 //! that it is; where it goes and that it is finished are one completion.
 //!
-//! **Authority.** The log. What is in hand here was not finished there; a crash repeats nothing, and how often an open
-//! endpoint was let through begins again.
+//! **Authority.** The log. What is in hand here was not finished there. A crash repeats nothing where the log completes at
+//! once; elsewhere it may move what was in hand twice, and the worker passes the second over, as the pump does with a
+//! retry that a worker's crash wrote twice. How often an open endpoint was let through begins again.
 //!
 //! **Failure.** A busy or full log is asked again. A record that cannot be read goes to `events.rejected` and is counted;
 //! one that the log does not take for its size becomes a dead letter.
@@ -30,6 +31,7 @@
 mod breakers;
 mod hand;
 mod metrics;
+mod moved;
 mod options;
 mod reader;
 mod route;

@@ -16,6 +16,8 @@ postrider_metrics::label! {
         Hop = "hop",
         /// To the dead letters: its deadline had passed.
         Expired = "expired",
+        /// Nowhere: its like was moved a moment before.
+        Repeat = "repeat",
         /// To the rejected records: it could not be read.
         Rejected = "rejected",
     }

@@ -7,12 +7,15 @@ use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
     Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently, shrink,
 };
-use postrider_model::{Clock, EndpointId, EndpointState, NewRecord, Record, topics};
+use postrider_model::{
+    Clock, EndpointId, EndpointState, NewRecord, Record, TopicPartition, topics,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::breakers::Breakers;
 use crate::hand::{Due, Hand};
+use crate::moved::Moved;
 use crate::route::route;
 use crate::{Kind, Options, PumpError, PumpMetrics, Route};
 
@@ -39,6 +42,8 @@ struct Pump {
     hand: Hand,
     /// Only the parked are judged by their endpoint's breaker.
     breakers: Option<(Box<dyn Follower>, Breakers)>,
+    /// Only of retries, where something can come twice.
+    moved: Option<Moved>,
     clock: Arc<dyn Clock>,
     options: Options,
     metrics: PumpMetrics,
@@ -78,6 +83,7 @@ pub(crate) async fn run(
         committer,
         hand: Hand::new(kind.tiers()),
         breakers,
+        moved: Moved::of(kind, log.completes_at_once()),
         clock,
         options,
         metrics,
@@ -171,15 +177,17 @@ impl Pump {
     async fn polled(&mut self, polled: Result<Polled, LogError>) -> Result<(), LogError> {
         match polled {
             Ok(Polled::Assigned(assignments)) => {
-                self.hand.assign(assignments.into_iter().map(|a| a.at));
+                let at: Vec<TopicPartition> = assignments.iter().map(|a| a.at).collect();
+                self.forget(&at);
+                self.hand.assign(at);
             }
             Ok(Polled::Records(records)) => self.hand.take(records, self.clock.now()),
             // Nothing is being moved while we wait, so they can be given up at once.
             Ok(Polled::Revoking(at)) => {
-                self.hand.drop_partitions(&at);
+                self.forget(&at);
                 self.committer.release(&at).await?;
             }
-            Ok(Polled::Lost(at)) => self.hand.drop_partitions(&at),
+            Ok(Polled::Lost(at)) => self.forget(&at),
             Err(LogError::Trimmed { at, asked, first }) => {
                 tracing::error!(%at, asked, first, "waiting deliveries were gone before they were read");
                 self.metrics.trimmed.inc();
@@ -190,6 +198,14 @@ impl Pump {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// These came or went: what is in hand of them is another's, or is read again.
+    fn forget(&mut self, at: &[TopicPartition]) {
+        self.hand.drop_partitions(at);
+        if let Some(moved) = &mut self.moved {
+            moved.forget(at);
+        }
     }
 
     fn followed(&mut self, followed: &Followed) {
@@ -245,7 +261,7 @@ impl Pump {
                     break;
                 }
                 Err(LogError::Lost(at)) => {
-                    self.hand.drop_partitions(&[at]);
+                    self.forget(&[at]);
                     parts.retain(|part| part.progress.at != at);
                 }
                 Err(error @ LogError::TooLarge { limit, .. }) => {
@@ -266,7 +282,8 @@ impl Pump {
         let now = self.clock.now();
         let outputs = due.records.iter().map(|record| {
             let breakers = self.breakers.as_mut().map(|(_, breakers)| breakers);
-            route(self.kind, record, breakers, self.limits, now)
+            let moved = self.moved.as_mut();
+            route(self.kind, record, breakers, moved, self.limits, now)
         });
         Part {
             outputs: outputs.collect(),
@@ -283,7 +300,7 @@ impl Pump {
     /// A dead letter is larger than its delivery, and a limit may have been lowered with deliveries inside.
     fn shrink(&self, parts: &mut [Part], limit: usize) -> usize {
         let outputs = parts.iter_mut().flat_map(|part| &mut part.outputs);
-        let records = outputs.map(|(_, record)| record);
+        let records = outputs.filter_map(|(_, record)| record.as_mut());
         let replaced = shrink(records, limit, self.clock.now());
         self.metrics.too_large.inc_by(replaced as u64);
         replaced
@@ -299,14 +316,14 @@ impl Pump {
 /// What one partition adds to a completion.
 struct Part {
     progress: Progress,
-    outputs: Vec<(Route, NewRecord)>,
+    outputs: Vec<(Route, Option<NewRecord>)>,
 }
 
 fn completion(parts: &[Part]) -> Completion {
     let outputs = parts.iter().flat_map(|part| &part.outputs);
     Completion {
         finished: parts.iter().map(|part| part.progress.clone()).collect(),
-        outputs: outputs.map(|(_, record)| record.clone()).collect(),
+        outputs: outputs.filter_map(|(_, record)| record.clone()).collect(),
         durability: Durability::Ordered,
         purpose: Purpose::Pipeline,
     }

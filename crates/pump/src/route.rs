@@ -7,6 +7,7 @@ use postrider_model::{
 };
 
 use crate::breakers::{Breakers, Verdict};
+use crate::moved::Moved;
 use crate::{Kind, Route};
 
 impl Kind {
@@ -19,37 +20,47 @@ impl Kind {
     }
 }
 
-/// What follows from `record`. Parked ones are judged by `breakers`; retries have none.
+/// What follows from `record`, if anything. Parked ones are judged by `breakers`; retries have none, but may be repeats.
 pub(crate) fn route(
     kind: Kind,
     record: &Record,
     breakers: Option<&mut Breakers>,
+    moved: Option<&mut Moved>,
     limits: Limits,
     now: Timestamp,
-) -> (Route, NewRecord) {
+) -> (Route, Option<NewRecord>) {
     let delivery = match Delivery::decode(&record.value) {
         Ok(delivery) => delivery,
         Err(error) => {
             tracing::error!(at = %record.at, position = record.position, %error, "a waiting record cannot be read");
-            return (
-                Route::Rejected,
-                rejected(record, &error.to_string(), limits),
-            );
+            let set_aside = rejected(record, &error.to_string(), limits);
+            return (Route::Rejected, Some(set_aside));
         }
     };
-    if now >= delivery.deadline {
-        let letter = DeadLetter::of(delivery, DeathReason::Expired, now);
-        return (Route::Expired, letter.to_record());
+    let expired = now >= delivery.deadline;
+    let waits = waits(kind, &delivery, now).filter(|_| !expired);
+    if let Some(moved) = moved {
+        if moved.knows(record.at, &delivery) {
+            return (Route::Repeat, None);
+        }
+        if waits.is_none() {
+            moved.leaves(record.at, &delivery);
+        }
     }
-    if let Some(tier) = waits(kind, &delivery, now) {
-        return (Route::Hop, moved(record, tier.topic));
+    if expired {
+        let letter = DeadLetter::of(delivery, DeathReason::Expired, now);
+        return (Route::Expired, Some(letter.to_record()));
+    }
+    let to = |topic| Some(as_it_is(record, topic));
+    if let Some(tier) = waits {
+        return (Route::Hop, to(tier.topic));
     }
     match breakers.map(|breakers| breakers.judge(delivery.endpoint_id, now)) {
-        None | Some(Verdict::Closed) => (Route::Due, moved(record, delivery.class.topic())),
-        Some(Verdict::LetThrough) => (Route::LetThrough, moved(record, delivery.class.topic())),
+        None | Some(Verdict::Closed) => (Route::Due, to(delivery.class.topic())),
+        Some(Verdict::LetThrough) => (Route::LetThrough, to(delivery.class.topic())),
         Some(Verdict::Wait(tier)) => {
             let tier = before_deadline(kind, tier, &delivery, now);
-            (Route::Hop, moved(record, tier.topic))
+            (Route::Hop, to(tier.topic))
         }
     }
 }
@@ -79,7 +90,7 @@ fn before_deadline(
 }
 
 /// The record as it is, in another topic: nothing is encoded again.
-fn moved(record: &Record, topic: Topic) -> NewRecord {
+fn as_it_is(record: &Record, topic: Topic) -> NewRecord {
     NewRecord {
         topic,
         key: record.key.clone(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_model::{
-    DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, NewRecord, Partition, Timestamp,
-    TopicPartition,
+    DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, NewRecord, Partition, Position,
+    Timestamp, TopicPartition,
 };
 use tokio::time::Instant;
 
@@ -57,6 +57,10 @@ impl<S: Sender> Dispatcher<S> {
             return;
         }
         match arrived.delivery {
+            Ok(delivery) if self.partitions.is_repeat(arrived.at, &delivery) => {
+                self.metrics.repeats.inc();
+                self.pass_over(arrived.at, arrived.position, None, now.instant);
+            }
             Ok(delivery) => {
                 self.held += delivery.weight();
                 if delivery.parked_since.is_some() {
@@ -70,15 +74,26 @@ impl<S: Sender> Dispatcher<S> {
                 self.admit(waiting, now);
             }
             Err(set_aside) => {
-                let finished = Finished {
-                    of: Of::Record(arrived.at, arrived.position),
-                    weight: 0,
-                    aside: false,
-                    outputs: vec![set_aside],
-                };
-                self.finisher.push(finished, now.instant);
+                self.pass_over(arrived.at, arrived.position, Some(set_aside), now.instant);
             }
         }
+    }
+
+    /// Finishes a record that never was in hand.
+    fn pass_over(
+        &mut self,
+        at: TopicPartition,
+        position: Position,
+        output: Option<NewRecord>,
+        now: Instant,
+    ) {
+        let finished = Finished {
+            of: Of::Record(at, position),
+            weight: 0,
+            aside: false,
+            outputs: output.into_iter().collect(),
+        };
+        self.finisher.push(finished, now);
     }
 
     fn admit(&mut self, waiting: Waiting, now: Now) {
@@ -175,7 +190,7 @@ impl<S: Sender> Dispatcher<S> {
             now.wall,
             until,
         );
-        self.finish(&waiting, output, now.instant);
+        self.finish(&waiting, Some(output), now.instant);
     }
 
     /// The lane of an endpoint whose deliveries lie in `partition`; a first one, if it has none.
@@ -234,15 +249,16 @@ impl<S: Sender> Dispatcher<S> {
             reason,
             now.wall,
         );
-        self.finish(&waiting, dead.to_record(), now.instant);
+        self.finish(&waiting, Some(dead.to_record()), now.instant);
     }
 
-    fn finish(&mut self, waiting: &Waiting, output: NewRecord, now: Instant) {
+    /// Finishes what no attempt was made of.
+    pub(super) fn finish(&mut self, waiting: &Waiting, output: Option<NewRecord>, now: Instant) {
         let finished = Finished {
             of: Of::Record(waiting.at, waiting.position),
             weight: waiting.delivery.weight(),
             aside: true,
-            outputs: vec![output],
+            outputs: output.into_iter().collect(),
         };
         self.finisher.push(finished, now);
     }

@@ -39,6 +39,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Ports<S> {
     pub(crate) committer: Arc<dyn Committer>,
     pub(crate) limits: Limits,
+    /// False where a crash can lie between outputs and the positions that they finish.
+    pub(crate) completes_at_once: bool,
     pub(crate) endpoints: Arc<dyn Endpoints>,
     pub(crate) sender: Arc<S>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -125,6 +127,7 @@ impl<S: Sender> Dispatcher<S> {
     pub(crate) fn new(ports: Ports<S>, options: Options, metrics: DeliveryMetrics) -> Self {
         // Never full: there are no more attempts than sockets.
         let (ends_to, ends) = mpsc::channel(options.in_flight as usize + 1);
+        let completes_at_once = ports.completes_at_once;
         Self {
             finisher: Finisher::new(
                 Arc::clone(&ports.committer),
@@ -139,7 +142,7 @@ impl<S: Sender> Dispatcher<S> {
             ports,
             options,
             metrics,
-            partitions: Partitions::default(),
+            partitions: Partitions::of_a_log(completes_at_once),
             lanes: HashMap::new(),
             restored: HashMap::new(),
             runnable: VecDeque::new(),

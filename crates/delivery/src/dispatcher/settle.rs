@@ -28,6 +28,9 @@ impl<S: Sender> Dispatcher<S> {
             self.held -= ended.weight;
             return;
         }
+        if ended.parked_until.is_none() {
+            self.partitions.attempted(ended.at, ended.step);
+        }
         let id = ended.endpoint_id;
         if let Some(entry) = self.lanes.get_mut(&id) {
             let policy = &self.options.lane.breaker;

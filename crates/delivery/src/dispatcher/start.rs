@@ -111,6 +111,11 @@ impl<S: Sender> Dispatcher<S> {
         standing: Standing,
         now: Now,
     ) -> bool {
+        if self.partitions.was_attempted(waiting.at, &waiting.delivery) {
+            self.metrics.repeats.inc();
+            self.finish(&waiting, None, now.instant);
+            return false;
+        }
         if waiting.delivery.deadline <= now.wall {
             self.bury(waiting, DeathReason::Expired, now);
             return false;

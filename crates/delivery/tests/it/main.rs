@@ -14,6 +14,7 @@ mod log_refuses;
 mod members;
 mod ownership;
 mod parking;
+mod repeats;
 mod restart;
 mod retries;
 mod slow_log;

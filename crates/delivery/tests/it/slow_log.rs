@@ -99,6 +99,10 @@ impl Log for SlowLog {
         self.log.lags().await
     }
 
+    fn completes_at_once(&self) -> bool {
+        self.log.completes_at_once()
+    }
+
     fn disk_bytes(&self) -> u64 {
         self.log.disk_bytes()
     }

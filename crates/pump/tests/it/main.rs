@@ -10,5 +10,6 @@
 mod crashes;
 mod handover;
 mod open_endpoints;
+mod repeats;
 mod support;
 mod waiting;

@@ -54,6 +54,14 @@ pub(crate) fn start_with(options: Options) -> Running {
     start_on(log, clock, options)
 }
 
+/// On a log on which a crash can lie between outputs and the positions that they finish.
+pub(crate) fn start_in_two_steps() -> Running {
+    let clock = TokioClock(Instant::now());
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(clock));
+    log.complete_in_two_steps();
+    start_on(log, clock, Options::default())
+}
+
 /// The log's time is ahead by this much, as it stays after the wall clock was set back.
 pub(crate) fn start_with_log_ahead(ahead: Duration) -> Running {
     let clock = TokioClock(Instant::now());
