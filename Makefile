@@ -17,11 +17,15 @@ CLUSTER_PROFILE ?= quick
 
 export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
 
+# What the tests of the chart take: helm and its like, and the command that the chart starts.
+export POSTRIDER_TEST_HELM := $(TARGET)/helm
+export POSTRIDER_TEST_BINARY = $(TARGET)/debug/postrider
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka tools clean
+.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka helm-tools helm-generate helm-test tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: tools ## compile the postrider command for development (target/debug/postrider)
 	$(CARGO) build $(CARGO_FLAGS) -p postrider
@@ -37,8 +41,9 @@ cluster: tools kafka ## run every role as a process, on a Kafka broker and Postg
 		$(TARGET)/$(if $(filter dev,$(CLUSTER_PROFILE)),debug,$(CLUSTER_PROFILE))/postrider
 
 # POSTRIDER_TEST_ROWS=100000 judges PostgreSQL's plans by fewer rows than a million, which take half a minute to load.
-test: tools clients kafka ## run every test, also those against client libraries, a Kafka broker and PostgreSQL
+test: tools clients kafka helm-tools ## run every test, also those against client libraries, Kafka, PostgreSQL and Helm
 	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) --workspace
+	@helm/tests/run.sh
 
 test-log-long: tools ## write steadily into the embedded log for ten minutes and watch its bounds
 	POSTRIDER_TEST_STEADY_SECONDS=600 $(CARGO) test $(CARGO_FLAGS) -p postrider-log-embedded -- --nocapture steady
@@ -80,6 +85,16 @@ clients: ## install the official client libraries that the tests use (target/cli
 
 kafka: ## fetch the Kafka broker that the tests start (target/kafka)
 	@$(SCRIPTS)/kafka.sh $(TARGET)/kafka
+
+helm-tools: ## install helm, kubectl and Kubernetes' schemas, for the tests of the chart (target/helm)
+	@$(SCRIPTS)/helm.sh $(POSTRIDER_TEST_HELM)
+
+helm-generate: ## bring what the chart has from elsewhere up to date: schema of `config`, table of values, dashboards, alerts
+	@helm/generate.py
+
+helm-test: tools helm-tools ## hold the chart against schemas, golden files (UPDATE=1 writes them) and the command
+	$(CARGO) build $(CARGO_FLAGS) -p postrider
+	@helm/tests/run.sh
 
 tools:
 	@$(SCRIPTS)/tools.sh

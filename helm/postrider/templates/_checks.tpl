@@ -1,0 +1,157 @@
+{{- /*
+What is wrong only together, or needs more words than the schema has: all of it at once, each with what to do. Included
+by every render (configmaps.yaml).
+*/ -}}
+{{- define "postrider.checks" -}}
+{{- $wrong := list -}}
+{{- $wrong = concat $wrong (include "postrider.checks.mode" . | fromYamlArray) -}}
+{{- $wrong = concat $wrong (include "postrider.checks.config" . | fromYamlArray) -}}
+{{- $wrong = concat $wrong (include "postrider.checks.roles" . | fromYamlArray) -}}
+{{- $wrong = concat $wrong (include "postrider.checks.outside" . | fromYamlArray) -}}
+{{- if $wrong -}}
+{{- fail (printf "\n\nThese values cannot be installed:\n\n  * %s\n" (join "\n  * " $wrong)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "postrider.checks.mode" -}}
+{{- $wrong := list -}}
+{{- $kafka := (.Values.config.log | default dict).kafka | default dict -}}
+{{- $secrets := .Values.secrets -}}
+{{- if eq .Values.mode "distributed" -}}
+{{- if not $kafka.brokers -}}
+{{- $wrong = append $wrong "config.log.kafka.brokers is empty: name some brokers of your Kafka cluster (--set 'config.log.kafka.brokers=kafka-1:9092\\,kafka-2:9092'), or install one process with a volume, which needs no server: --set mode=single" -}}
+{{- end -}}
+{{- if not $secrets.storeUrl.name -}}
+{{- $wrong = append $wrong "secrets.storeUrl.name is empty: put the URL of your PostgreSQL database into a Secret (kubectl create secret generic postrider-store --from-literal=url=postgres://USER:PASSWORD@HOST:5432/DATABASE) and name it (--set secrets.storeUrl.name=postrider-store), or install one process with a volume, which needs no server: --set mode=single" -}}
+{{- end -}}
+{{- else -}}
+{{- if $kafka.brokers -}}
+{{- $wrong = append $wrong "mode is single and config.log.kafka.brokers given: one process with a volume uses no Kafka; leave config.log.kafka out, or set mode: distributed" -}}
+{{- end -}}
+{{- if or $secrets.storeUrl.name $secrets.kafkaUser.name $secrets.kafkaTls.name -}}
+{{- $wrong = append $wrong "mode is single and secrets.* names a Secret: one process with a volume uses neither PostgreSQL nor Kafka; leave secrets out, or set mode: distributed" -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $wrong -}}
+{{- end -}}
+
+{{- define "postrider.checks.config" -}}
+{{- $wrong := list -}}
+{{- $config := .Values.config -}}
+{{- $log := $config.log | default dict -}}
+{{- $kafka := $log.kafka | default dict -}}
+{{- $secrets := .Values.secrets -}}
+{{- range $path, $instead := dict
+  "data" "the chart sets it: the volume of mode single is mounted there"
+  "listen" "set listen.address and listen.port"
+  "admin.listen" "set listen.address and listen.adminPort"
+  "log.kind" "set mode: distributed for kafka, single for embedded"
+  "store.url" "it holds a password: put it into a Secret and name that in secrets.storeUrl"
+  "log.kafka.create_topics" "set setup.topics: without that Job processes create them"
+  "log.kafka.username" "put name and password into a Secret and name that in secrets.kafkaUser"
+  "log.kafka.password" "put name and password into a Secret and name that in secrets.kafkaUser"
+  "log.kafka.key_password" "put it into the Secret of secrets.kafkaTls, and its key there into secrets.kafkaTls.keyPassword"
+  "log.kafka.ca" "put it into a Secret and name that in secrets.kafkaTls"
+  "log.kafka.certificate" "put it into a Secret and name that in secrets.kafkaTls"
+  "log.kafka.key" "put it into a Secret and name that in secrets.kafkaTls"
+  "log.kafka.instance_id" "set staticMembership: true for the role: its pods' names are used"
+-}}
+{{- $at := $config -}}
+{{- range splitList "." $path -}}
+{{- if kindIs "map" $at }}{{ $at = index $at . }}{{ else }}{{ $at = "" }}{{ end -}}
+{{- end -}}
+{{- if not (or (kindIs "invalid" $at) (eq (toString $at) "")) -}}
+{{- $wrong = append $wrong (printf "config.%s is not set here: %s" $path $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- $protocol := $kafka.protocol | default "plaintext" -}}
+{{- if and (hasPrefix "sasl" $protocol) (not $secrets.kafkaUser.name) -}}
+{{- $wrong = append $wrong (printf "config.log.kafka.protocol is %s and secrets.kafkaUser.name empty: put name and password into a Secret (kubectl create secret generic postrider-kafka --from-literal=username=… --from-literal=password=…) and name it there" $protocol) -}}
+{{- end -}}
+{{- if and $secrets.kafkaUser.name (not (hasPrefix "sasl" $protocol)) (eq .Values.mode "distributed") -}}
+{{- $wrong = append $wrong (printf "secrets.kafkaUser.name is given and config.log.kafka.protocol %s: set it to sasl_ssl or sasl_plaintext, or leave the Secret out" $protocol) -}}
+{{- end -}}
+{{- if and $secrets.kafkaTls.name (not (hasSuffix "ssl" $protocol)) (eq .Values.mode "distributed") -}}
+{{- $wrong = append $wrong (printf "secrets.kafkaTls.name is given and config.log.kafka.protocol %s: set it to ssl or sasl_ssl, or leave the Secret out" $protocol) -}}
+{{- end -}}
+{{- if ne (empty $secrets.kafkaTls.certificate) (empty $secrets.kafkaTls.key) -}}
+{{- $wrong = append $wrong "secrets.kafkaTls.certificate and secrets.kafkaTls.key go together: name both keys of the Secret, or neither" -}}
+{{- end -}}
+{{- $copies := int ($kafka.replication | default 3) -}}
+{{- $insync := int ($kafka.min_insync_replicas | default 2) -}}
+{{- if gt $insync $copies -}}
+{{- $wrong = append $wrong (printf "config.log.kafka.min_insync_replicas is %d and config.log.kafka.replication %d: no more copies can be in sync than there are" $insync $copies) -}}
+{{- end -}}
+{{- if eq (int .Values.listen.port) (int .Values.listen.adminPort) -}}
+{{- $wrong = append $wrong (printf "listen.port and listen.adminPort are both %d: choose two" (int .Values.listen.port)) -}}
+{{- end -}}
+{{- toYaml $wrong -}}
+{{- end -}}
+
+{{- define "postrider.checks.roles" -}}
+{{- $wrong := list -}}
+{{- $kafka := (.Values.config.log | default dict).kafka | default dict -}}
+{{- $partitions := int ($kafka.partitions | default 16) -}}
+{{- range $name, $role := include "postrider.roles" . | fromYaml -}}
+{{- $settings := $role.settings -}}
+{{- $at := ternary "single" (printf "roles.%s" $name) (eq $name "single") -}}
+{{- if and $settings.staticMembership (not $role.reads) -}}
+{{- $wrong = append $wrong (printf "%s.staticMembership is true: only roles that read the log have a membership (fanout, worker, pump, deadletter, recorder)" $at) -}}
+{{- end -}}
+{{- if ne $name "single" -}}
+{{- $scaling := $settings.autoscaling -}}
+{{- $most := int (include "postrider.most" $settings) -}}
+{{- if and $role.reads (gt $most $partitions) -}}
+{{- $wrong = append $wrong (printf "%s may have %d replicas, and config.log.kafka.partitions is %d: those beyond it have no work; lower %s.%s, or have more partitions before the first install" $at $most $partitions $at (ternary "replicas" "autoscaling.maxReplicas" (eq $scaling.kind "none"))) -}}
+{{- end -}}
+{{- if and (ne $scaling.kind "none") (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.minReplicas is %d and maxReplicas %d: the fewest must not be above the most" $at (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq $scaling.kind "keda") (not $.Values.keda.prometheus.serverAddress) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.kind is keda and keda.prometheus.serverAddress empty: say where Prometheus is (http://prometheus.monitoring:9090), or scale by hpa" $at) -}}
+{{- end -}}
+{{- if and (eq $scaling.kind "keda") $scaling.metrics -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.metrics is for kind hpa: KEDA scales by what waits; leave it out, or set kind: hpa" $at) -}}
+{{- end -}}
+{{- if and (eq $scaling.kind "hpa") (not (($settings.resources | default dict).requests | default dict).cpu) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.kind is hpa and %s.resources.requests.cpu not set: percent of it is what is aimed at; set it, or kind: none" $at $at) -}}
+{{- end -}}
+{{- end -}}
+{{- $needed := int (include "postrider.longest" (list $ $name $role)) -}}
+{{- if and (not (kindIs "invalid" $settings.terminationGracePeriodSeconds)) (lt (int $settings.terminationGracePeriodSeconds) $needed) -}}
+{{- $wrong = append $wrong (printf "%s.terminationGracePeriodSeconds is %d, and to stop may take %d s (preStopSeconds, the drains of config, and what is left to write): leave it out, or lower those" $at (int $settings.terminationGracePeriodSeconds) $needed) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $wrong -}}
+{{- end -}}
+
+{{- define "postrider.checks.outside" -}}
+{{- $wrong := list -}}
+{{- $apart := and (eq .Values.mode "distributed") .Values.roles.ingest.enabled -}}
+{{- range $way := list "ingress" "gateway" -}}
+{{- $values := index $.Values $way -}}
+{{- if $values.enabled -}}
+{{- if not (concat $values.hosts.api $values.hosts.ingest) -}}
+{{- $wrong = append $wrong (printf "%s.enabled is true and %s.hosts empty: name the API's host (--set %s.hosts.api[0]=postrider.example.com)" $way $way $way) -}}
+{{- end -}}
+{{- if and $values.hosts.ingest (not $apart) -}}
+{{- $wrong = append $wrong (printf "%s.hosts.ingest is given and no intake runs apart from the API: move its names to %s.hosts.api, which takes events as well, or set roles.ingest.enabled in mode distributed" $way $way) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.gateway -}}
+{{- if and .enabled (not .parentRefs) (not (and .className .listeners)) -}}
+{{- $wrong = append $wrong "gateway.enabled is true and there is no Gateway: name one that exists in gateway.parentRefs, or give gateway.className and gateway.listeners to have one made" -}}
+{{- end -}}
+{{- if and .parentRefs .listeners -}}
+{{- $wrong = append $wrong "gateway.parentRefs and gateway.listeners are both given: either use a Gateway that exists, or have one made" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.ingress.tls (not .Values.ingress.enabled) -}}
+{{- $wrong = append $wrong "ingress.tls is given and ingress.enabled false: set it to true, or leave tls out" -}}
+{{- end -}}
+{{- if and .Values.single.volume.existingClaim (ne .Values.mode "single") -}}
+{{- $wrong = append $wrong "single.volume.existingClaim is given and mode distributed, which keeps nothing in a volume: set mode: single, or leave the claim out" -}}
+{{- end -}}
+{{- toYaml $wrong -}}
+{{- end -}}

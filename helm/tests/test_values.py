@@ -1,0 +1,175 @@
+"""Every value does something: changed, it changes what Kubernetes is given, and each key of `config` what the binary runs with."""
+
+import functools
+import json
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+import chart
+import pods
+
+DEFAULTS = chart.load(chart.CHART / "values.yaml")
+ALTERNATIVES = chart.load(chart.ROOT / "helm" / "tests" / "alternatives.yaml")
+SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
+
+# What the chart sets by itself (test_refusals.py), and with what value sets below.
+BY_THE_CHART = {"data", "listen", "log.kind", "store.url", "admin.listen"} | {
+    f"log.kafka.{key}" for key in ("create_topics", "ca", "certificate", "key", "key_password", "username", "password", "instance_id")
+}
+# Values of keys that are not taken from what the schema says of them.
+PARTICULAR = {
+    "log.kafka.brokers": "other:9094",
+    "log.kafka.topic_prefix": "other.",
+    "log.kafka.properties": {"client.rack": "a", "socket.timeout.ms": 30000},
+    "log.kafka.queue_wait": "1s",
+    "log.kafka.min_insync_replicas": 1,
+    "log.kafka.partitions": 24,
+    "log.kafka.protocol": "ssl",
+    "logs.format": "text",  # the chart's own default is json
+    "logs.level": "debug",
+    "egress.allow": ["10.0.0.0/8", "fd00::/8"],
+    "delivery.schedule": "0s,7s",
+    "delivery.answering_share": 30,
+    "delivery.disable_failing_after": "never",
+    "retention.events": "never",
+    "store.call_timeout": "40s",
+}
+# By which value of the chart the binary comes to have another value of a key than in the set `minimal`.
+OTHERWISE = {
+    "data": "single",
+    "listen": "ipv6",
+    "admin.listen": "ipv6",
+    "log.kind": "single",
+    "store.url": "single",
+    "log.kafka.create_topics": "bare",
+    "log.kafka.ca": "kafka-tls",
+    "log.kafka.certificate": "kafka-tls",
+    "log.kafka.key": "kafka-tls",
+    "log.kafka.key_password": "full",
+    "log.kafka.username": "kafka-sasl",
+    "log.kafka.password": "kafka-sasl",
+    "log.kafka.instance_id": "static",
+}
+
+
+def value_set(name):
+    return {} if name == "none" else chart.load(chart.ROOT / "helm" / "tests" / "values" / f"{name}.yaml")
+
+
+@functools.lru_cache(maxsize=None)
+def made(values):
+    return chart.render(json.loads(values))
+
+
+def keys_of(schema, above=""):
+    for name, below in schema["properties"].items():
+        if "properties" in below:
+            yield from keys_of(below, f"{above}{name}.")
+        else:
+            yield above + name, below
+
+
+def another(key, schema):
+    """A value of the key that is not its default, by the words and bounds of its schema."""
+    if key in PARTICULAR:
+        return PARTICULAR[key]
+    default = schema["description"].rsplit("Default: ", 1)[1].rstrip(".")
+    if "enum" in schema:
+        return next(value for value in schema["enum"] if value not in (default, None))
+    if "boolean" in schema["type"]:
+        return default == "false"
+    if "integer" in schema["type"]:
+        return min(int(default) + 1, schema["maximum"])
+    number = default.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return f"{int(number) + 1}{default[len(number):]}" if number else "7GiB"
+
+
+def worker_of(documents):
+    """What the binary says that the worker, or the one process, runs with."""
+    for document in chart.workloads(documents):
+        template = chart.template_of(document)
+        if pods.container_of(template)["args"] in (["worker"], ["serve"]):
+            return pods.configuration(pods.environment(template, documents))
+    raise AssertionError("no worker")
+
+
+class Values(unittest.TestCase):
+    def test_every_value_has_an_alternative(self):
+        self.assertEqual({".".join(path) for path, _ in chart.leaves(DEFAULTS)}, set(ALTERNATIVES))
+
+    def test_every_value_changes_what_kubernetes_is_given(self):
+        for name, how in ALTERNATIVES.items():
+            if how.get("files"):
+                continue
+            with self.subTest(name):
+                path = how.get("at", name).split(".")
+                upon = value_set(how.get("upon", "minimal"))
+                before = upon
+                if "from" in how:
+                    before = chart.merged(upon, chart.at(path, how["from"]))
+                elif how.get("upon") == "none":
+                    before = value_set("minimal")
+                after = chart.merged(upon, chart.at(path, how["to"]))
+                self.assertNotEqual(made(json.dumps(before)), made(json.dumps(after)))
+
+    def test_dashboards_and_alerts_are_made_of_the_files_there_are(self):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "postrider"
+            shutil.copytree(chart.CHART, copy)
+            for kind, text in (("dashboards/one.json", '{"title": "{{ x }}"}'), ("rules/one.yaml", "groups: [{name: a, rules: []}]")):
+                (copy / "files" / kind).parent.mkdir(parents=True, exist_ok=True)
+                (copy / "files" / kind).write_text(text)
+
+            def made(*settings):
+                values = str(chart.ROOT / "helm" / "tests" / "values" / "minimal.yaml")
+                arguments = [word for setting in settings for word in ("--set", setting)]
+                return chart.helm("template", "demo", str(copy), "-f", values, *arguments)
+
+            self.assertNotIn("demo-postrider-dashboard-one", made())
+            self.assertIn('one.json: "{\\"title\\": \\"{{ x }}\\"}"', made("dashboards.enabled=true"))
+            self.assertIn("for-grafana", made("dashboards.enabled=true", "dashboards.labels.a=for-grafana"))
+            self.assertIn("folder-of-it", made("dashboards.enabled=true", "dashboards.annotations.a=folder-of-it"))
+            self.assertNotIn("kind: PrometheusRule", made())
+            self.assertIn("name: demo-postrider-one", made("prometheusRule.enabled=true"))
+            self.assertIn("for-prometheus", made("prometheusRule.enabled=true", "prometheusRule.labels.a=for-prometheus"))
+
+
+class Config(unittest.TestCase):
+    maxDiff = None
+
+    def test_every_key_of_the_configuration_reaches_the_binary(self):
+        before = worker_of(chart.render(value_set("minimal")))
+        keys = dict(keys_of(SCHEMA["$defs"]["config"]))
+        self.assertEqual(set(keys), set(before), "make helm-generate brings the schema up to date")
+        given = value_set("minimal")
+        for key, schema in keys.items():
+            if key not in BY_THE_CHART:
+                given = chart.merged(given, chart.at(["config", *key.split(".")], another(key, schema)))
+        after = worker_of(chart.render(given))
+        same = {key for key in before if before[key] == after[key]}
+        self.assertEqual(same, BY_THE_CHART)
+
+    def test_what_the_chart_sets_by_itself_reaches_the_binary(self):
+        self.assertEqual(set(OTHERWISE), BY_THE_CHART)
+        before = worker_of(chart.render(value_set("minimal")))
+        for key, name in OTHERWISE.items():
+            self.assertNotEqual(before[key], worker_of(chart.render(value_set(name)))[key], key)
+
+    def test_a_role_has_its_own_configuration_and_the_others_do_not(self):
+        given = value_set("minimal")
+        keys = dict(keys_of(SCHEMA["$defs"]["configOfRole"]))
+        for key, schema in keys.items():
+            given = chart.merged(given, chart.at(["roles", "worker", "config", *key.split(".")], another(key, schema)))
+        documents, before = chart.render(given), worker_of(chart.render(value_set("minimal")))
+        after = worker_of(documents)
+        self.assertEqual({key for key in before if before[key] != after[key]}, set(keys))
+        for document in chart.workloads(documents):
+            template = chart.template_of(document)
+            if pods.container_of(template)["args"] == ["fanout"]:
+                self.assertEqual(pods.configuration(pods.environment(template, documents)), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
