@@ -1,5 +1,6 @@
 //! Moves the WAL's pages into the database, on a thread of its own: inside the writer it would stall every commit.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -87,8 +88,9 @@ impl Checkpoints {
     }
 }
 
-/// The thread.
-pub(crate) fn run(shared: &Shared, connection: &Connection) {
+/// The thread. `file` is the database: what a passive checkpoint has moved is made durable at once, so that the writer
+/// does not wait for all of it at the next whole one. (SQLite itself syncs only where it has reached the WAL's end.)
+pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
     while let Some(wanted) = shared.checkpoints.next() {
         let mode = if wanted == Wanted::Whole {
             "RESTART"
@@ -106,6 +108,8 @@ pub(crate) fn run(shared: &Shared, connection: &Connection) {
         }
         if wanted == Wanted::Whole {
             shared.checkpoints.finished_whole();
+        } else if let Err(error) = file.sync_data() {
+            return shared.fail("syncing", &error);
         }
     }
 }

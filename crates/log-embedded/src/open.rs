@@ -33,6 +33,8 @@ impl Threads {
 struct Files {
     connection: Connection,
     checkpointing: Connection,
+    /// `log.db` itself, to sync it.
+    database: File,
     wal: File,
     lock: Arc<File>,
     ends: Vec<TopicEnds>,
@@ -61,7 +63,8 @@ fn prepare(options: &Options) -> Result<(Arc<Shared>, Files), OpenError> {
     sizes::check(&connection, &file, topics, &progress, limit)?;
     let files = Files {
         checkpointing: checkpoint::connect(&file).map_err(&failed)?,
-        wal: open_wal(&wal)?,
+        database: open_there(&file)?,
+        wal: open_there(&wal)?,
         lock: Arc::clone(&lock),
         connection,
         ends,
@@ -79,9 +82,8 @@ fn prepare(options: &Options) -> Result<(Arc<Shared>, Files), OpenError> {
     Ok((Arc::new(Shared::new(parts, options)), files))
 }
 
-/// The WAL, which is there since the schema was written. Never created here, and never `log.db` itself: closing a
-/// handle on that would drop the locks that SQLite has on it.
-fn open_wal(path: &Path) -> Result<File, OpenError> {
+/// A file that is there since the schema was written. Never created here.
+fn open_there(path: &Path) -> Result<File, OpenError> {
     OpenOptions::new()
         .write(true)
         .open(path)
@@ -111,6 +113,7 @@ fn run(shared: &Arc<Shared>, files: Files, options: &Options) {
     let Files {
         connection,
         checkpointing,
+        database,
         wal,
         lock,
         ends,
@@ -119,8 +122,10 @@ fn run(shared: &Arc<Shared>, files: Files, options: &Options) {
         let _guard = PanicGuard(shared);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let syncer = named("log-syncer").spawn_scoped(scope, || syncer::run(shared, &wal));
-        let checkpointer = named("log-checkpoint")
-            .spawn_scoped(scope, move || checkpoint::run(shared, &checkpointing));
+        let database = &database;
+        let checkpointer = named("log-checkpoint").spawn_scoped(scope, move || {
+            checkpoint::run(shared, &checkpointing, database)
+        });
         match (syncer, checkpointer) {
             (Ok(_), Ok(_)) => match Tables::new(&connection, &shared.catalog, &ends) {
                 Ok(tables) => writer::run(shared, &connection, options, tables),
@@ -134,6 +139,8 @@ fn run(shared: &Arc<Shared>, files: Files, options: &Options) {
     shared.stop("it was closed");
     shared.disk.close();
     drop(connection);
+    // Closing it gives away the locks that SQLite has on it, so it is closed after the connections.
+    drop(database);
     drop(lock);
 }
 

@@ -30,8 +30,9 @@ impl Wal {
         Self { bound, asked_at: 0 }
     }
 
-    /// Passive checkpoints run beside the writer from half the bound on. Under steady writing they never reach the end,
-    /// so at the bound the writer waits here, between two commits, while the rest is moved and the WAL begins anew.
+    /// Passive checkpoints run beside the writer, an eighth of the bound each: a larger one would keep the disk from the
+    /// fsyncs that appends wait for. Under steady writing they never reach the end, so at the bound the writer waits
+    /// here, between two commits, while the last eighth is moved and the WAL begins anew.
     pub(crate) fn bound(&mut self, shared: &Shared) {
         let held = PAGES.get() * FRAME_BYTES;
         if held < self.asked_at {
@@ -45,7 +46,7 @@ impl Wal {
                 .stall_seconds
                 .observe_duration(began.elapsed());
             self.asked_at = 0;
-        } else if held >= self.asked_at + self.bound / 2 {
+        } else if held >= self.asked_at + self.bound / 8 {
             self.ask(shared, held);
         }
         shared.metrics.wal.set(held as i64);

@@ -9,8 +9,8 @@ use postrider_model::{BreakerState, EndpointId, EndpointState, Timestamp, tier_f
 /// What becomes of a parked delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The breaker is closed: go by `not_before` alone.
-    Closed,
+    /// The breaker is closed, or the delivery's own time is later than all that it asks for: go by `not_before` alone.
+    ByTime,
     /// The breaker is open, but this one may go on to probe.
     LetThrough,
     /// The breaker is open: wait in this tier.
@@ -82,25 +82,31 @@ impl Breakers {
         self.open.remove(&endpoint);
     }
 
-    /// What becomes of one parked delivery of `endpoint` that has come to the head of its tier.
+    /// What becomes of one parked delivery of `endpoint`, due at `not_before`, that has come to the head of its tier.
     ///
     /// Whatever the state says, one passes when the probe is due and then one in each interval, so an owner that died
     /// with its breaker open parks nobody for ever. One delivery, the scout, comes back in time for that; the others stay
-    /// the longer the more there are.
-    pub(crate) fn judge(&mut self, endpoint: EndpointId, now: Timestamp) -> Verdict {
+    /// the longer the more there are, and none goes from tier to tier for a time of its own that comes before its turn.
+    pub(crate) fn judge(
+        &mut self,
+        endpoint: EndpointId,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) -> Verdict {
         let Some(open) = self.open.get_mut(&endpoint) else {
-            return Verdict::Closed;
+            return Verdict::ByTime;
         };
-        if now >= open.let_through_at {
+        let Some(shortest) = self.tiers.first() else {
+            return Verdict::ByTime;
+        };
+        let is_due = now >= not_before;
+        if is_due && now >= open.let_through_at {
             open.let_through_at = now.plus(self.interval);
             return Verdict::LetThrough;
         }
         let until_next = open.let_through_at.since(now);
-        let Some(shortest) = self.tiers.first() else {
-            return Verdict::LetThrough;
-        };
         let in_time = tier_for(self.tiers, until_next, until_next).unwrap_or(shortest);
-        if now >= open.scout_back_at {
+        if now >= open.scout_back_at && now.plus(in_time.delay) >= not_before {
             open.scout_back_at = now.plus(in_time.delay);
             return Verdict::Wait(in_time);
         }
@@ -108,6 +114,9 @@ impl Breakers {
         open.returns_until_micros = open.returns_until_micros.max(now_micros) + self.spacing_micros;
         let spread_micros = open.returns_until_micros - now_micros;
         let spread = Duration::from_micros(spread_micros.unsigned_abs());
+        if not_before.since(now) > spread {
+            return Verdict::ByTime;
+        }
         let spreading = self.tiers.iter().find(|tier| tier.delay >= spread);
         let spreading = spreading.or(self.tiers.last()).unwrap_or(shortest);
         Verdict::Wait(if spreading.delay > in_time.delay {
@@ -169,7 +178,7 @@ mod tests {
     fn one_is_let_through_when_the_probe_is_due_and_then_one_in_each_interval() {
         let (mut breakers, endpoint) = open_until(at(30));
         let passed: Vec<i64> = (0..60)
-            .filter(|s| breakers.judge(endpoint, at(*s)) == Verdict::LetThrough)
+            .filter(|s| breakers.judge(endpoint, at(*s), at(*s)) == Verdict::LetThrough)
             .collect();
         assert_eq!(passed, [30, 35, 40, 45, 50, 55]);
     }
@@ -177,20 +186,32 @@ mod tests {
     #[test]
     fn the_same_state_heard_again_lets_none_through_earlier_and_a_later_probe_puts_it_off() {
         let (mut breakers, endpoint) = open_until(at(30));
-        assert_eq!(breakers.judge(endpoint, at(30)), Verdict::LetThrough);
+        assert_eq!(
+            breakers.judge(endpoint, at(30), at(30)),
+            Verdict::LetThrough
+        );
         breakers.heard(&state(endpoint, BreakerState::Open, Some(at(30))));
-        assert_ne!(breakers.judge(endpoint, at(31)), Verdict::LetThrough);
+        assert_ne!(
+            breakers.judge(endpoint, at(31), at(31)),
+            Verdict::LetThrough
+        );
         breakers.heard(&state(endpoint, BreakerState::Open, Some(at(90))));
-        assert_ne!(breakers.judge(endpoint, at(89)), Verdict::LetThrough);
-        assert_eq!(breakers.judge(endpoint, at(90)), Verdict::LetThrough);
+        assert_ne!(
+            breakers.judge(endpoint, at(89), at(89)),
+            Verdict::LetThrough
+        );
+        assert_eq!(
+            breakers.judge(endpoint, at(90), at(90)),
+            Verdict::LetThrough
+        );
     }
 
     #[test]
     fn a_half_open_breaker_whose_owner_died_lets_the_next_one_through_after_an_interval() {
         let (mut breakers, endpoint) = (Breakers::new(&PARK, INTERVAL, 5000), EndpointId::new());
         breakers.heard(&state(endpoint, BreakerState::HalfOpen, None));
-        assert_ne!(breakers.judge(endpoint, at(4)), Verdict::LetThrough);
-        assert_eq!(breakers.judge(endpoint, at(5)), Verdict::LetThrough);
+        assert_ne!(breakers.judge(endpoint, at(4), at(4)), Verdict::LetThrough);
+        assert_eq!(breakers.judge(endpoint, at(5), at(5)), Verdict::LetThrough);
     }
 
     #[test]
@@ -198,28 +219,28 @@ mod tests {
         let (mut breakers, endpoint) = open_until(at(30));
         breakers.heard(&state(endpoint, BreakerState::Closed, None));
         assert_eq!(
-            (breakers.len(), breakers.judge(endpoint, at(1))),
-            (0, Verdict::Closed)
+            (breakers.len(), breakers.judge(endpoint, at(1), at(1))),
+            (0, Verdict::ByTime)
         );
         breakers.heard(&state(endpoint, BreakerState::Open, Some(at(30))));
         breakers.forget(endpoint);
         assert_eq!(
-            (breakers.len(), breakers.judge(endpoint, at(1))),
-            (0, Verdict::Closed)
+            (breakers.len(), breakers.judge(endpoint, at(1), at(1))),
+            (0, Verdict::ByTime)
         );
     }
 
     #[test]
     fn few_wait_for_the_probe_and_many_stay_longer_the_more_there_are() {
         let (mut breakers, endpoint) = open_until(at(30));
-        assert_eq!(delay(breakers.judge(endpoint, at(0))), 20);
-        assert_eq!(delay(breakers.judge(endpoint, at(0))), 20);
+        assert_eq!(delay(breakers.judge(endpoint, at(0), at(0))), 20);
+        assert_eq!(delay(breakers.judge(endpoint, at(0), at(0))), 20);
         let longest = (0..299_000)
-            .map(|_| delay(breakers.judge(endpoint, at(0))))
+            .map(|_| delay(breakers.judge(endpoint, at(0), at(0))))
             .max();
         assert_eq!(longest, Some(60), "299,000 at 5,000 a second");
         let longest = (0..701_000)
-            .map(|_| delay(breakers.judge(endpoint, at(0))))
+            .map(|_| delay(breakers.judge(endpoint, at(0), at(0))))
             .max();
         assert_eq!(longest, Some(300), "1,000,000 at 5,000 a second");
     }
@@ -233,7 +254,7 @@ mod tests {
         let (mut writes, mut passed) = (0, Vec::new());
         while let Some((now, count)) = back.pop_first().filter(|(now, _)| *now < 3600) {
             for _ in 0..count {
-                match breakers.judge(endpoint, at(now)) {
+                match breakers.judge(endpoint, at(now), at(now)) {
                     Verdict::Wait(tier) => {
                         writes += 1;
                         *back.entry(now + tier.delay.as_secs() as i64).or_default() += 1;
@@ -243,11 +264,31 @@ mod tests {
                         breakers.heard(&state(endpoint, BreakerState::Open, Some(at(now + 60))));
                         *back.entry(now + 20).or_default() += 1;
                     }
-                    Verdict::Closed => panic!("closed"),
+                    Verdict::ByTime => panic!("closed"),
                 }
             }
         }
         assert!(writes < 3600 * 50 * 2, "{writes} writes in an hour");
         assert!(passed.len() >= 50, "{passed:?}");
+    }
+
+    #[test]
+    fn a_crowd_does_not_go_from_tier_to_tier_for_times_of_its_own_before_its_turn() {
+        let (mut breakers, endpoint) = open_until(at(40));
+        let now = at(0);
+        // Their own times come every tenth of a millisecond, their turns every fifth.
+        let slot = |n: i64| Timestamp::from_millis(now.as_millis() + n / 10);
+        let verdicts: Vec<_> = (0..100_000)
+            .map(|n| breakers.judge(endpoint, slot(n), now))
+            .collect();
+        assert!(!verdicts.contains(&Verdict::ByTime));
+        assert_eq!(delay(verdicts[99_999]), 20);
+    }
+
+    #[test]
+    fn a_time_of_its_own_that_is_later_than_its_turn_is_kept_and_nothing_passes_before_it() {
+        let (mut breakers, endpoint) = open_until(at(0));
+        assert_eq!(breakers.judge(endpoint, at(3600), at(1)), Verdict::ByTime);
+        assert_eq!(breakers.judge(endpoint, at(1), at(1)), Verdict::LetThrough);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use postrider_log::BatchLimit;
 use postrider_model::topics::Tier;
 use postrider_model::{Position, Record, Timestamp, TopicPartition};
 
@@ -15,6 +16,15 @@ pub(crate) struct Due {
     pub(crate) next: Position,
     /// How long the first was due already.
     pub(crate) late: Duration,
+    /// The delay of the tier.
+    pub(crate) delay: Duration,
+}
+
+impl Due {
+    /// How late the first is, as a part of its tier's delay.
+    pub(crate) fn lateness(&self) -> f64 {
+        self.late.as_secs_f64() / self.delay.as_secs_f64()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -95,27 +105,37 @@ impl Hand {
         self.partitions.len()
     }
 
-    /// Gives out what is due, at most `limit` records. Stops in each partition at the first that is not.
-    pub(crate) fn due(&mut self, now: Timestamp, limit: usize) -> Vec<Due> {
+    /// Gives out what is due, in order, no more than `limit` but of each partition at least the head. The partitions share
+    /// it equally, so that a long queue in one tier does not hold up the others. Stops in each at the first that is not
+    /// due.
+    pub(crate) fn due(&mut self, now: Timestamp, limit: BatchLimit) -> Vec<Due> {
         self.look(now);
-        let (tiers, mut left) = (self.tiers, limit);
+        let tiers = self.tiers;
+        let is_due = |record: &Record, delay: Duration| now >= record.appended_at.plus(delay);
+        let ready = self.partitions.iter().filter(|(at, held)| {
+            let delay = delay_of(tiers, **at);
+            held.records.front().is_some_and(|head| is_due(head, delay))
+        });
+        let share = ready.count().max(1);
         let mut due = Vec::new();
         for (at, held) in &mut self.partitions {
             let delay = delay_of(tiers, *at);
-            let is_due = |record: &Record| now >= record.appended_at.plus(delay);
-            let count = held
-                .records
-                .iter()
-                .take(left)
-                .take_while(|record| is_due(record))
-                .count();
+            let mut bytes = 0;
+            let mut count = 0;
+            for record in held.records.iter().take((limit.records / share).max(1)) {
+                bytes += record.value.len();
+                if !is_due(record, delay) || (count > 0 && bytes > limit.bytes / share) {
+                    break;
+                }
+                count += 1;
+            }
             let records: Vec<Record> = held.records.drain(..count).collect();
             if let (Some(first), Some(last)) = (records.first(), records.last()) {
-                left -= count;
                 due.push(Due {
                     at: *at,
                     next: last.position + 1,
                     late: now.since(first.appended_at.plus(delay)),
+                    delay,
                     records,
                 });
             }
@@ -167,6 +187,11 @@ mod tests {
     use postrider_model::Headers;
     use postrider_model::topics::RETRY;
 
+    const LIMIT: BatchLimit = BatchLimit {
+        records: 100,
+        bytes: usize::MAX,
+    };
+
     fn tier(index: usize) -> TopicPartition {
         TopicPartition {
             topic: RETRY[index].topic,
@@ -199,7 +224,7 @@ mod tests {
             Timestamp::from_millis(500),
         );
         let now = Timestamp::from_millis(1_000);
-        let due = hand.due(now, 100);
+        let due = hand.due(now, LIMIT);
         assert_eq!(due.len(), 1);
         assert_eq!((due[0].records.len(), due[0].next), (2, 10));
         assert_eq!(hand.wait(now), Some(Duration::from_millis(500)));
@@ -213,7 +238,7 @@ mod tests {
         hand.take(vec![record(tier(0), 0, 0)], Timestamp::default());
         assert_eq!(hand.pauses().pause, [tier(0)]);
         assert_eq!(hand.pauses(), Pauses::default());
-        hand.due(Timestamp::from_millis(1_000), 100);
+        hand.due(Timestamp::from_millis(1_000), LIMIT);
         assert_eq!(hand.pauses().resume, [tier(0)]);
     }
 
@@ -227,8 +252,41 @@ mod tests {
                 .collect(),
             Timestamp::default(),
         );
-        let due = hand.due(Timestamp::from_millis(1_000), 7);
+        let seven = BatchLimit {
+            records: 7,
+            ..LIMIT
+        };
+        let due = hand.due(Timestamp::from_millis(1_000), seven);
         assert_eq!((due[0].records.len(), due[0].next, hand.len()), (7, 7, 3));
+    }
+
+    #[test]
+    fn partitions_share_a_batch_and_a_record_larger_than_it_goes_alone() {
+        let mut hand = Hand::new(&RETRY);
+        hand.assign([tier(0), tier(1)]);
+        let large = |at, position| Record {
+            value: Bytes::from(vec![0; 100]),
+            ..record(at, position, 0)
+        };
+        let many = (0..10).map(|position| large(tier(0), position));
+        hand.take(
+            many.chain([large(tier(1), 0)]).collect(),
+            Timestamp::default(),
+        );
+        let bytes = |bytes| BatchLimit {
+            records: 100,
+            bytes,
+        };
+        let now = Timestamp::from_millis(60_000);
+        let counts = |due: Vec<Due>| due.iter().map(|due| due.records.len()).collect::<Vec<_>>();
+        assert_eq!(counts(hand.due(now, bytes(400))), [2, 1]);
+        assert_eq!(counts(hand.due(now, bytes(400))), [4]);
+        assert_eq!(counts(hand.due(now, bytes(99))), [1]);
+        let two = BatchLimit {
+            records: 2,
+            bytes: usize::MAX,
+        };
+        assert_eq!(counts(hand.due(now, two)), [2]);
     }
 
     const HOUR_MS: i64 = 3_600_000;
@@ -241,8 +299,8 @@ mod tests {
         let future = (0..10).map(|position| record(tier(0), position, HOUR_MS));
         hand.take(future.collect(), now);
         assert_eq!(hand.wait(now), Some(RETRY[0].delay));
-        assert!(hand.due(Timestamp::from_millis(1_499), 100).is_empty());
-        assert_eq!(hand.due(due_at, 100)[0].records.len(), 10);
+        assert!(hand.due(Timestamp::from_millis(1_499), LIMIT).is_empty());
+        assert_eq!(hand.due(due_at, LIMIT)[0].records.len(), 10);
     }
 
     #[test]
@@ -253,8 +311,11 @@ mod tests {
         let held = (0..10).map(|position| record(tier(0), position, HOUR_MS));
         hand.take(held.collect(), ahead);
         let now = Timestamp::from_millis(0);
-        assert!(hand.due(now, 100).is_empty());
+        assert!(hand.due(now, LIMIT).is_empty());
         assert_eq!(hand.wait(now), Some(RETRY[0].delay));
-        assert_eq!(hand.due(now.plus(RETRY[0].delay), 100)[0].records.len(), 10);
+        assert_eq!(
+            hand.due(now.plus(RETRY[0].delay), LIMIT)[0].records.len(),
+            10
+        );
     }
 }

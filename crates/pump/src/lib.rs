@@ -33,6 +33,7 @@ mod hand;
 mod metrics;
 mod moved;
 mod options;
+mod pace;
 mod reader;
 mod route;
 

@@ -16,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::breakers::Breakers;
 use crate::hand::{Due, Hand};
 use crate::moved::Moved;
+use crate::pace::{self, Work};
 use crate::route::route;
 use crate::{Kind, Options, PumpError, PumpMetrics, Route};
 
 /// The longest sleep: the wall clock may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// The longest rest of the parked between two batches: partitions are to be given up without delay.
-const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Bytes read at once from one partition, at least.
 const LEAST_BYTES: usize = 64 << 10;
 
@@ -217,34 +216,41 @@ impl Pump {
 
     /// Moves everything that is due, batch by batch.
     async fn move_due(&mut self) -> Result<(), LogError> {
+        let limit = BatchLimit {
+            records: self.options.batch_records,
+            bytes: self.options.move_bytes,
+        };
         while !self.stop.is_cancelled() {
             let began = Instant::now();
-            let due = self.hand.due(self.clock.now(), self.options.batch_records);
+            let due = self.hand.due(self.clock.now(), limit);
             if due.is_empty() {
                 break;
             }
-            let refused_at = self.finish(due).await?;
-            let worked_until = refused_at.unwrap_or_else(Instant::now);
-            self.rest_after(worked_until - began).await;
+            let late = due.iter().map(Due::lateness).fold(0.0, f64::max);
+            let moved = self.finish(due).await?;
+            let worked_until = moved.refused_at.unwrap_or_else(Instant::now);
+            let work = Work {
+                took: worked_until - began,
+                hops: moved.hops,
+                late,
+            };
+            self.rest_after(work).await;
         }
         Ok(())
     }
 
-    /// Parked deliveries have a capped share: after each batch of them the pump rests in proportion to its work.
-    async fn rest_after(&mut self, worked: Duration) {
-        if self.kind == Kind::Park && !worked.is_zero() {
-            let share = self.options.park_share;
-            let rest =
-                (worked.as_secs_f64() * (1.0 - share) / share).min(LONGEST_REST.as_secs_f64());
-            let rest = tokio::time::sleep(Duration::from_secs_f64(rest));
+    /// Parked deliveries leave time to everybody else.
+    async fn rest_after(&mut self, work: Work) {
+        if self.kind == Kind::Park && !work.took.is_zero() {
+            let rest = tokio::time::sleep(pace::rest(work, &self.options));
             self.stop.run_until_cancelled(rest).await;
         }
     }
 
     /// Where each of these goes and that it is finished, in one completion. If a partition has another owner by now,
-    /// that of the others is written without it. Returns when the log first refused, if it did: from then on we waited.
-    async fn finish(&mut self, due: Vec<Due>) -> Result<Option<Instant>, LogError> {
-        let mut refused_at = None;
+    /// that of the others is written without it.
+    async fn finish(&mut self, due: Vec<Due>) -> Result<Finished, LogError> {
+        let (mut refused_at, mut hops) = (None, 0);
         let mut parts: Vec<Part> = due.into_iter().map(|due| self.part(due)).collect();
         while !parts.is_empty() {
             let completion = completion(&parts);
@@ -257,7 +263,7 @@ impl Pump {
                 complete_patiently(self.committer.as_ref(), &completion, &self.stop, refused).await;
             match done {
                 Ok(()) => {
-                    self.count(&parts);
+                    hops = self.count(&parts);
                     break;
                 }
                 Err(LogError::Lost(at)) => {
@@ -274,7 +280,7 @@ impl Pump {
                 Err(error) => return Err(error),
             }
         }
-        Ok(refused_at)
+        Ok(Finished { refused_at, hops })
     }
 
     fn part(&mut self, due: Due) -> Part {
@@ -306,11 +312,23 @@ impl Pump {
         replaced
     }
 
-    fn count(&self, parts: &[Part]) {
+    /// Counts what was moved; returns how many of them go on waiting.
+    fn count(&self, parts: &[Part]) -> u32 {
+        let mut hops = 0;
         for (route, _) in parts.iter().flat_map(|part| &part.outputs) {
             self.metrics.moved.of((self.kind, *route)).inc();
+            hops += u32::from(*route == Route::Hop);
         }
+        hops
     }
+}
+
+/// What became of a batch.
+struct Finished {
+    /// When the log first refused, if it did: from then on we waited.
+    refused_at: Option<Instant>,
+    /// How many go on waiting.
+    hops: u32,
 }
 
 /// What one partition adds to a completion.

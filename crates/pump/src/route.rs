@@ -52,13 +52,16 @@ pub(crate) fn route(
         return (Route::Expired, Some(letter.to_record()));
     }
     let to = |topic| Some(as_it_is(record, topic));
-    if let Some(tier) = waits {
-        return (Route::Hop, to(tier.topic));
-    }
-    match breakers.map(|breakers| breakers.judge(delivery.endpoint_id, now)) {
-        None | Some(Verdict::Closed) => (Route::Due, to(delivery.class.topic())),
-        Some(Verdict::LetThrough) => (Route::LetThrough, to(delivery.class.topic())),
-        Some(Verdict::Wait(tier)) => {
+    let verdict = breakers.map_or(Verdict::ByTime, |breakers| {
+        breakers.judge(delivery.endpoint_id, delivery.not_before, now)
+    });
+    match verdict {
+        Verdict::ByTime => match waits {
+            Some(tier) => (Route::Hop, to(tier.topic)),
+            None => (Route::Due, to(delivery.class.topic())),
+        },
+        Verdict::LetThrough => (Route::LetThrough, to(delivery.class.topic())),
+        Verdict::Wait(tier) => {
             let tier = before_deadline(kind, tier, &delivery, now);
             (Route::Hop, to(tier.topic))
         }

@@ -109,7 +109,7 @@ async fn lay_up(bench: &Bench, platform: &Platform, dead: &str) -> Result<Figure
 async fn probe(bench: &Bench, platform: &Platform, path: &str) -> Result<f64> {
     // What the pause left behind is worked off first.
     platform
-        .load_until(bench, (1, number(RATE), RATE), (path, RATE))
+        .load_until(bench, (1, number(RATE), 3 * RATE), (path, 3 * RATE))
         .await?;
     bench.receiver.clear().await?;
     let events = RATE * bench.scale.latency_run.as_secs();
