@@ -108,7 +108,9 @@ pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
         }
         if wanted == Wanted::Whole {
             shared.checkpoints.finished_whole();
-        } else if let Err(error) = file.sync_data() {
+        } else if let Err(error) = file.sync_data()
+            && error.kind() != std::io::ErrorKind::StorageFull
+        {
             return shared.fail("syncing", &error);
         }
     }
