@@ -49,7 +49,13 @@ test-log-long: tools ## write steadily into the embedded log for ten minutes and
 	POSTRIDER_TEST_STEADY_SECONDS=600 $(CARGO) test $(CARGO_FLAGS) -p postrider-log-embedded -- --nocapture steady
 
 kill-test: tools ## kill -9 a server under load N times (N=200 SEED=…): nothing lost, few repeated
-	POSTRIDER_TEST_KILLS=$(N) $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture kill
+	POSTRIDER_TEST_KILLS=$(N) $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture --skip cluster:: kill
+
+.PHONY: cluster-faults
+cluster-faults: N = 20
+cluster-faults: tools kafka ## every fault of a cluster, long: N rounds of kill -9, a minute without the store (N=20 SEED=…)
+	POSTRIDER_TEST_CLUSTER_ROUNDS=$(N) POSTRIDER_TEST_OUTAGE_SECONDS=60 $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) \
+		CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) -p postrider --test it -- --nocapture cluster::
 
 parked-test: tools ## park 300,000 deliveries for one endpoint beside a neighbour's retry
 	POSTRIDER_TEST_PARKED=300000 $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture parked

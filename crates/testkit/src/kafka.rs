@@ -3,7 +3,7 @@
 //! Tests that only need a broker share one ([`kafka`]); starting one takes seconds and 300 MB.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::process::signal;
-use crate::{eventually, setting};
+use crate::{GroupProxy, eventually, setting};
 
-/// A broker starts in 4 s on a quiet machine.
-const START: Duration = Duration::from_secs(120);
+/// A broker starts in 4 s on a quiet machine, and in more than a hundred on a starved one.
+const START: Duration = Duration::from_secs(300);
 /// How much of its log a failing test shows, in lines.
 const SHOWN: usize = 30;
 /// Any identifier will do: nothing else ever joins these clusters.
@@ -67,6 +67,47 @@ impl Broker {
     pub async fn start(dir: &Path) -> Result<Self> {
         let mut nodes = start_nodes(dir, 1).await?;
         nodes.pop().context("no node")
+    }
+
+    /// Likewise, with a second way in, through `proxy`: whoever comes by it is sent back to it for everything.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_behind(dir: &Path, proxy: &GroupProxy) -> Result<Self> {
+        let mut brokers = prepare_nodes(dir, 1)?;
+        let mut broker = brokers.pop().context("no node")?;
+        let inside = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        broker.add_way_in(inside, proxy.address())?;
+        broker.format()?;
+        broker.spawn()?;
+        broker.started().await?;
+        proxy.lead_to(inside);
+        Ok(broker)
+    }
+
+    /// Of two lines for one property the later counts.
+    fn add_way_in(&self, inside: SocketAddr, advertised: SocketAddr) -> Result<()> {
+        let file = self.dir.join("server.properties");
+        let mut properties = fs::read_to_string(&file)?;
+        for (key, more) in [
+            ("listeners", format!("PROXIED://{inside}")),
+            ("advertised.listeners", format!("PROXIED://{advertised}")),
+            (
+                "listener.security.protocol.map",
+                "PROXIED:PLAINTEXT".to_owned(),
+            ),
+        ] {
+            let mut lines = properties.lines();
+            let line = lines.find(|line| {
+                line.strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with('='))
+            });
+            let line = line.with_context(|| format!("{key} is not in the broker's properties"))?;
+            let longer = format!("{line},{more}\n");
+            properties.push_str(&longer);
+        }
+        fs::write(file, properties)?;
+        Ok(())
     }
 
     /// `HOST:PORT` to connect to; stays the same over a restart.
@@ -213,6 +254,21 @@ impl BrokerCluster {
 }
 
 async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
+    let mut brokers = prepare_nodes(dir, count)?;
+    for broker in &brokers {
+        broker.format()?;
+    }
+    // All at once: none starts before most are there.
+    for broker in &mut brokers {
+        broker.spawn()?;
+    }
+    for broker in &mut brokers {
+        broker.started().await?;
+    }
+    Ok(brokers)
+}
+
+fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
     let ports = free_ports(count)?;
     let voters: Vec<String> = ports
         .iter()
@@ -224,16 +280,7 @@ async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
         let dir = dir.join(format!("broker-{}", node + 1));
         prepare(&dir, node + 1, ports, &voters)?;
         let (port, child) = (ports.client, None);
-        let broker = Broker { dir, port, child };
-        broker.format()?;
-        brokers.push(broker);
-    }
-    // All at once: none starts before most are there.
-    for broker in &mut brokers {
-        broker.spawn()?;
-    }
-    for broker in &mut brokers {
-        broker.started().await?;
+        brokers.push(Broker { dir, port, child });
     }
     Ok(brokers)
 }

@@ -23,6 +23,7 @@ mod load;
 mod loss;
 mod postgres;
 mod process;
+mod proxy;
 mod quantiles;
 mod receiver;
 mod seed;
@@ -35,9 +36,12 @@ pub use clock::now_us;
 pub use eventually::eventually;
 pub use kafka::{Broker, BrokerCluster, kafka};
 pub use load::{Accepted, Load, Pace, Report, Target};
-pub use loss::{Kill, LossChecker, Verdict};
+pub use loss::{Kill, LossChecker, Verdict, WRITING_DOWN};
 pub use postgres::{Postgres, shared_postgres, sql};
-pub use process::{allow_many_files, cpu_seconds, pause, peak_rss_bytes, proceed, rss_bytes};
+pub use process::{
+    allow_many_files, cpu_seconds, pause, peak_rss_bytes, ports_of, proceed, rss_bytes,
+};
+pub use proxy::GroupProxy;
 pub use quantiles::Quantiles;
 pub use receiver::{Arrival, Behaviour, Received, Receiver, Recording, Refusing, Stats};
 pub use seed::{Seed, setting};

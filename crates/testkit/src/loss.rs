@@ -1,6 +1,6 @@
 //! What became of every event: lost, delivered, repeated, and whether the repeats are excused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,16 @@ use crate::Arrival;
 #[cfg(test)]
 mod tests;
 
-/// A server that was killed.
+/// A process that was killed, or another fault that keeps answers from being written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kill {
-    /// Just before the signal.
+    /// Just before it.
     pub before: Instant,
-    /// Once the process was gone and the receiver had read all that it had sent.
+    /// Once the receiver had read all that had been sent until then; of a fault that lasts, once it was over.
     pub after: Instant,
+    /// How long before it an answer may have come that was not written down. With the embedded log [`WRITING_DOWN`];
+    /// with Kafka a commit interval more.
+    pub reach: Duration,
 }
 
 /// Compares what was accepted with what arrived.
@@ -24,12 +27,14 @@ pub struct LossChecker {
     /// Accepted events, each with the paths that it must come to.
     due: Vec<(String, Vec<String>)>,
     kills: Vec<Kill>,
+    /// Paths at which a request may stay without an answer until the client gives it up.
+    silent: HashSet<String>,
 }
 
 /// What a [`LossChecker`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// (event, path) that never came.
+    /// (event, path) that never came, or was never answered with success.
     pub missing: Vec<(String, String)>,
     /// Requests beyond the first of their event and path that a kill excuses. For each, how long before the kill
     /// the answer to the one before it had gone out; zero if it never had.
@@ -42,10 +47,10 @@ pub struct Verdict {
     pub changed: Vec<(String, String)>,
 }
 
-/// An answer that went out no longer than this before a kill counts as in flight: it has to be read, to be judged, to
-/// wait for others to be committed with (1 ms), and to be committed. Up to 7 ms was seen, over 120 kills of a debug build
-/// on two cores that other work had, too; how long the excused ones took is part of the [`Verdict`].
-const WRITING_DOWN: Duration = Duration::from_millis(50);
+/// With the embedded log an answer that went out no longer than this before a kill counts as in flight: it has to be read,
+/// to be judged, to wait for others to be committed with (1 ms), and to be committed. Up to 7 ms was seen, over 120 kills
+/// of a debug build on two cores that other work had, too; how long the excused ones took is part of the [`Verdict`].
+pub const WRITING_DOWN: Duration = Duration::from_millis(50);
 
 impl LossChecker {
     /// Event `event` was accepted and must come to each of `paths`.
@@ -54,9 +59,14 @@ impl LossChecker {
         self.due.push((event.to_owned(), paths));
     }
 
-    /// The server was killed.
+    /// This happened.
     pub fn killed(&mut self, kill: Kill) {
         self.kills.push(kill);
+    }
+
+    /// Requests to `path` may stay without an answer until they time out, and then come again.
+    pub fn is_silent(&mut self, path: &str) {
+        self.silent.insert(path.to_owned());
     }
 
     /// How many of the expected arrivals have not come yet.
@@ -80,22 +90,29 @@ impl LossChecker {
             .iter()
             .flat_map(|(event, paths)| paths.iter().map(move |path| (event, path)));
         for (event, path) in due {
-            if !came.contains_key(&(event.as_str(), path.as_str())) {
+            let arrivals = came.get(&(event.as_str(), path.as_str()));
+            if !arrivals.is_some_and(|all| all.iter().any(|one| succeeded(one))) {
                 verdict.missing.push((event.clone(), path.clone()));
             }
         }
         for ((event, path), arrivals) in came {
             let name = || (event.to_owned(), path.to_owned());
+            // Each request that a fault struck may have left two copies of its delivery behind, of which the one is
+            // repeated at once and the other when its retry is due: it excuses one repeat, whichever that is.
+            let mut struck = Vec::new();
             for pair in arrivals.windows(2) {
                 if pair[0].body_hash != pair[1].body_hash {
                     verdict.changed.push(name());
                 }
+                struck.extend(self.struck(pair[0]));
                 // What was answered with a failure is meant to come again.
-                if pair[0].answered.is_some() && !(200..300).contains(&pair[0].status) {
+                if pair[0].answered.is_some() && !succeeded(pair[0]) {
                     continue;
                 }
-                match self.excuse(pair[0], pair[1]) {
-                    Some(answered_before) => verdict.excused.push(answered_before),
+                let excuse = struck.iter().position(|kill| pair[1].at > kill.0.before);
+                match excuse.map(|index| struck.swap_remove(index)) {
+                    Some((_, answered_before)) => verdict.excused.push(answered_before),
+                    None if pair[0].answered.is_none() && self.silent.contains(path) => {}
                     None => verdict.unexcused.push(name()),
                 }
             }
@@ -106,14 +123,21 @@ impl LossChecker {
         verdict
     }
 
-    /// How long before a kill `first` had been answered, if that excuses that it came `again`.
-    fn excuse(&self, first: &Arrival, again: &Arrival) -> Option<Duration> {
-        let excuses = self
-            .kills
-            .iter()
-            .filter_map(|kill| kill.excuses(first, again));
-        excuses.min()
+    /// The kill that found the request of `arrival` in flight, and how long before it the answer had gone out.
+    fn struck(&self, arrival: &Arrival) -> Option<(Kill, Duration)> {
+        let struck = self.kills.iter().filter(|kill| kill.struck(arrival));
+        let answered_before = |kill: &Kill| {
+            let answered = arrival.answered.unwrap_or(kill.before);
+            kill.before.saturating_duration_since(answered)
+        };
+        struck
+            .map(|kill| (*kill, answered_before(kill)))
+            .min_by_key(|(_, before)| *before)
     }
+}
+
+fn succeeded(arrival: &Arrival) -> bool {
+    (200..300).contains(&arrival.status)
 }
 
 impl Kill {
@@ -121,14 +145,7 @@ impl Kill {
     fn struck(&self, arrival: &Arrival) -> bool {
         let answered = arrival.answered;
         arrival.at <= self.after
-            && answered.is_none_or(|answered| answered + WRITING_DOWN >= self.before)
-    }
-
-    /// How long before this `first` had been answered, if it was in flight when this struck and `again` came after it.
-    fn excuses(&self, first: &Arrival, again: &Arrival) -> Option<Duration> {
-        let answered = first.answered.unwrap_or(self.before);
-        let excused = self.struck(first) && again.at > self.after;
-        excused.then(|| self.before.saturating_duration_since(answered))
+            && answered.is_none_or(|answered| answered + self.reach >= self.before)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the system says of a process, and what may be asked of it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -51,6 +52,32 @@ fn status_bytes(pid: u32, field: &str) -> Result<u64> {
         .trim()
         .parse()?;
     Ok(kib * 1024)
+}
+
+/// The local ports of the TCP connections (IPv4) that process `pid` has at this moment.
+///
+/// # Errors
+/// If there is no such process.
+pub fn ports_of(pid: u32) -> Result<BTreeSet<u16>> {
+    let mut sockets = HashSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that is closed meanwhile is none.
+        let Ok(target) = fs::read_link(entry?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        let inode = target.strip_prefix("socket:[");
+        sockets.extend(inode.and_then(|rest| rest.trim_end_matches(']').parse::<u64>().ok()));
+    }
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
+    let port = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let inode = fields.get(9)?.parse().ok()?;
+        let (_, port) = fields.get(1)?.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        sockets.contains(&inode).then_some(port)
+    };
+    Ok(table.lines().skip(1).filter_map(port).collect())
 }
 
 /// Stops process `pid` where it stands.

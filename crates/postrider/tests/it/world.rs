@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_testkit::{
     Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server, Target,
-    eventually,
+    WRITING_DOWN, eventually,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,9 +18,16 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// A world's place on the machine; a scenario never has two worlds at once, so none waits for itself.
-enum Place {
+pub(crate) enum Place {
     Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
+}
+
+impl Place {
+    /// Beside others.
+    pub(crate) async fn shared() -> Self {
+        Self::Shared(MACHINE.read().await)
+    }
 }
 
 /// A scenario's world. Everything in it ends with it.
@@ -50,8 +57,7 @@ impl World {
 
     /// Likewise, with a receiver that keeps this much.
     pub(crate) async fn recording(recording: Recording, settings: &[(&str, &str)]) -> Self {
-        let place = Place::Shared(MACHINE.read().await);
-        Self::start_in(place, recording, settings).await
+        Self::start_in(Place::shared().await, recording, settings).await
     }
 
     async fn start_in(place: Place, recording: Recording, settings: &[(&str, &str)]) -> Self {
@@ -121,13 +127,7 @@ impl World {
 
     /// Begins a load that goes on until it is stopped.
     pub(crate) fn load(&self, load: Load) -> Running {
-        let (moves, target) = watch::channel(self.target());
-        let (stops, stop) = watch::channel(false);
-        Running {
-            running: tokio::spawn(load.run(target, stop)),
-            stops,
-            _moves: moves,
-        }
+        Running::begin(load, self.target())
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -152,6 +152,7 @@ impl World {
         Kill {
             before,
             after: std::time::Instant::now(),
+            reach: WRITING_DOWN,
         }
     }
 
@@ -194,15 +195,19 @@ impl World {
 
     /// Waits until `checker` misses nothing, then holds it to its verdict.
     pub(crate) async fn hold(&self, checker: &LossChecker, deadline: Duration) {
-        let waited = eventually("nothing is missing", deadline, async || {
-            let arrivals = self.receiver.arrivals();
-            (checker.missing(&arrivals) == 0).then_some(())
-        });
-        let waited = waited.await;
-        let verdict = checker.judge(&self.receiver.arrivals());
-        println!("{verdict}");
-        assert!(waited.is_ok() && verdict.is_good(), "{verdict}");
+        hold(&self.receiver, checker, deadline).await;
     }
+}
+
+/// Waits until `checker` misses nothing of what came to `receiver`, then holds it to its verdict.
+pub(crate) async fn hold(receiver: &Receiver, checker: &LossChecker, deadline: Duration) {
+    let waited = eventually("nothing is missing", deadline, async || {
+        (checker.missing(&receiver.arrivals()) == 0).then_some(())
+    });
+    let waited = waited.await;
+    let verdict = checker.judge(&receiver.arrivals());
+    println!("{verdict}");
+    assert!(waited.is_ok() && verdict.is_good(), "{verdict}");
 }
 
 /// A load that goes on.
@@ -213,6 +218,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Begins it.
+    pub(crate) fn begin(load: Load, target: Target) -> Self {
+        let (moves, target) = watch::channel(target);
+        let (stops, stop) = watch::channel(false);
+        Self {
+            running: tokio::spawn(load.run(target, stop)),
+            stops,
+            _moves: moves,
+        }
+    }
+
     /// Ends it. What had not been answered is neither counted as accepted nor as failed.
     pub(crate) async fn stop(self) -> Report {
         self.stops.send_replace(true);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Kill, LossChecker};
+use super::{Kill, LossChecker, WRITING_DOWN};
 use crate::{Arrival, Checked};
 
 fn arrival(event: &str, at: Instant, answered: Option<Instant>) -> Arrival {
@@ -17,6 +17,7 @@ fn arrival(event: &str, at: Instant, answered: Option<Instant>) -> Arrival {
         body_hash: 1,
         signature: Checked::Not,
         connection: 0,
+        port: 0,
     }
 }
 
@@ -30,6 +31,7 @@ fn kill_at(at: Instant) -> Kill {
     Kill {
         before: at,
         after: at + ms(5),
+        reach: WRITING_DOWN,
     }
 }
 
@@ -48,6 +50,15 @@ fn what_never_came_is_missing() {
     let verdict = checker.judge(&came);
     assert_eq!(verdict.missing, [("msg_1".to_owned(), "/ok".to_owned())]);
     assert!(!verdict.is_good());
+}
+
+#[test]
+fn what_came_and_was_never_answered_with_success_is_missing() {
+    let (checker, now) = checker();
+    let unanswered = arrival("msg_1", now, None);
+    let mut failed = arrival("msg_1", now, Some(now));
+    failed.status = 503;
+    assert_eq!(checker.missing(&[unanswered, failed]), 1);
 }
 
 #[test]
@@ -113,4 +124,30 @@ fn what_the_next_server_sends_twice_is_not_excused_by_the_kill_of_the_one_before
         arrival("msg_1", now + ms(20), Some(now + ms(21))),
     ];
     assert_eq!(checker.judge(&came).unexcused.len(), 1);
+}
+
+#[test]
+fn what_a_silent_path_never_answered_may_come_again_and_what_it_answered_may_not() {
+    let (mut checker, now) = checker();
+    checker.is_silent("/ok");
+    let timed_out = arrival("msg_1", now, None);
+    let then = now + seconds(2);
+    let again = arrival("msg_1", then, Some(then));
+    assert!(checker.judge(&[timed_out, again.clone()]).is_good());
+    assert_eq!(checker.judge(&[again.clone(), again]).unexcused.len(), 1);
+}
+
+#[test]
+fn a_request_in_flight_at_a_kill_excuses_one_repeat_also_behind_a_failure_and_no_second() {
+    let (mut checker, now) = checker();
+    let kill = now + seconds(5);
+    checker.killed(kill_at(kill));
+    let mut failed = arrival("msg_1", kill, Some(kill));
+    failed.status = 503;
+    let later = |after| arrival("msg_1", kill + seconds(after), Some(kill + seconds(after)));
+    let twice = checker.judge(&[failed.clone(), later(6), later(7)]);
+    assert!(twice.is_good(), "{twice}");
+    assert_eq!(twice.excused.len(), 1);
+    let thrice = checker.judge(&[failed, later(6), later(7), later(8)]);
+    assert_eq!(thrice.unexcused.len(), 1);
 }

@@ -17,6 +17,8 @@ pub enum Behaviour {
     RetryAfter(u16, u32),
     /// The first so many requests get this status, later ones 200.
     FailFirst(u64, u16),
+    /// So many requests get this status, the next so many 200, and so on.
+    Flapping(u64, u16),
     /// 200, but only after this time.
     Delay(Duration),
     /// Takes the request and never answers.
@@ -65,7 +67,10 @@ impl Behaviour {
                 whole(stream, *status, &header, b"later").await
             }
             Self::FailFirst(first, status) if turn < *first => plain(stream, *status).await,
-            Self::FailFirst(..) => plain(stream, 200).await,
+            Self::Flapping(each, status) if (turn / each).is_multiple_of(2) => {
+                plain(stream, *status).await
+            }
+            Self::FailFirst(..) | Self::Flapping(..) => plain(stream, 200).await,
             Self::Delay(wait) => {
                 tokio::time::sleep(*wait).await;
                 plain(stream, 200).await

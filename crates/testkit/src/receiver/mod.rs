@@ -26,7 +26,7 @@ pub use wire::Received;
 
 use crate::eventually;
 use crate::quantiles::Quantiles;
-use record::{Shared, lock};
+use record::{Peer, Shared, lock};
 
 /// How much a receiver keeps of what comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,23 +259,26 @@ fn listen() -> Result<TcpListener> {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let connections = AtomicU64::new(0);
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, client)) = listener.accept().await else {
             // Out of files, most likely: some will be closed.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let shared = Arc::clone(&shared);
-        let connection = connections.fetch_add(1, Ordering::Relaxed);
+        let peer = Peer {
+            connection: connections.fetch_add(1, Ordering::Relaxed),
+            port: client.port(),
+        };
         // A connection that breaks is the peer's business: its requests are recorded as unanswered.
         shared.connections.fetch_add(1, Ordering::AcqRel);
         tokio::spawn(async move {
-            serve(stream, &shared, connection).await.ok();
+            serve(stream, &shared, peer).await.ok();
             shared.connections.fetch_sub(1, Ordering::AcqRel);
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared, connection: u64) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, shared: &Shared, peer: Peer) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(4096);
     while let Some(request) = Received::read(&mut stream, &mut buffer).await? {
@@ -283,7 +286,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared, connection: u64) -> std::
             control(&mut stream, shared, request.path_text()).await?;
             continue;
         }
-        let turn = shared.arrive(&request, connection);
+        let turn = shared.arrive(&request, peer);
         let answered = turn.behaviour.answer(&mut stream, turn.number).await;
         let (status, again) = answered.unwrap_or((0, false));
         shared.answered(&turn, status);

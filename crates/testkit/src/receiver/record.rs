@@ -36,6 +36,15 @@ pub struct Arrival {
     pub signature: Checked,
     /// Which connection brought it, counted from 0.
     pub connection: u64,
+    /// The client's port of that connection: tells who sent it, where there are several ([`crate::ports_of`]).
+    pub port: u16,
+}
+
+/// A connection as it was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) connection: u64,
+    pub(super) port: u16,
 }
 
 /// A path of the receiver.
@@ -106,7 +115,7 @@ impl Shared {
         Arc::clone(route)
     }
 
-    pub(super) fn arrive(&self, request: &Received, connection: u64) -> Turn {
+    pub(super) fn arrive(&self, request: &Received, peer: Peer) -> Turn {
         let route = self.route(request.path_text());
         route.open.fetch_add(1, Ordering::Relaxed);
         let (number, meant) = marks(&request.body);
@@ -118,7 +127,7 @@ impl Shared {
             if self.recording == Recording::Requests {
                 lock(&route.kept).push(request.clone());
             }
-            let arrival = arrival(request, &route, number, connection);
+            let arrival = arrival(request, &route, number, peer);
             let mut arrivals = lock(&self.arrivals);
             arrivals.push(arrival);
             arrivals.len() - 1
@@ -197,7 +206,7 @@ impl Route {
     }
 }
 
-fn arrival(request: &Received, route: &Route, number: Option<u64>, connection: u64) -> Arrival {
+fn arrival(request: &Received, route: &Route, number: Option<u64>, peer: Peer) -> Arrival {
     let mut hasher = DefaultHasher::new();
     request.body.hash(&mut hasher);
     Arrival {
@@ -214,7 +223,8 @@ fn arrival(request: &Received, route: &Route, number: Option<u64>, connection: u
         number,
         body_hash: hasher.finish(),
         signature: route.check(request),
-        connection,
+        connection: peer.connection,
+        port: peer.port,
     }
 }
 

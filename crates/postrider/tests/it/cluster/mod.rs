@@ -1,0 +1,240 @@
+//! Past one machine: every role a process of its own, on Kafka brokers and a PostgreSQL server, and real faults: what is
+//! killed, stopped and cut off here are processes and connections.
+
+mod brokers;
+mod crowd;
+mod killing;
+mod limits;
+mod process;
+mod roles;
+mod store_away;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use postrider_testkit::{
+    Api, Launch, Receiver, Recording, Server, Target, eventually, kafka, shared_postgres, sql,
+};
+use tempfile::TempDir;
+
+use crate::world::Place;
+use process::Process;
+
+/// Ends a test that waits in vain. Takeovers wait for sessions to end, which are long over on a quiet machine; on a
+/// starved one brokers answer late, and everything that depends on them begins again.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_postrider");
+
+/// What a cluster stands on.
+pub(crate) struct Basis {
+    /// `HOST:PORT,…`.
+    brokers: String,
+    /// A PostgreSQL server, by its `postgres` database.
+    postgres: String,
+    /// Copies of each partition; all but one of them have to be in sync.
+    replication: u16,
+}
+
+impl Basis {
+    /// The broker and the server that all tests share.
+    pub(crate) fn shared() -> Self {
+        Self {
+            brokers: kafka().unwrap(),
+            postgres: shared_postgres().unwrap(),
+            replication: 1,
+        }
+    }
+}
+
+/// Topics and a database that are a test's own, the processes on them by name, and a receiver. Everything ends with it.
+pub(crate) struct Cluster {
+    // Processes end before their folders do.
+    processes: BTreeMap<&'static str, Process>,
+    pub(crate) receiver: Receiver,
+    token: String,
+    settings: Vec<(&'static str, String)>,
+    directory: TempDir,
+    _place: Place,
+}
+
+impl Cluster {
+    /// Topics that do not exist yet, and an empty database.
+    pub(crate) async fn on(basis: &Basis) -> Self {
+        let place = Place::shared().await;
+        let directory = TempDir::with_prefix("postrider-cluster-").unwrap();
+        // The folder's name is nobody else's.
+        let name = directory.path().file_name().unwrap().to_str().unwrap();
+        let name = name
+            .to_lowercase()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        sql(&basis.postgres, &format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let (server, _) = basis.postgres.rsplit_once('/').unwrap();
+        let in_sync = basis.replication.saturating_sub(1).max(1);
+        let settings = vec![
+            ("LOG__KIND", "kafka".to_owned()),
+            ("LOG__KAFKA__BROKERS", basis.brokers.clone()),
+            ("LOG__KAFKA__TOPIC_PREFIX", format!("{name}.")),
+            ("LOG__KAFKA__PARTITIONS", "4".to_owned()),
+            ("LOG__KAFKA__REPLICATION", basis.replication.to_string()),
+            ("LOG__KAFKA__MIN_INSYNC_REPLICAS", in_sync.to_string()),
+            ("STORE__URL", format!("{server}/{name}")),
+            ("STORE__MAX_CONNECTIONS", "4".to_owned()),
+        ];
+        Self {
+            processes: BTreeMap::new(),
+            receiver: Receiver::recording(Recording::Arrivals).unwrap(),
+            token: String::new(),
+            settings,
+            directory,
+            _place: place,
+        }
+    }
+
+    /// Processes that are started, and commands that are run, from now on have this setting.
+    pub(crate) fn set(&mut self, key: &'static str, value: impl ToString) {
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, value.to_string()));
+    }
+
+    /// Creates the topics, and the token that processes are given.
+    pub(crate) async fn lay_out(&mut self) {
+        let (applied, told) = self.command(&["topics", "apply"]).await;
+        assert!(applied, "{told}");
+        let (made, token) = self
+            .command(&["token", "create", "--scope", "operator"])
+            .await;
+        assert!(made && token.starts_with("pr_"), "{token}");
+        self.token = token;
+    }
+
+    /// Runs a command that ends by itself; returns whether it succeeded, and what it printed.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = tokio::process::Command::from(self.bare_command());
+        let output = command.args(arguments).output().await.unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8(printed).unwrap().trim().to_owned();
+        (output.status.success(), printed)
+    }
+
+    /// The program with this cluster's settings, and no arguments so far.
+    fn bare_command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        let settings = self.settings.iter();
+        command.envs(settings.map(|(key, value)| (format!("POSTRIDER__{key}"), value)));
+        command
+    }
+
+    /// Starts one process for all that is neither a worker nor named otherwise by the test.
+    pub(crate) async fn play_the_rest(&mut self) {
+        self.play("rest", "ingest,fanout,pump,deadletter,recorder,api")
+            .await;
+    }
+
+    /// Starts a process of this name that plays these roles.
+    pub(crate) async fn play(&mut self, name: &'static str, roles: &str) {
+        self.play_with(name, roles, &[]).await;
+    }
+
+    /// Likewise, with settings that are its own.
+    pub(crate) async fn play_with(
+        &mut self,
+        name: &'static str,
+        roles: &str,
+        own: &[(&str, &str)],
+    ) {
+        let data = self.directory.path().join(name);
+        std::fs::create_dir(&data).unwrap();
+        // Where a process on its own would have left the token that clients of it are given.
+        std::fs::write(data.join("operator.token"), &self.token).unwrap();
+        let mut launch = Launch::new(BINARY, data)
+            .argument("--roles")
+            .argument(roles);
+        for (key, value) in &self.settings {
+            launch = launch.set(key, value);
+        }
+        for (key, value) in own {
+            launch = launch.set(key, value);
+        }
+        let process = Process::start(launch).await;
+        self.processes.insert(name, process);
+    }
+
+    pub(crate) fn find(&self, name: &str) -> &Process {
+        &self.processes[name]
+    }
+
+    pub(crate) fn process(&mut self, name: &str) -> &mut Process {
+        self.processes.get_mut(name).unwrap()
+    }
+
+    /// A process that runs.
+    pub(crate) fn server(&self, name: &str) -> &Server {
+        self.processes[name].server()
+    }
+
+    /// A client of a process that runs.
+    pub(crate) fn api(&self, name: &str) -> Api {
+        self.server(name).api().unwrap()
+    }
+
+    /// Where a process that takes events does so.
+    pub(crate) fn target(&self, name: &str) -> Target {
+        Target {
+            address: self.server(name).address().unwrap(),
+            token: self.token.clone(),
+        }
+    }
+
+    /// Waits until every process says that it is ready: brokers may answer late about topics that they have just been
+    /// given.
+    pub(crate) async fn ready(&self) {
+        for process in self.processes.values() {
+            process.ready().await;
+        }
+    }
+
+    /// Partitions that processes lost by themselves, those of these names left aside: because the machine had no time for
+    /// them, their sessions ended.
+    pub(crate) async fn lost_elsewhere(&self, aside: &[&str]) -> f64 {
+        let mut lost = 0.0;
+        for (name, process) in &self.processes {
+            if !aside.contains(name) {
+                lost += process
+                    .counted("postrider_kafka_lost_partitions_total")
+                    .await;
+            }
+        }
+        lost
+    }
+
+    /// Waits until, by the account of this process, every reader has finished all that there is in the log.
+    pub(crate) async fn idle(&self, name: &str) {
+        let mut left = String::new();
+        let idle = eventually(
+            "the log's readers have finished everything",
+            PATIENCE,
+            async || {
+                let metrics = self.api(name).metrics().await.ok()?;
+                let lags = metrics
+                    .lines()
+                    .filter(|line| line.starts_with("postrider_log_lag_records{"));
+                let behind: Vec<_> = lags.filter(|line| !line.ends_with(" 0")).collect();
+                left = behind.join("\n");
+                left.is_empty().then_some(())
+            },
+        );
+        let idle = idle.await;
+        assert!(idle.is_ok(), "{left}");
+    }
+
+    /// Ends every process by SIGTERM.
+    pub(crate) async fn terminate(&mut self) {
+        for process in self.processes.values_mut() {
+            process.terminate().await;
+        }
+    }
+}
