@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::error::KafkaError;
 
+use crate::asking::metadata;
 use crate::member::METADATA_BYTES;
 use crate::options::GroupProtocol;
 use crate::topics::{connect, unreachable};
@@ -21,10 +22,7 @@ pub async fn check_brokers(options: &Options) -> Result<Vec<String>, OpenError> 
     options.check()?;
     let asked = options.clone();
     let ids = tokio::task::spawn_blocking(move || -> Result<Vec<i32>, OpenError> {
-        let admin = connect(&asked)?;
-        let metadata = admin.inner().fetch_metadata(None, ASK);
-        let metadata = metadata.map_err(|error| unreachable(&asked, &error))?;
-        Ok(metadata
+        Ok(metadata(&asked)?
             .brokers()
             .iter()
             .map(|broker| broker.id())

@@ -1,6 +1,6 @@
 //! The topics that this log was opened with, and what Kafka calls them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use postrider_log::{
     Group, Keep, LogError, NewRecord, Partition, Topic, TopicPartition, TopicSpec,
@@ -53,6 +53,16 @@ impl Catalog {
 
     pub(crate) fn specs(&self) -> &[TopicSpec] {
         &self.specs
+    }
+
+    /// Every group that has something to finish.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let of = |spec: &TopicSpec| match spec.keep {
+            Keep::UntilFinished(groups) => groups,
+            Keep::For(_) | Keep::Newest => &[],
+        };
+        let groups: BTreeSet<Group> = self.specs.iter().flat_map(of).copied().collect();
+        groups.into_iter().collect()
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {

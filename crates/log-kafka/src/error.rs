@@ -20,6 +20,16 @@ pub enum OpenError {
         /// What came instead of an answer.
         reason: String,
     },
+    /// The brokers do not take who we say we are: stop.
+    #[error(
+        "Kafka at {brokers} does not let us in: {reason}: mechanism, user and password are those of the configuration"
+    )]
+    Refused {
+        /// The brokers that were asked.
+        brokers: String,
+        /// What they said.
+        reason: String,
+    },
     /// Topics are missing or not as they must be: an operator has to act.
     #[error("the topics are not as the configuration has them: {}", .0.join("; "))]
     Topics(Vec<String>),

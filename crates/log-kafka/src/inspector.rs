@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::ages::Ages;
 use crate::catalog::Catalog;
 use crate::onlooker::{Looking, Onlooker};
 use crate::peek::peek;
@@ -37,6 +38,7 @@ pub(crate) struct Inspector {
     catalog: Arc<Catalog>,
     /// One client for each group that was asked for; none of them joins it.
     groups: Mutex<HashMap<Group, Arc<Onlooker>>>,
+    pub(crate) ages: Ages,
     /// Reads single records; one at a time.
     reading: Mutex<()>,
 }
@@ -47,6 +49,7 @@ impl Inspector {
             options: options.clone(),
             catalog,
             groups: Mutex::default(),
+            ages: Ages::default(),
             reading: Mutex::new(()),
         }
     }

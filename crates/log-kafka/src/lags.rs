@@ -1,6 +1,6 @@
 //! How far every group is behind, and whether one has got as far as it must.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,43 +9,50 @@ use postrider_model::{Clock as _, SystemClock};
 use rdkafka::error::KafkaResult;
 use tokio::sync::Mutex;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::error::{busy, closed};
 use crate::inspector::{Edge, Inspector};
 use crate::shared::Shared;
 
-/// How far the groups are behind in all that they have to finish. Blocks.
-pub(crate) fn lags(inspector: &Inspector, catalog: &Catalog) -> KafkaResult<Vec<Lag>> {
+/// How far `groups` are behind in all that they have to finish. Blocks.
+///
+/// Everything is asked for at once: what the topics have, and of each group what it has finished.
+pub(crate) fn lags(
+    inspector: &Inspector,
+    catalog: &Catalog,
+    groups: &[Group],
+) -> KafkaResult<Vec<Lag>> {
+    let read = |group: Group| {
+        let of_group = |entry: &&Entry| match entry.spec.keep {
+            Keep::UntilFinished(groups) => groups.contains(&group),
+            Keep::For(_) | Keep::Newest => false,
+        };
+        let entries = catalog.entries().iter().filter(of_group);
+        entries.flat_map(Catalog::partitions).collect::<Vec<_>>()
+    };
+    let partitions: BTreeSet<TopicPartition> = groups.iter().copied().flat_map(read).collect();
+    let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
+    let firsts = inspector.edges(&partitions, Edge::First)?;
+    let ends = inspector.edges(&partitions, Edge::End)?;
+    let place = |of: &BTreeMap<_, Position>, at| of.get(&at).copied().unwrap_or_default();
     let mut lags = Vec::new();
     let mut oldest = Vec::new();
-    for entry in catalog.entries() {
-        let Keep::UntilFinished(groups) = entry.spec.keep else {
-            continue;
-        };
-        let partitions: Vec<TopicPartition> = Catalog::partitions(entry).collect();
-        let firsts = inspector.edges(&partitions, Edge::First)?;
-        let ends = inspector.edges(&partitions, Edge::End)?;
-        for group in groups {
-            let committed = inspector.committed(*group, &partitions)?;
-            for at in &partitions {
-                let first = firsts.get(at).copied().unwrap_or_default();
-                let next = committed.get(at).copied().unwrap_or_default().max(first);
-                let records = ends
-                    .get(at)
-                    .copied()
-                    .unwrap_or_default()
-                    .saturating_sub(next);
-                if records > 0 {
-                    oldest.push((lags.len(), *at, next));
-                }
-                let oldest_age = Duration::ZERO;
-                lags.push(Lag {
-                    at: *at,
-                    group: *group,
-                    records,
-                    oldest_age,
-                });
+    for group in groups {
+        let read = read(*group);
+        let committed = inspector.committed(*group, &read)?;
+        for at in read {
+            let next = place(&committed, at).max(place(&firsts, at));
+            let records = place(&ends, at).saturating_sub(next);
+            if records > 0 {
+                oldest.push((lags.len(), at, next));
             }
+            let (group, oldest_age) = (*group, Duration::ZERO);
+            lags.push(Lag {
+                at,
+                group,
+                records,
+                oldest_age,
+            });
         }
     }
     age(inspector, &mut lags, oldest)?;
@@ -59,6 +66,14 @@ fn age(
     mut oldest: Vec<(usize, TopicPartition, Position)>,
 ) -> KafkaResult<()> {
     let now = SystemClock.now();
+    oldest.retain(|(index, at, next)| {
+        let Some(lag) = lags.get_mut(*index) else {
+            return false;
+        };
+        let known = inspector.ages.known(lag.group, *at, *next);
+        lag.oldest_age = known.map_or(Duration::ZERO, |came| now.since(came));
+        known.is_none()
+    });
     while !oldest.is_empty() {
         let mut asked: HashMap<TopicPartition, (usize, Position)> = HashMap::new();
         oldest.retain(|(index, at, next)| {
@@ -70,10 +85,14 @@ fn age(
         });
         let positions: Vec<_> = asked.iter().map(|(at, (_, next))| (*at, *next)).collect();
         for (at, came) in inspector.times(&positions)? {
-            let lag = asked.get(&at).and_then(|(index, _)| lags.get_mut(*index));
-            if let Some(lag) = lag {
-                lag.oldest_age = now.since(came);
-            }
+            let asked = asked.get(&at);
+            let Some((lag, next)) =
+                asked.and_then(|(index, next)| Some((lags.get_mut(*index)?, next)))
+            else {
+                continue;
+            };
+            lag.oldest_age = now.since(came);
+            inspector.ages.learn(lag.group, at, *next, came);
         }
     }
     Ok(())

@@ -31,6 +31,8 @@
     )
 )]
 
+mod ages;
+mod asking;
 mod brokers;
 mod catalog;
 mod clock;

@@ -175,12 +175,19 @@ impl Log for KafkaLog {
         }
     }
 
+    /// Of the groups that have a member in this process; in one that reads nothing, of all, so that somebody tells of a
+    /// group whose members have all gone. Each group takes a client of its own to ask.
     async fn lags(&self) -> Result<Vec<Lag>, LogError> {
         self.check_open()?;
         let shared = Arc::clone(&self.shared);
-        let asked =
-            tokio::task::spawn_blocking(move || lags::lags(&shared.inspector, &shared.catalog))
-                .await;
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut groups = shared.members.groups();
+            if groups.is_empty() {
+                groups = shared.catalog.groups();
+            }
+            lags::lags(&shared.inspector, &shared.catalog, &groups)
+        });
+        let asked = asked.await;
         let lags = asked.map_err(|error| LogError::Stopped(error.to_string()))?;
         lags.map_err(|error| busy("asking how far groups are behind", &error))
     }

@@ -1,7 +1,10 @@
 //! What every part of one log shares.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use postrider_log::Group;
 
 use crate::Options;
 use crate::catalog::Catalog;
@@ -36,6 +39,14 @@ impl Members {
         let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(member));
+    }
+
+    /// The groups that have a member here.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = members.iter().filter_map(Weak::upgrade);
+        let groups: BTreeSet<Group> = members.map(|member| member.group()).collect();
+        groups.into_iter().collect()
     }
 
     /// Closes all of them, and returns those that are still leaving their groups.

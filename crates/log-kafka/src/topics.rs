@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::asking::metadata;
 use crate::catalog::{Catalog, Entry};
 use crate::config::{self, FRAMING_BYTES};
 use crate::{OpenError, Options};
@@ -256,11 +257,7 @@ async fn find(options: &Options) -> Result<BTreeMap<String, Found>, OpenError> {
     let blocking = options.clone();
     let asked =
         tokio::task::spawn_blocking(move || -> Result<BTreeMap<String, Found>, OpenError> {
-            let admin = connect(&blocking)?;
-            let metadata = admin
-                .inner()
-                .fetch_metadata(None, ASK)
-                .map_err(|error| unreachable(&blocking, &error))?;
+            let metadata = metadata(&blocking)?;
             let found = metadata.topics().iter().map(|topic| {
                 let replicas = topic
                     .partitions()

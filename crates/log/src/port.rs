@@ -205,7 +205,8 @@ pub trait Log: Send + Sync + 'static {
         within: Duration,
     ) -> Result<bool, LogError>;
 
-    /// How far every group is behind.
+    /// How far groups are behind: those that are read in this process; in one that reads nothing, and where that costs no
+    /// more, all.
     async fn lags(&self) -> Result<Vec<Lag>, LogError>;
 
     /// Bytes on disk, for metrics; 0 where the log is elsewhere.

@@ -1,10 +1,11 @@
 //! What is measured of the process as a whole and of the log's readers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_log::{Keep, Log};
-use postrider_metrics::{FloatGauge, Gauge, Registry};
+use postrider_log::Log;
+use postrider_metrics::Registry;
 use postrider_model::{Group, Topic};
 use postrider_store::{Order, Page, PageStart, Store};
 use tokio::time::MissedTickBehavior;
@@ -81,48 +82,28 @@ postrider_metrics::metrics! {
     }
 }
 
-/// The gauges of one group on one topic.
-struct Watched {
-    topic: Topic,
-    group: Group,
-    records: Gauge,
-    oldest: FloatGauge,
-}
+/// How far one group is behind in one topic: records, and the age of the oldest.
+type Behind = HashMap<(Topic, Group), (u64, Duration)>;
 
 /// Asks the log how it is, again and again.
 pub(crate) struct LogWatch {
     log: Arc<dyn Log>,
     condition: Arc<Condition>,
-    watched: Vec<Watched>,
+    metrics: LagMetrics,
 }
 
 impl LogWatch {
-    /// Declares a pair of gauges for each group that reads each topic.
+    /// Declares the gauges. There is a pair for each group and topic that the log tells of.
     pub(crate) fn new(
         log: Arc<dyn Log>,
         condition: Arc<Condition>,
         registry: &Registry,
     ) -> Result<Self, postrider_metrics::Error> {
         let metrics = LagMetrics::register(registry)?;
-        let mut watched = Vec::new();
-        for spec in log.topics() {
-            let Keep::UntilFinished(groups) = spec.keep else {
-                continue;
-            };
-            for group in groups {
-                let labels = [spec.topic.0, group.0];
-                watched.push(Watched {
-                    topic: spec.topic,
-                    group: *group,
-                    records: metrics.records.resolve(labels)?,
-                    oldest: metrics.oldest.resolve(labels)?,
-                });
-            }
-        }
         Ok(Self {
             log,
             condition,
-            watched,
+            metrics,
         })
     }
 
@@ -131,32 +112,37 @@ impl LogWatch {
         let mut ticks = tokio::time::interval(SAMPLE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            shutdown.run_until_cancelled(self.sample()).await;
+            let sampled = shutdown.run_until_cancelled(self.sample()).await;
+            sampled.transpose()?;
         }
         Ok(())
     }
 
-    async fn sample(&self) {
+    async fn sample(&self) -> Result<(), postrider_metrics::Error> {
         let lags = match self.log.lags().await {
             Ok(lags) => lags,
-            Err(error) => return self.condition.set(Name::Log, Some(error.to_string())),
+            Err(error) => {
+                self.condition.set(Name::Log, Some(error.to_string()));
+                return Ok(());
+            }
         };
         self.condition.set(Name::Log, None);
-        for watched in &self.watched {
-            let of_this = lags
-                .iter()
-                .filter(|lag| lag.at.topic == watched.topic && lag.group == watched.group);
-            let (records, oldest) = of_this.fold((0, Duration::ZERO), |(records, oldest), lag| {
-                (
-                    lag.records.saturating_add(records),
-                    oldest.max(lag.oldest_age),
-                )
-            });
-            watched
-                .records
-                .set(i64::try_from(records).unwrap_or(i64::MAX));
-            watched.oldest.set(oldest.as_secs_f64());
+        let mut behind = Behind::new();
+        for lag in lags {
+            let (records, oldest) = behind.entry((lag.at.topic, lag.group)).or_default();
+            *records = records.saturating_add(lag.records);
+            *oldest = lag.oldest_age.max(*oldest);
         }
+        for ((topic, group), (records, oldest)) in behind {
+            let labels = [topic.0, group.0];
+            let gauge = self.metrics.records.resolve(labels)?;
+            gauge.set(i64::try_from(records).unwrap_or(i64::MAX));
+            self.metrics
+                .oldest
+                .resolve(labels)?
+                .set(oldest.as_secs_f64());
+        }
+        Ok(())
     }
 }
 

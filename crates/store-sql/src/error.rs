@@ -20,7 +20,7 @@ pub enum OpenError {
          ?sslmode=verify-full and the like behind it"
     )]
     PostgresUrl(String),
-    /// The server does not answer, or does not let us in. It may do so later.
+    /// The server does not answer, or not yet. It may do so later.
     #[error("the database {server} cannot be reached: {why}")]
     Unreachable {
         /// Where, without user and password.
@@ -28,7 +28,7 @@ pub enum OpenError {
         /// What was said.
         why: String,
     },
-    /// The server said no.
+    /// The server said no: waiting changes nothing.
     #[error("the database {server} cannot be used: {why}")]
     Server {
         /// Where, without user and password.

@@ -127,6 +127,11 @@ impl Member {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
+    /// Whose member it is.
+    pub(crate) fn group(&self) -> Group {
+        self.group
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

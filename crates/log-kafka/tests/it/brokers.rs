@@ -11,7 +11,7 @@ use postrider_testkit::{Broker, pause, proceed};
 use crate::support::{Deadline, Party, open, options};
 
 /// One broker of a test's own at a time: each takes 300 MB and all of a core to start.
-static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(crate) static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_ends_while_the_coordinator_cannot_be_reached_and_comes_back_with_it() {

@@ -11,6 +11,7 @@ mod brokers;
 mod conformance;
 mod finishing;
 mod rebalance;
+mod security;
 mod support;
 mod topics;
 mod zombie;

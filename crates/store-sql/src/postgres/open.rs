@@ -28,6 +28,11 @@ const RETURNS_WITHIN: Duration = Duration::from_secs(5);
 /// How long the server bears a transaction in which nothing happens.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
+/// What SQLSTATEs of "invalid authorization" begin with, and that of a database that is not there
+/// (<https://www.postgresql.org/docs/15/errcodes-appendix.html>).
+const REFUSED: &str = "28";
+const NO_SUCH_DATABASE: &str = "3D000";
+
 /// Nothing that was acknowledged may be lost with the power, whatever the server's own setting is.
 const SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
     set_config('lock_timeout', $2, false), \
@@ -60,6 +65,21 @@ impl Server {
         }
     }
 
+    /// What an error of the first connection means: a server that refuses the user or the password, or does not have the
+    /// database, does so again; all others may be starting, or full.
+    fn not_connected(&self, error: &sqlx::Error) -> OpenError {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code.as_deref() {
+            Some(code) if code.starts_with(REFUSED) || code == NO_SUCH_DATABASE => {
+                OpenError::Server {
+                    server: self.name.clone(),
+                    why: format!("{error}: user, password and database are those of its URL"),
+                }
+            }
+            _ => self.unreachable(error),
+        }
+    }
+
     fn unreachable(&self, why: impl ToString) -> OpenError {
         OpenError::Unreachable {
             server: self.name.clone(),
@@ -82,7 +102,7 @@ impl PostgresStore {
         let server = Server::of(&place);
         let connecting = tokio::time::timeout(options.acquire_timeout, place.connect());
         let mut first = match connecting.await {
-            Ok(connected) => connected.map_err(|error| server.unreachable(error))?,
+            Ok(connected) => connected.map_err(|error| server.not_connected(&error))?,
             Err(_) => return Err(server.unreachable("it does not answer")),
         };
         prepare(&server, &mut first).await?;

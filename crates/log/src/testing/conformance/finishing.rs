@@ -180,6 +180,8 @@ pub async fn lag_counts_what_a_group_has_not_finished(harness: &impl Harness) {
     let mut member = Member::join(&*log, FIRST, A).await;
     member.read(30).await;
     member.finish(Vec::new()).await.expect("finished");
+    // Of groups that nobody reads here, a log need not tell.
+    let _second = Member::join(&*log, SECOND, A).await;
     let lags = log.lags().await.expect("lags");
     let of = |group| -> u64 {
         let ours = lags

@@ -57,6 +57,29 @@ async fn a_newer_schema_is_refused_with_both_versions() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_refused_and_a_database_that_is_not_there_are_not_waited_for() {
+    let database = Database::made("").await;
+    let mut beside = database.connect().await;
+    let role = format!("barred_{}", std::process::id());
+    run(&mut beside, &format!("DROP ROLE IF EXISTS {role}")).await;
+    run(&mut beside, &format!("CREATE ROLE {role} NOLOGIN")).await;
+    let (_, place) = database.url().rsplit_once('@').map_or_else(
+        || panic!("a URL with a user was due"),
+        |(user, place)| (user.to_owned(), place.to_owned()),
+    );
+    let barred = refusal(&format!("postgres://{role}:hunter2@{place}")).await;
+    let unknown = refusal(&format!("postgres://nobody_at_all:hunter2@{place}")).await;
+    let elsewhere = refusal(&format!("{}_else", database.url())).await;
+    for error in [barred, unknown, elsewhere] {
+        assert!(matches!(error, OpenError::Server { .. }), "{error:?}");
+        let words = error.to_string();
+        assert!(words.contains("cannot be used") && words.contains("those of its URL"));
+        assert!(!words.contains("hunter2"), "{words}");
+    }
+    run(&mut beside, &format!("DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_named_without_the_password() {
     let error = refusal("postgres://anna:hunter2@127.0.0.1:1/events").await;
     assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
