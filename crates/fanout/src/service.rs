@@ -284,7 +284,7 @@ impl Service {
             finished: vec![finished],
             outputs,
             durability: Durability::Ordered,
-            purpose: Purpose::Intake,
+            purpose: Purpose::Spreading,
         };
         let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
         loop {

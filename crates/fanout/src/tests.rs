@@ -325,7 +325,7 @@ async fn fan_out_waits_while_the_log_is_full_and_then_goes_on() {
     house.append(record).await;
     house
         .log
-        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+        .fail_appends(Purpose::Spreading, LogError::Full("no space".to_owned()));
     tokio::time::sleep(Duration::from_secs(10)).await;
     house.log.recover();
     house.deliveries(DELIVERIES_NORMAL, 2).await;
@@ -444,14 +444,14 @@ async fn what_a_full_log_refused_until_the_shutdown_is_done_by_the_next_start() 
     house.endpoint(|_| {}).await;
     house
         .log
-        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+        .fail_appends(Purpose::Spreading, LogError::Full("no space".to_owned()));
     house.log.recover();
     for _ in 0..30 {
         house.publish(|_| {}).await;
     }
     house
         .log
-        .fail_appends(Purpose::Intake, LogError::Full("no space".to_owned()));
+        .fail_appends(Purpose::Spreading, LogError::Full("no space".to_owned()));
     let log = Arc::clone(&house.log);
     let (store, app_id) = (house.store.clone(), house.app_id);
     house.stop().await;

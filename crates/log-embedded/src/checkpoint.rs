@@ -15,8 +15,17 @@ enum Wanted {
     Nothing,
     /// What is there, beside the writer. Under steady writing this never reaches the WAL's end.
     Passive,
-    /// All of it, while the writer waits, so that the WAL begins anew.
-    Whole,
+    /// All of it, while the writer waits.
+    Whole(Whole),
+}
+
+/// What becomes of a WAL that is in the database as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whole {
+    /// It begins anew in its file.
+    Restart,
+    /// Its file is emptied, too: the disk has the space.
+    Truncate,
 }
 
 struct Inner {
@@ -59,10 +68,10 @@ impl Checkpoints {
         self.changed.notify_all();
     }
 
-    /// Waits until all of the WAL is in the database and it begins anew; the caller writes nothing meanwhile.
-    pub(crate) fn finish(&self) {
+    /// Waits until all of the WAL is in the database; the caller writes nothing meanwhile.
+    pub(crate) fn finish(&self, whole: Whole) {
         let mut inner = self.inner();
-        inner.wanted = Wanted::Whole;
+        inner.wanted = Wanted::Whole(whole);
         self.changed.notify_all();
         let before = inner.wholes;
         let waits = |inner: &mut Inner| inner.wholes == before && !inner.closed;
@@ -92,21 +101,22 @@ impl Checkpoints {
 /// does not wait for all of it at the next whole one. (SQLite itself syncs only where it has reached the WAL's end.)
 pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
     while let Some(wanted) = shared.checkpoints.next() {
-        let mode = if wanted == Wanted::Whole {
-            "RESTART"
-        } else {
-            "PASSIVE"
+        let mode = match wanted {
+            Wanted::Nothing | Wanted::Passive => "PASSIVE",
+            Wanted::Whole(Whole::Restart) => "RESTART",
+            Wanted::Whole(Whole::Truncate) => "TRUNCATE",
         };
         // A reader in the middle of a batch may keep a whole one from being complete; the writer asks again.
         match connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
             Ok(()) => {}
             // What cannot be moved stays in the WAL, where it is safe.
             Err(error) if is_full(&error) => {
-                tracing::warn!(file = %shared.file.display(), "the disk is too full for a checkpoint of the log");
+                // The writer finds the disk full, too, and says so once.
+                tracing::debug!(file = %shared.file.display(), "the disk is too full for a checkpoint of the log");
             }
             Err(error) => return shared.fail("a checkpoint of", &error),
         }
-        if wanted == Wanted::Whole {
+        if matches!(wanted, Wanted::Whole(_)) {
             shared.checkpoints.finished_whole();
         } else if let Err(error) = file.sync_data()
             && error.kind() != std::io::ErrorKind::StorageFull

@@ -13,7 +13,7 @@
 //! everything before it, survives loss of power. The tails are a copy and are bounded ([`Options::tail_bytes`]).
 //! `log.db` never shrinks: pages that a trim frees are used again.
 //!
-//! **Failure.** A full disk refuses what does not fit ([`LogError::Full`]) and passes. Any other error of a commit, an
+//! **Failure.** A full disk refuses what does not fit ([`LogError::Full`]), says so ([`Log::shortage`]), and passes. Any other error of a commit, an
 //! fsync or a checkpoint stops the log for good: every call returns [`LogError::Stopped`], and nothing is tried again.
 //! [`Log::close`], or dropping the log, writes what was taken, syncs, and ends the threads.
 
@@ -44,6 +44,7 @@ mod queue;
 mod reader;
 mod schema;
 mod shared;
+mod shortage;
 mod sizes;
 mod space;
 mod state;

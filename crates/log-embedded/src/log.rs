@@ -199,6 +199,10 @@ impl Log for EmbeddedLog {
         self.shared.disk_bytes()
     }
 
+    fn shortage(&self) -> Option<String> {
+        self.shared.shortage.why()
+    }
+
     async fn close(&self) -> Result<(), LogError> {
         if let Some(threads) = self.end() {
             let joined = tokio::task::spawn_blocking(move || threads.join()).await;

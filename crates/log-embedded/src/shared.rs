@@ -12,6 +12,7 @@ use crate::catalog::Catalog;
 use crate::checkpoint::Checkpoints;
 use crate::disk::ReadPool;
 use crate::queue::Queue;
+use crate::shortage::Told;
 use crate::state::State;
 use crate::syncer::Syncs;
 
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) syncs: Syncs,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) disk: ReadPool,
+    /// Whether new work is refused for want of space.
+    pub(crate) shortage: Told,
     /// Says that some group has finished something, or that the log has stopped.
     pub(crate) progress: watch::Sender<()>,
     state: Mutex<State>,
@@ -54,6 +57,7 @@ impl Shared {
             syncs: Syncs::default(),
             checkpoints: Checkpoints::default(),
             disk: parts.disk,
+            shortage: Told::default(),
             progress: watch::Sender::new(()),
             state: Mutex::new(parts.state),
         }

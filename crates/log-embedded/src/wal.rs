@@ -1,12 +1,17 @@
 //! Keeps the WAL within its bound.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::checkpoint::Whole;
 use crate::schema::FRAME_BYTES;
 use crate::shared::Shared;
+
+/// A WAL of fewer bytes is not worth emptying where space is short, nor one that was emptied a moment ago.
+const WORTH_BYTES: u64 = 32 * FRAME_BYTES;
+const AGAIN: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Pages in the WAL after the last commit of this thread's connection: SQLite tells a plain function only.
@@ -18,6 +23,8 @@ pub(crate) struct Wal {
     bound: u64,
     /// What it held when a passive checkpoint was last asked for, in bytes.
     asked_at: u64,
+    /// When it was last emptied for want of space.
+    given_back: Option<Instant>,
 }
 
 impl Wal {
@@ -27,7 +34,11 @@ impl Wal {
             PAGES.set(u64::try_from(pages).unwrap_or(0));
             Ok(())
         }));
-        Self { bound, asked_at: 0 }
+        Self {
+            bound,
+            asked_at: 0,
+            given_back: None,
+        }
     }
 
     /// Passive checkpoints run beside the writer, an eighth of the bound each: a larger one would keep the disk from the
@@ -40,7 +51,7 @@ impl Wal {
         }
         if held >= self.bound {
             let began = Instant::now();
-            shared.checkpoints.finish();
+            shared.checkpoints.finish(Whole::Restart);
             shared
                 .metrics
                 .stall_seconds
@@ -59,6 +70,20 @@ impl Wal {
         if held >= self.asked_at + self.bound / 16 {
             self.ask(shared, held);
         }
+    }
+
+    /// There is too little space: gives back to the disk what the WAL's file holds, if that is worth it. The caller writes
+    /// nothing meanwhile. True if there may be more space now.
+    pub(crate) fn give_back(&mut self, shared: &Shared) -> bool {
+        let held = std::fs::metadata(&shared.wal).map_or(0, |file| file.len());
+        let lately = self.given_back.is_some_and(|at| at.elapsed() < AGAIN);
+        if held < WORTH_BYTES || lately {
+            return false;
+        }
+        self.given_back = Some(Instant::now());
+        shared.checkpoints.finish(Whole::Truncate);
+        self.asked_at = 0;
+        true
     }
 
     fn ask(&mut self, shared: &Shared, held: u64) {

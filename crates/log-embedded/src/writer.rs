@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider_log::{Durability, LogError, Position, Purpose, Record};
+use postrider_log::{Durability, LogError, Position, Record};
 use postrider_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -12,7 +12,8 @@ use crate::Options;
 use crate::error::is_full;
 use crate::queue::{Batch, Places, Request, Taken};
 use crate::shared::Shared;
-use crate::space::Space;
+use crate::shortage::Shortage;
+use crate::space::{self, Room, Space};
 use crate::state::State;
 use crate::syncer::Waiter;
 use crate::transaction::{Tables, Written};
@@ -27,6 +28,7 @@ pub(crate) struct Writer<'c> {
     shared: Arc<Shared>,
     tables: Tables<'c>,
     space: Space<'c>,
+    shortage: Shortage,
     trimmer: Trimmer,
     wal: Wal,
     /// Commits so far in this process.
@@ -48,13 +50,7 @@ pub(crate) fn run(
     options: &Options,
     tables: Tables<'_>,
 ) {
-    let space = Space::new(
-        connection,
-        &options.dir,
-        options.reserve_bytes,
-        options.max_bytes,
-    );
-    let outcome = space
+    let outcome = Space::new(connection, options, &shared.wal)
         .map_err(|error| Broken("preparing to write", error))
         .and_then(|space| {
             let topics = shared.catalog.specs().len();
@@ -62,8 +58,9 @@ pub(crate) fn run(
                 shared: Arc::clone(shared),
                 tables,
                 space,
+                shortage: Shortage::default(),
                 trimmer: Trimmer::new(&shared.catalog),
-                wal: Wal::new(connection, options.wal_bytes),
+                wal: Wal::new(connection, space::wal_bytes(options)),
                 commit: 0,
                 wake: Vec::new(),
                 touched: vec![false; topics],
@@ -89,6 +86,7 @@ impl Writer<'_> {
             self.trim(idle)?;
             self.wal.bound(&self.shared);
             if idle {
+                self.room(0)?;
                 self.wal.idle(&self.shared);
                 self.measure();
             }
@@ -101,35 +99,47 @@ impl Writer<'_> {
         metrics.tail.set(self.shared.state().bound_tails() as i64);
     }
 
-    /// True if less than the reserve is left even after everything was trimmed that may go.
-    fn is_low(&mut self, bytes: u64) -> Result<bool, Broken> {
-        let broken = |error| Broken("asking for the space left in", error);
-        if !self.space.is_low(bytes).map_err(broken)? {
-            return Ok(false);
+    /// How much room there is, after everything was trimmed that may go; and tells if that has changed.
+    fn room(&mut self, bytes: u64) -> Result<Room, Broken> {
+        let mut room = self.ask(bytes)?;
+        if room != Room::Enough {
+            while self.trim_step(true)? {}
+            room = self.ask(0)?;
         }
-        while self.trim_step(true)? {}
-        self.space.is_low(0).map_err(broken)
+        if room != Room::Enough && self.wal.give_back(&self.shared) {
+            room = self.ask(0)?;
+        }
+        let why = (room != Room::Enough).then(|| self.space.words());
+        self.shortage.asked(&self.shared.shortage, why);
+        Ok(room)
+    }
+
+    fn ask(&mut self, bytes: u64) -> Result<Room, Broken> {
+        let broken = |error| Broken("asking for the space left in", error);
+        self.space.room(bytes).map_err(broken)
     }
 
     /// Commits a batch, or what of it there is room for, and tells everybody.
     fn write(&mut self, mut batch: Batch) -> Result<(), Broken> {
-        if self.is_low(batch.bytes as u64)? {
-            let why = format!(
-                "{} bytes are left, and new work is taken only above the reserve",
-                self.space.left()
-            );
-            self.refuse_intake(&mut batch.requests, &why);
+        let room = self.room(batch.bytes as u64)?;
+        if room != Room::Enough {
+            let why = self.space.words();
+            self.refuse_all(&mut batch.requests, room, &why);
         }
         let requests = std::mem::take(&mut batch.requests);
-        let Some(requests) = self.commit_or_refuse(requests)? else {
+        let Some(mut rest) = self.commit_or_refuse(requests)? else {
             return Ok(());
         };
         // The disk was full. What finishes records may still fit once new work is put aside.
-        let mut rest = requests;
-        self.refuse_intake(&mut rest, "the disk is full");
+        let why = format!(
+            "a write to {} found the disk full",
+            self.shared.file.display()
+        );
+        self.shortage.found(&self.shared.shortage, why.clone());
+        self.refuse_all(&mut rest, Room::Scarce, &why);
         if let Some(rest) = self.commit_or_refuse(rest)? {
             rest.into_iter()
-                .for_each(|request| self.refuse(request, "the disk is full"));
+                .for_each(|request| self.refuse(request, &why));
         }
         Ok(())
     }
@@ -166,12 +176,12 @@ impl Writer<'_> {
         }
     }
 
-    fn refuse_intake(&self, requests: &mut Vec<Request>, why: &str) {
-        let is_intake = |request: &mut Request| {
-            request.purpose == Purpose::Intake && !request.records.is_empty()
-        };
+    /// Refuses what there is no room for.
+    fn refuse_all(&self, requests: &mut Vec<Request>, room: Room, why: &str) {
+        let is_refused =
+            |request: &mut Request| room.refuses(request.purpose) && !request.records.is_empty();
         requests
-            .extract_if(.., is_intake)
+            .extract_if(.., is_refused)
             .for_each(|request| self.refuse(request, why));
     }
 

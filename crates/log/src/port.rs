@@ -21,8 +21,11 @@ pub enum Durability {
 /// What an append is for, which decides whether the reserve of disk space may be used for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// New work: accepted events, fan-out, replay. Refused with [`LogError::Full`] below the reserve.
+    /// New work: accepted events, replay. Refused with [`LogError::Full`] below the reserve.
     Intake,
+    /// Spreading what was taken in: fan-out. Refused below half of the reserve, so that events which wait for it do not hold
+    /// for ever the space that they wait for.
+    Spreading,
     /// Finishing what is inside: attempts, retries, parks, dead letters, positions.
     Pipeline,
 }
@@ -211,6 +214,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Bytes on disk, for metrics; 0 where the log is elsewhere.
     fn disk_bytes(&self) -> u64;
+
+    /// Why new work is refused for want of space at present ([`LogError::Full`]), in words; `None` while it is taken, and
+    /// where the log is elsewhere.
+    fn shortage(&self) -> Option<String> {
+        None
+    }
 
     /// Finishes what was taken, then stops. Later calls return [`LogError::Stopped`].
     async fn close(&self) -> Result<(), LogError>;

@@ -14,7 +14,9 @@ const STORE_AWAY_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Condition {
     /// Why the log did not answer when it was asked last.
     log: Mutex<Option<String>>,
-    /// Likewise the store, if a role needs it.
+    /// Why the log takes no new events although it answers.
+    space: Mutex<Option<String>>,
+    /// Why the store did not answer when it was asked last, if a role needs it.
     store: Option<Mutex<Option<String>>>,
     /// Knows better how the store is, once it is read.
     registry: OnceLock<Arc<Registry>>,
@@ -24,8 +26,9 @@ pub(crate) struct Condition {
 }
 
 /// What the parts are called.
-pub(crate) const PARTS: [&str; 3] = [LOG, STORE, PROCESS];
+pub(crate) const PARTS: [&str; 4] = [LOG, SPACE, STORE, PROCESS];
 const LOG: &str = "log";
+const SPACE: &str = "space";
 const STORE: &str = "store";
 const PROCESS: &str = "process";
 
@@ -33,6 +36,7 @@ const PROCESS: &str = "process";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Log,
+    Space,
     Store,
 }
 
@@ -62,6 +66,7 @@ impl Condition {
         let opening = || Mutex::new(Some("it is being opened".to_owned()));
         Arc::new(Self {
             log: opening(),
+            space: Mutex::default(),
             store: uses_store.then(opening),
             registry: OnceLock::new(),
             started: AtomicBool::new(false),
@@ -88,6 +93,7 @@ impl Condition {
     pub(crate) fn set(&self, part: Name, fault: Option<String>) {
         let place = match part {
             Name::Log => Some(&self.log),
+            Name::Space => Some(&self.space),
             Name::Store => self.store.as_ref(),
         };
         if let Some(place) = place {
@@ -103,7 +109,10 @@ impl Condition {
 
     /// All parts.
     pub(crate) fn parts(&self) -> Vec<Part> {
-        let mut parts = vec![Part::new(LOG, fault_in(&self.log))];
+        let mut parts = vec![
+            Part::new(LOG, fault_in(&self.log)),
+            Part::new(SPACE, fault_in(&self.space)),
+        ];
         if let Some(store) = &self.store {
             let fault = match self.registry.get() {
                 Some(registry) => old(registry.age()),

@@ -119,6 +119,11 @@ impl LogWatch {
     }
 
     async fn sample(&self) -> Result<(), postrider_metrics::Error> {
+        let short = self.log.shortage();
+        let refused = short.map(|why| {
+            format!("new events are refused with 507, what was accepted is being delivered: {why}")
+        });
+        self.condition.set(Name::Space, refused);
         let lags = match self.log.lags().await {
             Ok(lags) => lags,
             Err(error) => {

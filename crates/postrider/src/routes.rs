@@ -177,6 +177,7 @@ mod tests {
         let part = |name, ready, why: &str| json!({"name": name, "ready": ready, "why": why});
         let expected = json!([
             part("log", false, "the disk is gone"),
+            {"name": "space", "ready": true},
             {"name": "store", "ready": true},
             part("process", false, "it is stopping"),
         ]);

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use postrider_log::testing::conformance::{A, FIRST, Member, SECOND, topics};
+use postrider_log::testing::conformance::{A, DEADLINE, FIRST, Member, SECOND, topics};
 use postrider_log::{Log, Purpose};
 use postrider_log_embedded::{EmbeddedLog, Options};
 
@@ -81,13 +82,20 @@ async fn a_disk_that_is_full_refuses_and_recovers_without_reopening() {
     match Tmpfs::mount("24m") {
         Ok(disk) => fills_up_and_recovers(&disk).await,
         // Without privileges: in a user namespace, where this process is root and may mount.
-        Err(refused) => in_a_namespace_of_its_own(&refused),
+        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_full_disk"),
     }
 }
 
-/// Runs the test below as a process of its own.
-fn in_a_namespace_of_its_own(refused: &str) {
-    let body = "full::the_body_of_a_process_that_may_mount";
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_smaller_than_the_reserve_takes_work_and_says_when_it_is_full_and_when_no_more() {
+    match Tmpfs::mount("8m") {
+        Ok(disk) => is_used_and_recovers(&disk).await,
+        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_small_disk"),
+    }
+}
+
+/// Runs one of the tests that are ignored as a process of its own.
+fn in_a_namespace_of_its_own(refused: &str, body: &str) {
     let ran = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "--"])
         .arg(std::env::current_exe().unwrap())
@@ -108,9 +116,15 @@ fn in_a_namespace_of_its_own(refused: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "started by the test above, where it may not mount itself"]
-async fn the_body_of_a_process_that_may_mount() {
+#[ignore = "started by its test, where that may not mount itself"]
+async fn the_body_on_a_full_disk() {
     fills_up_and_recovers(&Tmpfs::mount("24m").unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by its test, where that may not mount itself"]
+async fn the_body_on_a_small_disk() {
+    is_used_and_recovers(&Tmpfs::mount("8m").unwrap()).await;
 }
 
 async fn fills_up_and_recovers(disk: &Tmpfs) {
@@ -132,4 +146,42 @@ async fn fills_up_and_recovers(disk: &Tmpfs) {
     assert_eq!(numbers(&log, SECOND).await, taken);
     let member = Member::join(&log, FIRST, A).await;
     assert_eq!(member.assigned[0].committed.next, taken.len() as u64);
+}
+
+/// Waits until the log says that there is space, or too little, without being asked to write.
+async fn says(log: &dyn Log, short: bool) {
+    let begun = std::time::Instant::now();
+    while log.shortage().is_some() != short {
+        assert!(begun.elapsed() < DEADLINE, "{:?}", log.shortage());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_used_and_recovers(disk: &Tmpfs) {
+    // As configured for a large disk: a reserve of 128 MiB, a WAL of 64.
+    let options = options(&disk.0.path().join("data"), topics());
+    let log = EmbeddedLog::open(options).unwrap();
+    says(&log, false).await;
+    let mut taken = Vec::new();
+    fill(&log, Purpose::Intake, 10_000, &mut taken).await;
+    assert!(taken.len() > 200, "{} records were taken", taken.len());
+    let why = log.shortage().unwrap();
+    assert!(why.contains("are left on the disk of"), "{why}");
+    // What spreads it is still written, and what finishes it longer.
+    let at_reserve = taken.len();
+    fill(&log, Purpose::Spreading, 10_000, &mut taken).await;
+    assert!(taken.len() > at_reserve, "half of the reserve was used");
+    append_patiently(&log, Purpose::Pipeline, &mut taken).await;
+    assert_eq!(finish_all(&log, FIRST).await, taken);
+    assert_eq!(finish_all(&log, SECOND).await, taken);
+    says(&log, false).await;
+
+    // Somebody else takes the disk, of which only what the log has is left, and gives it back.
+    let ballast = disk.0.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 8 << 20]).unwrap_err();
+    fill(&log, Purpose::Intake, 10_000, &mut taken).await;
+    says(&log, true).await;
+    std::fs::remove_file(ballast).unwrap();
+    says(&log, false).await;
+    append_patiently(&log, Purpose::Intake, &mut taken).await;
 }

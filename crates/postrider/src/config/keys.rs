@@ -33,9 +33,9 @@ keys! {
         tail: Bytes = "32MiB", "1MiB" ..= "4GiB";
             "Embedded log: what is kept in memory for readers, over all topics."
         wal: Bytes = "64MiB", "8MiB" ..= "4GiB";
-            "Embedded log: how large the write-ahead log may grow before the writer pauses while it is emptied."
+            "Embedded log: how large the write-ahead log may grow before the writer pauses while it is emptied; at most an eighth of the disk."
         reserve: Bytes = "128MiB", "16MiB" ..= "1TiB";
-            "Embedded log: free disk space below which new events are refused, so that what is inside can still be finished."
+            "Embedded log: free disk space below which new events are refused with 507, so that what is inside can still be finished; at most a quarter of the disk."
         max: Option<Bytes> = "none";
             "Embedded log: how large its file may grow; beyond it new events are refused."
     }

@@ -18,6 +18,7 @@ mod cluster;
 mod counted;
 mod creation;
 mod engines;
+mod full_disk;
 mod isolation;
 mod killing;
 mod parking;

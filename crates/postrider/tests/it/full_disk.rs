@@ -1,0 +1,70 @@
+//! No space for new events: said once, and over by itself.
+
+use postrider_testkit::{Behaviour, eventually};
+use serde_json::{Value, json};
+
+use crate::world::{DEADLINE, World};
+
+/// 64 KiB of payload.
+fn event() -> Value {
+    json!({"eventType": "scenario.event", "payload": {"text": "x".repeat(64 << 10)}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_space_is_logged_named_by_readiness_and_over_once_deliveries_are_finished() {
+    let world = World::with(&[
+        ("LOG__MAX", "20MiB"),
+        ("LOG__RESERVE", "16MiB"),
+        ("DELIVERY__SCHEDULE", &["1s"; 50].join(",")),
+        ("DELIVERY__BREAKER_WAIT", "100ms"),
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "1s"),
+    ])
+    .await;
+    world.endpoint("/ill", Behaviour::Status(500)).await;
+    let path = format!("/api/v1/app/{}/msg", world.app);
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = world.api.try_post(&path, &event()).await.unwrap();
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 1000, "the log is full by now");
+    };
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (507, &"insufficient_storage".into())
+    );
+    let told = eventually("readiness names the space", DEADLINE, async || {
+        let ready = world.api.try_get("/health/ready").await.unwrap();
+        let parts = ready.body["parts"].as_array()?.clone();
+        let space = parts.into_iter().find(|part| part["name"] == "space")?;
+        (ready.status == 503 && space["ready"] == false).then_some(space)
+    });
+    let why = told.await.unwrap()["why"].to_string();
+    assert!(why.contains("bytes are left of the 20971520"), "{why}");
+
+    world.receiver.on("/ill", Behaviour::Ok);
+    let taken = eventually("an event is taken again", DEADLINE, async || {
+        let answer = world.api.try_post(&path, &event()).await.unwrap();
+        (answer.status == 202).then_some(())
+    });
+    taken.await.unwrap();
+    let ready = eventually("it is ready again", DEADLINE, async || {
+        let ready = world.api.try_get("/health/ready").await.unwrap();
+        (ready.status == 200).then_some(())
+    });
+    ready.await.unwrap();
+    let log = world.server().log();
+    let said = |words: &str| log.matches(words).count();
+    assert!(said("no new events are taken: ") >= 1, "{log}");
+    assert_eq!(
+        said("no new events are taken: "),
+        said("there is space again"),
+        "{log}"
+    );
+    assert!(
+        said("no new events are taken: ") < 5,
+        "once a change: {log}"
+    );
+}
