@@ -66,6 +66,13 @@ bench: tools ## measure a release build; prints a table and writes JSON to targe
 	@mkdir -p $(TARGET)/bench
 	$(TARGET)/release/postrider-bench --server $(TARGET)/release/postrider --out $(TARGET)/bench $(BENCH)
 
+.PHONY: bench-kafka
+bench-kafka: tools kafka ## the same on Kafka and PostgreSQL, with the platform's roles as processes
+	$(CARGO) build $(CARGO_FLAGS) --release -p postrider -p postrider-testkit --bin postrider --bin postrider-bench
+	@mkdir -p $(TARGET)/bench
+	POSTRIDER_TEST_KAFKA_JARS=$(abspath $(TARGET))/kafka/libs $(TARGET)/release/postrider-bench --engine kafka \
+		--server $(TARGET)/release/postrider --out $(TARGET)/bench $(BENCH)
+
 lint: tools ## clippy on everything, warnings denied
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 

@@ -24,6 +24,7 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 const STARTED: &str = "Kafka Server started";
 
 const PROPERTIES: &str = include_str!("../kafka/server.properties");
+const ROUND_TRIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/RoundTrip.java");
 const LOGGING: &str = include_str!("../kafka/log4j2.properties");
 
 /// `HOST:PORT` of the broker that this run of the tests shares. Use topics and groups with a prefix of your own.
@@ -44,11 +45,22 @@ fn required(name: &str) -> Result<String> {
     Ok(value)
 }
 
+/// How far a broker compiles its code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jit {
+    /// As far as is quick: tests are over before more of it would pay.
+    #[default]
+    Quick,
+    /// As in production: for measurements.
+    Full,
+}
+
 /// One node of a cluster, as a process. Killed when it is dropped.
 #[derive(Debug)]
 pub struct Broker {
     dir: PathBuf,
     port: u16,
+    jit: Jit,
     /// None while it does not run.
     child: Option<Child>,
 }
@@ -67,6 +79,20 @@ impl Broker {
     pub async fn start(dir: &Path) -> Result<Self> {
         let mut nodes = start_nodes(dir, 1).await?;
         nodes.pop().context("no node")
+    }
+
+    /// Likewise, with a broker that compiles its code so.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub async fn start_with(dir: &Path, jit: Jit) -> Result<Self> {
+        let mut nodes = prepare_nodes(dir, 1)?;
+        let mut broker = nodes.pop().context("no node")?;
+        broker.jit = jit;
+        broker.format()?;
+        broker.spawn()?;
+        broker.started().await?;
+        Ok(broker)
     }
 
     /// Likewise, with a second way in, through `proxy`: whoever comes by it is sent back to it for everything.
@@ -169,8 +195,11 @@ impl Broker {
         let jars = required("POSTRIDER_TEST_KAFKA_JARS")?;
         let mut java = Command::new("java");
         let logging = self.dir.join("log4j2.properties");
-        java.args(["-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1"])
-            .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
+        java.args(["-Xms256m", "-Xmx512m"]);
+        if self.jit == Jit::Quick {
+            java.arg("-XX:TieredStopAtLevel=1");
+        }
+        java.arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
             .args(["-cp", &format!("{jars}/*")])
             .stdin(Stdio::null());
         Ok(java)
@@ -220,6 +249,38 @@ impl Broker {
         let outcome = started.await.and_then(|ended| ended);
         outcome.with_context(|| tail(&log))
     }
+}
+
+/// How long a record takes through the broker at `address`, with nothing of ours in between: p50 and p99 in µs, at
+/// `rate` a second for `seconds`, after `warm_up` seconds that do not count. Creates `topic`.
+///
+/// # Errors
+/// If the jars are missing, or it fails; the message holds what it said.
+pub async fn bare_round_trip(
+    address: &str,
+    topic: &str,
+    rate: u64,
+    (warm_up, seconds): (u64, u64),
+) -> Result<(u64, u64)> {
+    let jars = required("POSTRIDER_TEST_KAFKA_JARS")?;
+    let output = tokio::process::Command::new("java")
+        .args(["-cp", &format!("{jars}/*"), ROUND_TRIP, address, topic])
+        .args([rate, warm_up, seconds].map(|number| number.to_string()))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("starting java")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "the bare round trip failed: {said}"
+    );
+    let printed = String::from_utf8(output.stdout)?;
+    let (p50, p99) = printed
+        .trim()
+        .split_once(' ')
+        .with_context(|| format!("no two figures: {printed}"))?;
+    Ok((p50.parse()?, p99.parse()?))
 }
 
 impl Drop for Broker {
@@ -279,8 +340,12 @@ fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
     for (node, ports) in ports.iter().enumerate() {
         let dir = dir.join(format!("broker-{}", node + 1));
         prepare(&dir, node + 1, ports, &voters)?;
-        let (port, child) = (ports.client, None);
-        brokers.push(Broker { dir, port, child });
+        brokers.push(Broker {
+            dir,
+            port: ports.client,
+            jit: Jit::default(),
+            child: None,
+        });
     }
     Ok(brokers)
 }

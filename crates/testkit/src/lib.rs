@@ -34,12 +34,13 @@ pub use api::{Answer, Api};
 pub use clients::{CLOUDEVENTS, NODE, SVIX_1, SVIX_2, client_library};
 pub use clock::now_us;
 pub use eventually::eventually;
-pub use kafka::{Broker, BrokerCluster, kafka};
+pub use kafka::{Broker, BrokerCluster, Jit, bare_round_trip, kafka};
 pub use load::{Accepted, Load, Pace, Report, Target};
 pub use loss::{Kill, LossChecker, Verdict, WRITING_DOWN};
 pub use postgres::{Postgres, shared_postgres, sql};
 pub use process::{
-    allow_many_files, cpu_seconds, pause, peak_rss_bytes, ports_of, proceed, rss_bytes,
+    allow_many_files, cpu_seconds, cpu_seconds_of_family, pause, peak_rss_bytes, ports_of, proceed,
+    rss_bytes,
 };
 pub use proxy::GroupProxy;
 pub use quantiles::Quantiles;

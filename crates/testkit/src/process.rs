@@ -14,16 +14,39 @@ const TICKS: f64 = 100.0;
 /// # Errors
 /// If there is no such process.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The command's name stands in brackets and may hold blanks; fields are counted behind it.
-    let behind_name = stat.rsplit_once(')').context("a strange /proc/PID/stat")?.1;
-    let ticks: f64 = behind_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
+    let ticks: f64 = stat(pid)?.iter().skip(11).take(2).sum();
     Ok(ticks / TICKS)
+}
+
+/// CPU that process `pid`, its children and those of them that have ended have used, user and system, in seconds.
+///
+/// # Errors
+/// If there is no such process.
+pub fn cpu_seconds_of_family(pid: u32) -> Result<f64> {
+    let mut ticks: f64 = stat(pid)?.iter().skip(11).take(4).sum();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that ends meanwhile is counted by its parent from then on.
+        let Ok(fields) = stat(child) else { continue };
+        if fields.get(1) == Some(&f64::from(pid)) {
+            ticks += fields.iter().skip(11).take(4).sum::<f64>();
+        }
+    }
+    Ok(ticks / TICKS)
+}
+
+/// The fields of `/proc/PID/stat` behind the command's name, which stands in brackets and may hold blanks. The first is
+/// a letter and counts as 0.
+fn stat(pid: u32) -> Result<Vec<f64>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let behind_name = stat.rsplit_once(')').context("a strange /proc/PID/stat")?.1;
+    let fields = behind_name.split_whitespace();
+    Ok(fields
+        .map(|field| field.parse().unwrap_or_default())
+        .collect())
 }
 
 /// Memory that process `pid` holds, in bytes.

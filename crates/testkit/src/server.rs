@@ -69,6 +69,13 @@ impl Launch {
         self
     }
 
+    /// With another data directory.
+    #[must_use]
+    pub fn data_in(mut self, data: impl Into<PathBuf>) -> Self {
+        self.data = data.into();
+        self
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> &Path {

@@ -6,6 +6,7 @@
 
 mod bare;
 mod children;
+mod engine;
 mod fsync;
 mod platform;
 mod report;
@@ -13,16 +14,18 @@ mod rows;
 mod scale;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use postrider_testkit::allow_many_files;
 
 use crate::children::{LoadArguments, ReceiverProcess};
+use crate::engine::{Engine, Servers};
 use crate::report::Report;
 use crate::scale::Scale;
 
-/// Measures Postrider and prints a table; writes `bench.json`.
+/// Measures Postrider and prints a table; writes `bench.json`, or on Kafka `bench-kafka.json`.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -33,6 +36,9 @@ struct Arguments {
     /// Where data directories are made and `bench.json` is written: on the disk that counts.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// What the platform stands on. With kafka, a broker and a database server are started, and its roles are processes.
+    #[arg(long, default_value = "embedded")]
+    engine: Engine,
     /// Small numbers and few repetitions: to see that it runs, not to judge by.
     #[arg(long)]
     quick: bool,
@@ -64,6 +70,8 @@ struct Bench {
     out: PathBuf,
     scale: Scale,
     receiver: ReceiverProcess,
+    /// On Kafka.
+    servers: Option<Arc<Servers>>,
 }
 
 fn main() -> Result<()> {
@@ -85,6 +93,11 @@ fn main() -> Result<()> {
 async fn measure(arguments: Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("making {}", arguments.out.display()))?;
+    let rows = rows::chosen(&arguments.only, arguments.engine)?;
+    let servers = match arguments.engine {
+        Engine::Embedded => None,
+        Engine::Kafka => Some(Arc::new(Servers::start(&arguments.out).await?)),
+    };
     let bench = Bench {
         server: arguments.server.canonicalize().with_context(|| {
             format!(
@@ -95,14 +108,19 @@ async fn measure(arguments: Arguments) -> Result<()> {
         out: arguments.out.canonicalize()?,
         scale: Scale::new(arguments.quick),
         receiver: ReceiverProcess::start()?,
+        servers,
     };
     let mut report = Report::default();
-    for row in rows::chosen(&arguments.only) {
+    for row in rows {
         rows::run(row, &bench, &mut report)
             .await
             .with_context(|| format!("measuring {row:?}"))?;
         // After each row, so that a run that is cut off has told what it knew.
-        report.write(&bench.out.join("bench.json"), arguments.quick)?;
+        let file = match arguments.engine {
+            Engine::Embedded => "bench.json",
+            Engine::Kafka => "bench-kafka.json",
+        };
+        report.write(&bench.out.join(file), arguments.quick)?;
     }
     report.print(arguments.quick);
     Ok(())

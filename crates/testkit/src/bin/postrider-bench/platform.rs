@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postrider_testkit::{Api, Launch, Server, cpu_seconds, peak_rss_bytes, rss_bytes};
+use postrider_testkit::{Api, Launch, Server, cpu_seconds, eventually, peak_rss_bytes, rss_bytes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Bench;
 use crate::children::{LoadArguments, Loaded, run_load};
+use crate::engine::{Ground, ServersCpu};
 
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -17,46 +18,109 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Event types `bench.0` … that endpoints may choose.
 const TYPES: u64 = 100;
 
-/// A running server with a data directory of its own.
+/// A running platform with data of its own: one server, or on Kafka its roles as processes.
 pub(crate) struct Platform {
+    /// The one that is spoken to.
     pub(crate) server: Server,
+    /// The others, in the order in which they were started.
+    others: Vec<Server>,
     pub(crate) api: Api,
     pub(crate) app: String,
     launch: Launch,
+    /// Topics and the database, on Kafka.
+    ground: Option<Ground>,
     directory: TempDir,
 }
+
+/// The roles that are processes of their own on Kafka, beside the one that is spoken to.
+const APART: [&str; 3] = ["fanout", "pump,deadletter,recorder", "worker"];
 
 impl Platform {
     /// Starts one, empty but for one application.
     pub(crate) async fn start(bench: &Bench, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(bench, settings, &APART).await
+    }
+
+    /// Likewise, on Kafka with processes for these roles beside `ingest` and `api`.
+    pub(crate) async fn start_with(
+        bench: &Bench,
+        settings: &[(&str, &str)],
+        apart: &[&str],
+    ) -> Result<Self> {
         let directory = TempDir::with_prefix_in("data-", &bench.out)?;
+        let ground = match &bench.servers {
+            Some(servers) => Some(Ground::new(bench, servers).await?),
+            None => None,
+        };
         let mut launch = Launch::new(&bench.server, directory.path().join("data"));
         for (key, value) in settings {
             launch = launch.set(key, value);
         }
-        let server = launch.start().await?;
+        if let Some(ground) = &ground {
+            for (key, value) in &ground.settings {
+                launch = launch.set(key, value);
+            }
+        }
+        let spoken_to = match &ground {
+            Some(ground) => of_roles(
+                &launch,
+                ground,
+                &directory.path().join("first"),
+                "ingest,api",
+            )?,
+            None => launch.clone(),
+        };
+        let server = spoken_to.start().await?;
         let api = server.api()?;
-        let app = api.create_app("bench").await?;
+        is_ready(&api).await?;
+        let mut platform = Self {
+            app: api.create_app("bench").await?,
+            api,
+            server,
+            others: Vec::new(),
+            launch,
+            ground,
+            directory,
+        };
+        if platform.ground.is_some() {
+            for roles in apart {
+                platform.play(roles).await?;
+            }
+        }
         for number in 0..TYPES {
             let name = format!("bench.{number}");
             let body = json!({ "name": name, "description": "of the benchmark" });
-            api.post("/api/v1/event-type", &body).await?;
+            platform.api.post("/api/v1/event-type", &body).await?;
         }
-        Ok(Self {
-            server,
-            api,
-            app,
-            launch,
-            directory,
-        })
+        Ok(platform)
+    }
+
+    /// Starts one more process, for these roles, whose CPU and memory count from now on.
+    async fn play(&mut self, roles: &str) -> Result<()> {
+        let server = self.spawn(roles).await?;
+        self.others.push(server);
+        Ok(())
+    }
+
+    /// Starts one more process, for these roles, which is the caller's.
+    pub(crate) async fn spawn(&self, roles: &str) -> Result<Server> {
+        let ground = self.ground.as_ref().context("one process has all roles")?;
+        let data = TempDir::with_prefix_in("process-", &self.directory)?.keep();
+        let server = of_roles(&self.launch, ground, &data, roles)?
+            .start()
+            .await?;
+        is_ready(&server.api()?).await?;
+        Ok(server)
     }
 
     /// Stops it and starts it again on the same data.
     pub(crate) async fn restart(self) -> Result<Self> {
         let Self {
             server,
+            others,
             app,
             launch,
+            ground,
             directory,
             ..
         } = self;
@@ -65,8 +129,10 @@ impl Platform {
         Ok(Self {
             api: server.api()?,
             server,
+            others,
             app,
             launch,
+            ground,
             directory,
         })
     }
@@ -75,16 +141,29 @@ impl Platform {
         self.launch.data()
     }
 
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(&self.server)
+            .chain(&self.others)
+            .map(Server::pid)
+    }
+
+    /// Of all its processes.
     pub(crate) fn cpu(&self) -> Result<f64> {
-        cpu_seconds(self.server.pid())
+        self.pids().map(cpu_seconds).sum()
+    }
+
+    /// Of the broker and the database that it stands on, if it does.
+    pub(crate) fn servers_cpu(&self) -> Result<Option<ServersCpu>> {
+        let servers = self.ground.as_ref().map(|ground| &ground.servers);
+        servers.map(|servers| servers.cpu()).transpose()
     }
 
     pub(crate) fn rss(&self) -> Result<u64> {
-        rss_bytes(self.server.pid())
+        self.pids().map(rss_bytes).sum()
     }
 
     pub(crate) fn peak_rss(&self) -> Result<u64> {
-        peak_rss_bytes(self.server.pid())
+        self.pids().map(peak_rss_bytes).sum()
     }
 
     /// Registers an endpoint for the event types `types`, or for all.
@@ -174,6 +253,32 @@ impl Platform {
             }
         }
     }
+}
+
+/// How a process with these roles is started, in a folder of its own.
+fn of_roles(
+    launch: &Launch,
+    ground: &Ground,
+    data: &std::path::Path,
+    roles: &str,
+) -> Result<Launch> {
+    std::fs::create_dir_all(data)?;
+    // Where a process on its own would have left the token that clients of it are given.
+    std::fs::write(data.join("operator.token"), &ground.token)?;
+    Ok(launch
+        .clone()
+        .data_in(data)
+        .argument("--roles")
+        .argument(roles))
+}
+
+/// Waits until it says that it is ready: brokers answer late about topics that they have just been given.
+async fn is_ready(api: &Api) -> Result<()> {
+    eventually("it is ready", PATIENCE, async || {
+        let told = api.get("/health/ready").await.ok()?;
+        (told["status"] == "ready").then_some(())
+    })
+    .await
 }
 
 /// Registers one. A disk that others keep busy makes the server answer 503: it is asked again, as a client does.

@@ -25,6 +25,10 @@ pub(crate) struct Scale {
     pub(crate) hanging: u64,
     /// Events sent past them.
     pub(crate) passing_events: u64,
+    /// Events that wait for each worker, each for fifty endpoints.
+    pub(crate) worker_events: u64,
+    /// How long workers are measured.
+    pub(crate) worker_run: Duration,
 }
 
 impl Scale {
@@ -41,6 +45,8 @@ impl Scale {
                 idle: 5_000,
                 hanging: 500,
                 passing_events: 3_000,
+                worker_events: 3_000,
+                worker_run: Duration::from_secs(10),
             };
         }
         Self {
@@ -54,6 +60,8 @@ impl Scale {
             idle: 100_000,
             hanging: 10_000,
             passing_events: 20_000,
+            worker_events: 10_000,
+            worker_run: Duration::from_secs(120),
         }
     }
 }

@@ -4,12 +4,15 @@ mod backlog;
 mod isolation;
 mod latency;
 mod scale;
+mod takeover;
 mod throughput;
+mod workers;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::Bench;
+use crate::engine::Engine;
 use crate::report::{Report, progress};
 
 /// A row's name.
@@ -29,13 +32,32 @@ pub(crate) enum Name {
     Backlog,
     /// Idle and hanging endpoints in great number: memory and CPU.
     Scale,
+    /// Four workers of a fixed share of a core against one: throughput. On Kafka only.
+    Workers,
+    /// One of two workers killed: how long the last delivery takes. On Kafka only.
+    Takeover,
 }
 
-/// The rows asked for; all, if none was.
-pub(crate) fn chosen(only: &[Name]) -> Vec<Name> {
+impl Name {
+    /// Some rows are of one process, some of several.
+    fn is_of(self, engine: Engine) -> bool {
+        match self {
+            Self::Backlog | Self::Scale => engine == Engine::Embedded,
+            Self::Workers | Self::Takeover => engine == Engine::Kafka,
+            _ => true,
+        }
+    }
+}
+
+/// The rows asked for; all that this engine has, if none was.
+pub(crate) fn chosen(only: &[Name], engine: Engine) -> Result<Vec<Name>> {
+    if let Some(other) = only.iter().find(|row| !row.is_of(engine)) {
+        bail!("{other:?} is no row of this engine: choose the other by --engine");
+    }
     let all = Name::value_variants().iter().copied();
-    all.filter(|row| only.is_empty() || only.contains(row))
-        .collect()
+    Ok(all
+        .filter(|row| row.is_of(engine) && (only.is_empty() || only.contains(row)))
+        .collect())
 }
 
 /// Measures a row.
@@ -49,6 +71,8 @@ pub(crate) async fn run(row: Name, bench: &Bench, report: &mut Report) -> Result
         Name::HundredEndpoints => isolation::hundred(bench, report).await,
         Name::Backlog => backlog::backlog(bench, report).await,
         Name::Scale => scale::scale(bench, report).await,
+        Name::Workers => workers::workers(bench, report).await,
+        Name::Takeover => takeover::takeover(bench, report).await,
     }
 }
 

@@ -17,6 +17,8 @@ const CONNECTIONS: (&str, &str) = ("DELIVERY__IN_FLIGHT", "64");
 /// What one pair came to.
 struct Pair {
     platform_us: f64,
+    /// Of the broker and of the database, on Kafka.
+    servers_us: Option<(f64, f64)>,
     bare_us: f64,
     seconds: f64,
     peak_rss: u64,
@@ -27,12 +29,10 @@ struct Pair {
 /// One endpoint.
 pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
     let pairs = pairs(bench, 1, bench.scale.single_events).await?;
-    add_ratio(
-        report,
-        "one endpoint: CPU of a delivery ÷ of a bare request",
-        6.0,
-        &pairs,
-    );
+    add_ratios(report, "one endpoint", [6.0, 7.0, 10.0], &pairs);
+    if bench.servers.is_some() {
+        return Ok(());
+    }
     let peak = pairs.iter().map(|pair| pair.peak_rss).max();
     report.add(Figure {
         what: "one endpoint: peak RSS".to_owned(),
@@ -52,12 +52,7 @@ pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
 /// Ten endpoints for each event.
 pub(super) async fn fanout(bench: &Bench, report: &mut Report) -> Result<()> {
     let pairs = pairs(bench, 10, bench.scale.fanout_events).await?;
-    add_ratio(
-        report,
-        "fan-out of ten: CPU of a delivery ÷ of a bare request",
-        2.5,
-        &pairs,
-    );
+    add_ratios(report, "fan-out of ten", [2.5, 3.0, 4.0], &pairs);
     Ok(())
 }
 
@@ -80,19 +75,23 @@ async fn pairs(bench: &Bench, endpoints: u64, events: u64) -> Result<Vec<Pair>> 
 async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<Pair> {
     const SETTLE: Duration = Duration::from_secs(60);
     const WARM_UP: u64 = 500;
+    // A broker that has just been started compiles itself meanwhile.
+    const COLD: u64 = 20_000;
     let prefix = format!("/ok/{endpoints}-{run}/");
     let platform = Platform::start(bench, &[CONNECTIONS]).await?;
     for endpoint in 0..endpoints {
         let url = bench.receiver.url(&format!("{prefix}{endpoint}"));
         platform.endpoint(&url, None).await?;
     }
-    let warm_up = (&*prefix, WARM_UP * endpoints);
+    let is_cold = run == 0 && bench.servers.is_some();
+    let warm_up = if is_cold { COLD } else { WARM_UP };
     platform
-        .load_until(bench, (1, 0.0, WARM_UP), warm_up)
+        .load_until(bench, (1, 0.0, warm_up), (&prefix, warm_up * endpoints))
         .await?;
     platform.settle(SETTLE).await?;
 
     let (server, receiver) = (platform.cpu()?, bench.receiver.cpu()?);
+    let servers = platform.servers_cpu()?;
     let began = std::time::Instant::now();
     let deliveries = events * endpoints;
     let loaded = platform
@@ -102,13 +101,19 @@ async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<
     let receiver_cpu = bench.receiver.cpu()? - receiver;
     // The recorder and the trimmer work on after the last arrival: their CPU counts.
     platform.settle(SETTLE).await?;
-    let platform_us = (platform.cpu()? - server) * 1e6 / number(deliveries);
+    let each = |seconds: f64| seconds * 1e6 / number(deliveries);
+    let platform_us = each(platform.cpu()? - server);
+    let servers_us = servers.zip(platform.servers_cpu()?).map(|(from, to)| {
+        let broker = each(to.broker - from.broker);
+        (broker, each(to.database - from.database))
+    });
     let peak_rss = platform.peak_rss()?;
     drop(platform);
 
     let bare = Bare::measure(&bench.receiver.url("/bare"), deliveries.min(100_000)).await?;
     Ok(Pair {
         platform_us,
+        servers_us,
         bare_us: bare.us_each(),
         seconds,
         peak_rss,
@@ -117,19 +122,50 @@ async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<
     })
 }
 
-fn add_ratio(report: &mut Report, what: &str, to_reach: f64, pairs: &[Pair]) {
-    let ratios: Vec<_> = pairs
-        .iter()
-        .map(|one| one.platform_us / one.bare_us)
-        .collect();
+/// What is to be reached in one process; on Kafka by our processes alone, and with the broker and the database.
+fn add_ratios(report: &mut Report, what: &str, to_reach: [f64; 3], pairs: &[Pair]) {
+    let [embedded, alone, all] = to_reach;
+    let what = format!("{what}: CPU of a delivery ÷ of a bare request");
+    if pairs.iter().all(|pair| pair.servers_us.is_none()) {
+        return add_ratio(report, what, embedded, pairs, |pair| pair.platform_us);
+    }
+    add_ratio(
+        report,
+        format!("{what}, ours alone"),
+        alone,
+        pairs,
+        |pair| pair.platform_us,
+    );
+    add_ratio(
+        report,
+        format!("{what}, with servers"),
+        all,
+        pairs,
+        |pair| {
+            let (broker, database) = pair.servers_us.unwrap_or_default();
+            pair.platform_us + broker + database
+        },
+    );
+}
+
+fn add_ratio(
+    report: &mut Report,
+    what: String,
+    to_reach: f64,
+    pairs: &[Pair],
+    of: impl Fn(&Pair) -> f64,
+) {
+    let ratios: Vec<_> = pairs.iter().map(|one| of(one) / one.bare_us).collect();
     let from = pairs.iter().map(|one| {
+        let (broker_us, database_us) = one.servers_us.unzip();
         json!({
-            "platform_us": one.platform_us, "bare_us": one.bare_us, "seconds": one.seconds,
+            "platform_us": one.platform_us, "broker_us": broker_us, "database_us": database_us,
+            "bare_us": one.bare_us, "seconds": one.seconds,
             "load_cpu_seconds": one.load_cpu, "receiver_cpu_seconds": one.receiver_cpu,
         })
     });
     report.add(Figure {
-        what: what.to_owned(),
+        what,
         value: median(&ratios),
         unit: "",
         to_reach: Some(to_reach),
