@@ -1,20 +1,25 @@
 //! What of one partition is finished.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use postrider_log::Committed;
 use postrider_model::Position;
 
 use crate::finished_map::{self, Run};
 
-/// Keeps, for one partition, which of the records that were read are not finished.
+/// Keeps, for one partition, which of the records that were read are finished.
 ///
 /// Positions may have gaps; what lies between two that were read does not exist, so a run of finished positions may
-/// span it. Costs memory only for what is unfinished.
+/// span it. What is finished is kept as runs: lanes finish from their heads on, so there are about as many of these as
+/// deliveries in flight, however many wait, and no step takes longer for those that wait.
 #[derive(Debug)]
 pub struct Tracker {
+    /// The first position that is not finished; `end` if everything that was read is.
+    next: Position,
+    /// Finished above `next`, none touching another or `next`: each start with its end.
+    finished: BTreeMap<Position, Position>,
     /// Read and not finished.
-    unfinished: BTreeSet<Position>,
+    unfinished: usize,
     /// One past the last position that was read, or the watermark that was restored.
     end: Position,
     /// What an earlier owner finished at or above `end`, in order.
@@ -26,7 +31,9 @@ impl Tracker {
     /// again, none is lost.
     pub fn restore(committed: &Committed) -> Self {
         Self {
-            unfinished: BTreeSet::new(),
+            next: committed.next,
+            finished: BTreeMap::new(),
+            unfinished: 0,
             end: committed.next,
             restored: finished_map::decode(committed.next, &committed.metadata),
         }
@@ -38,55 +45,73 @@ impl Tracker {
         if position < self.end {
             return false;
         }
-        self.end = position.saturating_add(1);
         let passed = self.restored.partition_point(|run| run.end <= position);
         let known = self
             .restored
             .get(passed)
             .is_some_and(|run| run.start <= position);
         self.restored.drain(..passed);
-        if !known {
-            self.unfinished.insert(position);
+        let behind = position.saturating_add(1);
+        // What was passed over does not exist.
+        let nothing_to_do = self.end..if known { behind } else { position };
+        self.end = behind;
+        if !nothing_to_do.is_empty() {
+            self.add(nothing_to_do);
         }
+        self.unfinished += usize::from(!known);
         !known
     }
 
     /// The record at `position` is finished, and what follows from it is about to be written with the next progress.
     pub fn finish(&mut self, position: Position) {
-        self.unfinished.remove(&position);
+        if position < self.end && !self.is_finished(position) {
+            self.unfinished -= 1;
+            self.add(position..position + 1);
+        }
+    }
+
+    /// Adds a run of finished positions, of which none was finished before.
+    fn add(&mut self, run: Run) {
+        let end = self.finished.remove(&run.end).unwrap_or(run.end);
+        if run.start == self.next {
+            self.next = end;
+            return;
+        }
+        match self.finished.range_mut(..run.start).next_back() {
+            Some((_, before)) if *before == run.start => *before = end,
+            _ => {
+                self.finished.insert(run.start, end);
+            }
+        }
     }
 
     /// True if the record at `position` was read and finished, or finished by an earlier owner.
     pub fn is_finished(&self, position: Position) -> bool {
-        if position < self.end {
-            !self.unfinished.contains(&position)
-        } else {
-            self.restored.iter().any(|run| run.contains(&position))
+        if position >= self.end {
+            return self.restored.iter().any(|run| run.contains(&position));
         }
+        let run = self.finished.range(..=position).next_back();
+        position < self.next || run.is_some_and(|(_, end)| position < *end)
     }
 
     /// How many were read and are not finished.
     pub fn unfinished(&self) -> usize {
-        self.unfinished.len()
+        self.unfinished
     }
 
     /// What to commit: the first unfinished position, and what is finished above it, cut from the top to fit
     /// `metadata_bytes`.
     pub fn progress(&self, metadata_bytes: Option<usize>) -> Committed {
-        let next = self.unfinished.first().copied().unwrap_or(self.end);
-        let runs = self.finished_above();
         // With nothing unfinished, runs of the owner before may touch the watermark and are still of use.
         Committed {
-            next,
-            metadata: finished_map::encode(next, runs, metadata_bytes),
+            next: self.next,
+            metadata: finished_map::encode(self.next, self.finished_above(), metadata_bytes),
         }
     }
 
     /// The runs of finished positions above the first unfinished one, in order.
     fn finished_above(&self) -> impl Iterator<Item = Run> {
-        let from = self.unfinished.iter().map(|position| position + 1);
-        let to = self.unfinished.iter().skip(1).copied().chain([self.end]);
-        let own = from.zip(to).map(|(start, end)| start..end);
+        let own = self.finished.iter().map(|(start, end)| *start..*end);
         // The first of the restored runs may have begun before `end`, which is then its part above.
         let restored = self
             .restored
