@@ -11,9 +11,12 @@ use postrider_model::{
 use tokio::time::Instant;
 
 use crate::classify::{self, Verdict};
+use crate::metrics::Prompt;
 use crate::repeats::Step;
 use crate::{Answer, Failure, Now, Outgoing, Sender, Target, Waiting};
 
+/// Within this time of its acceptance a delivery is to be made, if its endpoint can take it.
+const IN_TIME: Duration = Duration::from_secs(30);
 /// The wait after an attempt that a mistake of ours ended.
 const AFTER_OUR_FAULT: Duration = Duration::from_secs(60);
 
@@ -48,8 +51,12 @@ pub(crate) struct Ended {
     pub(crate) began: Instant,
     pub(crate) outcome: Outcome,
     pub(crate) duration: Duration,
-    /// From acceptance to the answer, if it succeeded at the first attempt.
+    /// From acceptance to the answer; none of a replay, which comes long after, by an operator's choice.
     pub(crate) latency: Option<Duration>,
+    /// It was the first attempt.
+    pub(crate) first: bool,
+    /// Whether we were prompt, of a delivery of which that can be said.
+    pub(crate) prompt: Option<Prompt>,
     pub(crate) died: Option<DeathReason>,
     /// Until when the delivery is parked, if it is made again without being counted.
     pub(crate) parked_until: Option<Timestamp>,
@@ -87,8 +94,8 @@ impl Begin {
         let asked = result.as_ref().ok().and_then(|answer| answer.retry_after);
         let verdict = classify::verdict(outcome, made, schedule, asked, rand::random());
 
-        // A replay comes long after acceptance, by an operator's choice.
-        let at_once = outcome.is_success() && made == 1 && delivery.generation == 0;
+        let latency = now.since(delivery.accepted_at);
+        let prompt = self.waiting.prompt && !self.probe;
         let duration = self.began.instant.elapsed();
         let mut ended = Ended {
             at: self.waiting.at,
@@ -101,7 +108,9 @@ impl Begin {
             began: self.began.instant,
             outcome,
             duration,
-            latency: at_once.then(|| now.since(delivery.accepted_at)),
+            latency: (delivery.generation == 0).then_some(latency),
+            first: made == 1,
+            prompt: prompt.then(|| promptness(outcome, latency)),
             died: None,
             parked_until: None,
             deadline: delivery.deadline,
@@ -145,11 +154,30 @@ impl Ended {
             outcome: Outcome::OwnFault,
             duration: began.elapsed(),
             latency: None,
+            first: false,
+            prompt: waiting.prompt.then_some(Prompt::PutOff),
             died: None,
             parked_until: Some(at),
             deadline: delivery.deadline,
             outputs: vec![again],
         }
+    }
+}
+
+/// How prompt we were with a first attempt that ended so, `latency` after the event was accepted.
+fn promptness(outcome: Outcome, latency: Duration) -> Prompt {
+    match outcome {
+        Outcome::Succeeded if latency <= IN_TIME => Prompt::InTime,
+        Outcome::Succeeded => Prompt::Late,
+        Outcome::OwnFault => Prompt::PutOff,
+        Outcome::Final
+        | Outcome::Gone
+        | Outcome::Redirected
+        | Outcome::Refused
+        | Outcome::Throttled
+        | Outcome::TimedOut
+        | Outcome::Unreachable
+        | Outcome::Forbidden => Prompt::Failed,
     }
 }
 

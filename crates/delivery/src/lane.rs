@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_model::{Delivery, EndpointId, EndpointState, Outcome, Timestamp};
+use postrider_model::{BreakerState, Delivery, EndpointId, EndpointState, Outcome, Timestamp};
 use tokio::time::Instant;
 
 use crate::pace::Pace;
@@ -96,6 +96,14 @@ pub enum Standing {
     Silent,
 }
 
+/// True if fan-out made it to be tried at once, and nobody has held it up so far.
+pub(crate) fn is_new(delivery: &Delivery) -> bool {
+    delivery.generation == 0
+        && delivery.attempts_made == 0
+        && delivery.parked_since.is_none()
+        && delivery.not_before == Timestamp::default()
+}
+
 /// One endpoint's lane. There is none for an endpoint about which there is nothing to remember.
 #[derive(Debug)]
 pub struct Lane {
@@ -178,7 +186,8 @@ impl Lane {
     }
 
     /// Takes a delivery, or says where it goes instead.
-    pub fn offer(&mut self, waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+    pub fn offer(&mut self, mut waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+        waiting.prompt = is_new(&waiting.delivery) && self.has_a_place_at_once(now.instant);
         match self.place(&waiting.delivery, limits, now) {
             None => {
                 let due = now.instant_of(waiting.delivery.not_before);
@@ -229,6 +238,17 @@ impl Lane {
             .place(&waiting.delivery, limits, now)
             .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
         self.park(waiting, until, reason, limits, now)
+    }
+
+    /// True if, as far as its endpoint is concerned, one more could start now.
+    fn has_a_place_at_once(&mut self, now: Instant) -> bool {
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        self.breaker.admits(now) == Admission::Pass
+            && queued.saturating_add(self.in_flight) < self.concurrency.limit()
+            && self
+                .rate
+                .as_mut()
+                .is_none_or(|rate| queued == 0 && rate.next_start(now) <= now)
     }
 
     /// Until when, and why, a delivery cannot be taken; `None` if it can.
@@ -424,6 +444,21 @@ impl Lane {
         self.queue.bytes()
     }
 
+    /// Deliveries that wait here or are parked.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.queue.len() as u64 + self.parking.parked.count()
+    }
+
+    /// Where its breaker stands.
+    pub(crate) fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// When the first failure since the last success was.
+    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
+        self.breaker.failing_since()
+    }
+
     /// Attempts in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
@@ -441,8 +476,7 @@ impl Lane {
 
     /// True while the breaker is not closed.
     pub fn is_open(&self) -> bool {
-        self.breaker.probe_at().is_some()
-            || self.breaker.state() == postrider_model::BreakerState::HalfOpen
+        self.breaker.probe_at().is_some() || self.breaker.state() == BreakerState::HalfOpen
     }
 
     /// True if a new lane would do as well as this one.

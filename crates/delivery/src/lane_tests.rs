@@ -51,6 +51,7 @@ fn waiting_with(n: u64, delivery: Delivery) -> Waiting {
         },
         position: n,
         delivery: Arc::new(delivery),
+        prompt: false,
     }
 }
 

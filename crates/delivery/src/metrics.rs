@@ -17,6 +17,35 @@ label! {
     }
 }
 
+label! {
+    /// What became of a delivery that its endpoint could have taken at once.
+    pub enum Prompt("result") {
+        /// It succeeded within the time that is aimed at.
+        InTime = "in_time",
+        /// It succeeded, but later.
+        Late = "late",
+        /// We put it off for reasons of our own.
+        PutOff = "put_off",
+        /// Its endpoint failed the first attempt.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// Where a breaker stands.
+    pub enum BreakerAt("state") { Closed = "closed", Open = "open", HalfOpen = "half_open" }
+}
+
+impl ParkReason {
+    /// True if it is for want of something of ours that a delivery is parked.
+    pub(crate) fn is_ours(self) -> bool {
+        match self {
+            Self::Memory | Self::Budget | Self::StoreDown | Self::NotReady => true,
+            Self::NotDue | Self::BreakerOpen | Self::Limited | Self::Full => false,
+        }
+    }
+}
+
 /// An [`Outcome`] as a label.
 #[derive(Debug, Clone, Copy)]
 pub struct ByOutcome(pub Outcome);
@@ -59,12 +88,21 @@ impl Label for ByDeath {
     }
 }
 
+/// Like those of other latencies, but to the days that a schedule may take.
+const SUCCESS_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    300.0, 1800.0, 7200.0, 28_800.0, 86_400.0, 345_600.0,
+];
+
 metrics! {
     /// What the worker counts.
     pub struct DeliveryMetrics {
         attempts: CounterVec<ByOutcome>("postrider_delivery_attempts_total", "attempts", "Attempts ended, by outcome."),
         attempt: HistogramVec<ByOutcome>("postrider_delivery_attempt_seconds", "seconds", "Duration of an attempt.", LATENCY_BUCKETS),
         latency: Histogram("postrider_delivery_latency_seconds", "seconds", "From the event's acceptance to the endpoint's answer, of what succeeded at the first attempt.", LATENCY_BUCKETS),
+        first_attempt: Histogram("postrider_delivery_first_attempt_latency_seconds", "seconds", "From the event's acceptance to the end of the first attempt, whatever it brought; replays not counted.", LATENCY_BUCKETS),
+        success: Histogram("postrider_delivery_success_latency_seconds", "seconds", "From the event's acceptance to success, at whichever attempt; replays not counted.", SUCCESS_BUCKETS),
+        prompt: CounterVec<Prompt>("postrider_delivery_prompt_total", "deliveries", "Deliveries whose endpoint could take them at once when they were read (breaker closed, no limit reached), by what became of them; in time is within 30 s of acceptance."),
         dead: CounterVec<ByDeath>("postrider_delivery_dead_letters_total", "deliveries", "Deliveries given up, by reason."),
         parked: CounterVec<ParkReason>("postrider_delivery_parked_total", "deliveries", "Deliveries parked, by reason; each time counts."),
         read: Counter("postrider_delivery_read_total", "deliveries", "Deliveries read from the log."),
@@ -76,6 +114,9 @@ metrics! {
         in_flight: Gauge("postrider_delivery_in_flight", "attempts", "Attempts in flight."),
         lanes: Gauge("postrider_delivery_lanes", "endpoints", "Endpoints that have a lane in memory."),
         open_breakers: Gauge("postrider_delivery_open_breakers", "endpoints", "Endpoints whose breaker is not closed."),
+        breakers: GaugeVec<BreakerAt>("postrider_delivery_breakers", "endpoints", "Endpoints with a lane in memory by where their breaker stands, counted every few seconds."),
+        worst_backlog: Worst("postrider_delivery_worst_backlog", "deliveries", "Deliveries that wait or are parked, of the ten endpoints of this process that have most.", "endpoint"),
+        worst_failing: Worst("postrider_delivery_worst_failing_seconds", "seconds", "How long an endpoint has failed without a success, of the ten of this process that have failed longest.", "endpoint"),
         waiting: Gauge("postrider_delivery_waiting", "deliveries", "Deliveries read and not started."),
         oldest_waiting: FloatGauge("postrider_delivery_oldest_waiting_seconds", "seconds", "How long the oldest unfinished delivery has been in memory."),
         held: Gauge("postrider_delivery_held_bytes", "bytes", "Memory of the deliveries that are read and not finished."),

@@ -6,9 +6,10 @@
 //! [`Registry::declarations`].
 //!
 //! **Invariants.** A name begins with `postrider_`, says its unit, and is declared once in a
-//! registry. A label's values are an enumeration ([`label!`]), or are resolved once at start
-//! ([`CounterFamily`], [`GaugeFamily`]): never an id, so the number of series is bounded. Series of
-//! enumerated labels exist from the start at zero, so a rate over the first occurrence is right.
+//! registry. A label's values are an enumeration ([`label!`]), or come from the program and its
+//! configuration ([`CounterFamily`], [`GaugeFamily`]); an id only in [`Worst`], of which few are
+//! shown at a time: so the number of series is bounded. Series of enumerated labels exist from the
+//! start at zero, so a rate over the first occurrence is right.
 //!
 //! **Authority and crashes.** Nothing here survives the process; counters begin again at zero,
 //! which Prometheus expects. There are no globals: two services in one process, or two tests, have
@@ -51,6 +52,7 @@ mod family;
 mod label;
 mod registry;
 mod series;
+mod worst;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,7 @@ pub use family::{
 pub use label::{Label, Labels};
 pub use registry::Registry;
 pub use series::{Counter, FloatGauge, Gauge, Histogram, Series};
+pub use worst::Worst;
 
 /// The content type of what [`Registry::render`] returns.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -83,7 +86,7 @@ pub const BATCH_BUCKETS: &[f64] = &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 
 /// [`Counter`], [`Gauge`], [`FloatGauge`] or [`Histogram`]; or one of those per label,
 /// `CounterVec<Reason>`, `HistogramVec<(Class, Outcome)>`; or, where the values of the labels are
 /// known only at start, `GaugeFamily<2>("…", "…", "Help.", ["topic", "group"])`. A histogram takes
-/// its bounds as the fourth argument. The help becomes the field's documentation, too.
+/// its bounds as the fourth argument, a [`Worst`] the name of its one label. The help becomes the field's documentation, too.
 #[macro_export]
 macro_rules! metrics {
     (

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::TextEncoder;
+use prometheus::core::Collector;
 
 use crate::declare::{Declaration, Error};
 use crate::series::Series;
@@ -80,8 +81,19 @@ impl Registry {
         let opts = prometheus::Opts::new(name, declaration.help).const_labels(labels);
         let refused = |source| Error::Refused { name, source };
         let (series, collector) = S::make(opts, shape).map_err(refused)?;
-        self.values.register(collector).map_err(refused)?;
+        self.collect(declaration, collector)?;
         Ok(series)
+    }
+
+    /// From now on what `collector` has is rendered.
+    pub(crate) fn collect(
+        &self,
+        declaration: &Declaration,
+        collector: Box<dyn Collector>,
+    ) -> Result<(), Error> {
+        let name = declaration.name;
+        let refused = |source| Error::Refused { name, source };
+        self.values.register(collector).map_err(refused)
     }
 
     fn declared(&self) -> MutexGuard<'_, Vec<Declaration>> {

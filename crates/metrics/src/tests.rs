@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Counter, Error, Gauge, GaugeFamily, Histogram, Kind, LATENCY_BUCKETS, Label, Labels, Registry,
+    Worst,
 };
 
 crate::label! {
@@ -111,6 +112,36 @@ fn a_family_gives_the_same_series_for_the_same_labels_and_never_confuses_two() {
     lag.clone().resolve(["ab", "c"]).unwrap().inc();
     assert_eq!(lag.resolve(["ab", "c"]).unwrap().get(), 2);
     assert_eq!(lag.resolve(["a", "bc"]).unwrap().get(), 2);
+}
+
+#[test]
+fn of_the_worst_only_those_of_the_moment_have_a_series() {
+    let registry = Registry::new();
+    let worst = Worst::register(
+        &registry,
+        "postrider_backlog",
+        "deliveries",
+        "Backlog.",
+        "endpoint",
+    );
+    let worst = worst.unwrap();
+    worst.show(&[("ep_a".to_owned(), 3.0), ("ep_b".to_owned(), 2.0)]);
+    worst.show(&[("ep_b".to_owned(), 5.0), ("ep_c".to_owned(), 1.0)]);
+    let text = registry.render();
+    let series: Vec<_> = text
+        .lines()
+        .filter(|l| l.starts_with("postrider_"))
+        .collect();
+    assert_eq!(
+        series,
+        [
+            "postrider_backlog{endpoint=\"ep_b\"} 5",
+            "postrider_backlog{endpoint=\"ep_c\"} 1"
+        ]
+    );
+    worst.show(&[]);
+    assert_eq!(registry.render(), "");
+    assert_eq!(registry.declarations().len(), 1);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What is measured of the process as a whole and of the log's readers.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_log::Log;
-use postrider_metrics::Registry;
-use postrider_model::{Group, Topic};
+use postrider_log::{Lag, Log};
+use postrider_metrics::{FloatGauge, Gauge, Registry};
+use postrider_model::{Group, Partition, Topic};
 use postrider_store::{Order, Page, PageStart, Store};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -77,19 +78,23 @@ fn after_name(index: usize) -> Option<i64> {
 postrider_metrics::metrics! {
     /// How far the log's readers are.
     pub(crate) struct LagMetrics {
-        records: GaugeFamily<2>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound).", ["topic", "group"]),
-        oldest: FloatGaugeFamily<2>("postrider_log_oldest_unfinished_seconds", "seconds", "Age of the oldest record that the group has not finished.", ["topic", "group"]),
+        records: GaugeFamily<3>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound). The processes that read a partition tell of it; of one that the process reads no more it tells 0.", ["topic", "group", "partition"]),
+        oldest: FloatGaugeFamily<3>("postrider_log_oldest_unfinished_seconds", "seconds", "Age of the oldest record that the group has not finished, told likewise.", ["topic", "group", "partition"]),
     }
 }
 
-/// How far one group is behind in one topic: records, and the age of the oldest.
-type Behind = HashMap<(Topic, Group), (u64, Duration)>;
+/// What is told of one group in one partition.
+struct Told {
+    records: Gauge,
+    oldest: FloatGauge,
+}
 
 /// Asks the log how it is, again and again.
 pub(crate) struct LogWatch {
     log: Arc<dyn Log>,
     condition: Arc<Condition>,
     metrics: LagMetrics,
+    told: HashMap<(Topic, Group, Partition), Told>,
 }
 
 impl LogWatch {
@@ -104,11 +109,12 @@ impl LogWatch {
             log,
             condition,
             metrics,
+            told: HashMap::new(),
         })
     }
 
     /// Until `shutdown`.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval(SAMPLE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -118,7 +124,7 @@ impl LogWatch {
         Ok(())
     }
 
-    async fn sample(&self) -> Result<(), postrider_metrics::Error> {
+    async fn sample(&mut self) -> Result<(), postrider_metrics::Error> {
         let short = self.log.shortage();
         let refused = short.map(|why| {
             format!("new events are refused with 507, what was accepted is being delivered: {why}")
@@ -132,20 +138,33 @@ impl LogWatch {
             }
         };
         self.condition.set(Name::Log, None);
-        let mut behind = Behind::new();
-        for lag in lags {
-            let (records, oldest) = behind.entry((lag.at.topic, lag.group)).or_default();
-            *records = records.saturating_add(lag.records);
-            *oldest = lag.oldest_age.max(*oldest);
+        self.tell(&lags)
+    }
+
+    fn tell(&mut self, lags: &[Lag]) -> Result<(), postrider_metrics::Error> {
+        let still: HashSet<_> = lags
+            .iter()
+            .map(|lag| (lag.at.topic, lag.group, lag.at.partition))
+            .collect();
+        for (_, told) in self.told.iter().filter(|(of, _)| !still.contains(of)) {
+            told.records.set(0);
+            told.oldest.set(0.0);
         }
-        for ((topic, group), (records, oldest)) in behind {
-            let labels = [topic.0, group.0];
-            let gauge = self.metrics.records.resolve(labels)?;
-            gauge.set(i64::try_from(records).unwrap_or(i64::MAX));
-            self.metrics
-                .oldest
-                .resolve(labels)?
-                .set(oldest.as_secs_f64());
+        for lag in lags {
+            let told = match self.told.entry((lag.at.topic, lag.group, lag.at.partition)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let partition = lag.at.partition.to_string();
+                    let labels = [lag.at.topic.0, lag.group.0, &partition];
+                    new.insert(Told {
+                        records: self.metrics.records.resolve(labels)?,
+                        oldest: self.metrics.oldest.resolve(labels)?,
+                    })
+                }
+            };
+            told.records
+                .set(i64::try_from(lag.records).unwrap_or(i64::MAX));
+            told.oldest.set(lag.oldest_age.as_secs_f64());
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::condition::{Condition, PARTS, Part};
 use crate::observe::ProcessMetrics;
+use crate::parts::Parts;
 
 /// What health and metrics are made of.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub(crate) struct Admin {
     pub(crate) condition: Arc<Condition>,
     pub(crate) registry: Registry,
     pub(crate) process: ProcessMetrics,
+    pub(crate) parts: Parts,
 }
 
 /// `/health/live`, `/health/ready`, `/health/startup`, `/metrics`.
@@ -90,6 +92,7 @@ async fn startup(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     admin.process.sample();
+    admin.parts.sample(&admin.condition.parts());
     let kind = [(header::CONTENT_TYPE, postrider_metrics::CONTENT_TYPE)];
     (kind, admin.registry.render()).into_response()
 }
@@ -152,6 +155,7 @@ mod tests {
         let router = admin(Admin {
             condition: Arc::clone(&condition),
             process: ProcessMetrics::start(&metrics).unwrap(),
+            parts: Parts::start(&metrics, None).unwrap(),
             registry: metrics,
         });
         (condition, router)
@@ -232,6 +236,7 @@ mod tests {
         let router = starting(admin(Admin {
             condition: Arc::clone(&condition),
             process: ProcessMetrics::start(&metrics).unwrap(),
+            parts: Parts::start(&metrics, None).unwrap(),
             registry: metrics,
         }));
         assert_eq!(get_from(&router, "/health/live").await.0, StatusCode::OK);

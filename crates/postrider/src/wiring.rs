@@ -13,6 +13,7 @@ use crate::config::{Config, LogKind};
 use crate::doors::Doors;
 use crate::observe::{LogWatch, ProcessMetrics, watch_store};
 use crate::opening::{self, Ports};
+use crate::parts::Parts;
 use crate::roles::Roles;
 use crate::routes::Admin;
 use crate::signals::Signals;
@@ -66,6 +67,10 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         condition: Arc::clone(&condition),
         registry: metrics.clone(),
         process: ProcessMetrics::start(&metrics)?,
+        parts: Parts::start(
+            &metrics,
+            (config.log.kind == LogKind::Embedded).then(|| config.data.clone()),
+        )?,
     };
     let mut stages = Stages::new(&config);
     let mut doors = Doors::bind(&config, &roles, admin).await?;

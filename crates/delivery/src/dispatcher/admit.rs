@@ -15,7 +15,9 @@ use crate::finisher::{Finished, Of};
 use crate::reader::{Arrived, Inbound};
 use crate::{
     DeliveryMetrics, Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender,
-    Terms, Waiting, metrics::ByDeath,
+    Terms, Waiting,
+    lane::is_new,
+    metrics::{ByDeath, Prompt},
 };
 
 /// A lane that waited for a socket so lately is still short of them.
@@ -70,6 +72,7 @@ impl<S: Sender> Dispatcher<S> {
                     at: arrived.at,
                     position: arrived.position,
                     delivery,
+                    prompt: false,
                 };
                 self.admit(waiting, now);
             }
@@ -178,6 +181,11 @@ impl<S: Sender> Dispatcher<S> {
     fn park(&mut self, waiting: Waiting, until: Timestamp, reason: ParkReason, now: Now) {
         self.metrics.parked.of(reason).inc();
         let delivery = &waiting.delivery;
+        // While the store is down the lane was not asked.
+        let unasked = reason == ParkReason::StoreDown && is_new(delivery);
+        if reason.is_ours() && (waiting.prompt || unasked) {
+            self.metrics.prompt.of(Prompt::PutOff).inc();
+        }
         self.count_parked(
             (delivery.endpoint_id, waiting.at.partition),
             delivery.weight(),

@@ -2,12 +2,14 @@
 //!
 //! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
 //! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
-//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second).
+//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second), `survey` (which endpoints are
+//! worst).
 
 mod admit;
 mod handover;
 mod settle;
 mod start;
+mod survey;
 mod upkeep;
 
 use std::cmp::Reverse;
@@ -110,6 +112,8 @@ pub(crate) struct Dispatcher<S> {
     ends: mpsc::Receiver<(Ended, Standing)>,
     /// When the next upkeep is due.
     tick_at: Instant,
+    /// When all lanes are looked at next.
+    survey_at: Instant,
     stopping: bool,
 }
 
@@ -155,6 +159,7 @@ impl<S: Sender> Dispatcher<S> {
             burst_since: None,
             shed_at: None,
             tick_at: Instant::now() + TICK,
+            survey_at: Instant::now(),
             stopping: false,
         }
     }

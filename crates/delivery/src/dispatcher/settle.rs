@@ -1,5 +1,6 @@
 //! An attempt ends.
 
+use postrider_metrics::Histogram;
 use postrider_model::{EndpointId, Outcome};
 use tokio::time::Instant;
 
@@ -65,8 +66,20 @@ impl<S: Sender> Dispatcher<S> {
             .attempt
             .of(outcome)
             .observe_duration(ended.duration);
-        if let Some(latency) = ended.latency {
-            self.metrics.latency.observe_duration(latency);
+        // What is made again without being counted was no attempt of the schedule's.
+        if let Some(latency) = ended.latency.filter(|_| ended.parked_until.is_none()) {
+            let (first, succeeded) = (ended.first, ended.outcome.is_success());
+            let observe = |wanted: bool, histogram: &Histogram| {
+                if wanted {
+                    histogram.observe_duration(latency);
+                }
+            };
+            observe(first, &self.metrics.first_attempt);
+            observe(succeeded, &self.metrics.success);
+            observe(first && succeeded, &self.metrics.latency);
+        }
+        if let Some(prompt) = ended.prompt {
+            self.metrics.prompt.of(prompt).inc();
         }
         if let Some(reason) = ended.died {
             self.metrics.dead.of(ByDeath(reason)).inc();

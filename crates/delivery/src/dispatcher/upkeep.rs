@@ -21,6 +21,7 @@ impl<S: Sender> Dispatcher<S> {
         self.forget_idle(now);
         self.publish(now);
         self.report(now);
+        self.survey(now);
     }
 
     /// Writes the states that have changed, behind what is being finished. While its partition's lease does not last, the

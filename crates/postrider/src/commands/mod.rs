@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod health;
 mod listen;
+mod metrics;
 mod migrate;
 mod rejected;
 mod serve;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Listen(listen::Args),
     /// Print the effective configuration as TOML, every key documented, secrets hidden
     Config(config::Args),
+    /// List every metric with its unit, labels and meaning, as Markdown
+    Metrics,
     /// List what could not be taken as an event, or have it judged again
     Rejected(rejected::Args),
     /// Print the version
@@ -78,6 +81,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Listen(args) => listen::run(args),
             Self::Config(args) => config::run(&args),
+            Self::Metrics => metrics::run(),
             Self::Rejected(args) => rejected::run(&args),
             Self::Version => version::run(),
         }
