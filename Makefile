@@ -22,7 +22,7 @@ export POSTRIDER_TEST_HELM := $(TARGET)/helm
 export POSTRIDER_TEST_BINARY = $(TARGET)/debug/postrider
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka helm-tools helm-generate helm-test tools clean
+.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka helm-tools helm-generate helm-test k8s-test tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,12 +102,17 @@ kafka: ## fetch the Kafka broker that the tests start (target/kafka)
 helm-tools: ## install helm, kubectl and Kubernetes' schemas, for the tests of the chart (target/helm)
 	@$(SCRIPTS)/helm.sh $(POSTRIDER_TEST_HELM)
 
-helm-generate: ## bring what the chart has from elsewhere up to date: schema of `config`, table of values, dashboards, alerts
+helm-generate: ## bring what the chart has from elsewhere up to date: the schema of `config`, the table of values
 	@helm/generate.py
 
 helm-test: tools helm-tools ## hold the chart against schemas, golden files (UPDATE=1 writes them) and the command
 	$(CARGO) build $(CARGO_FLAGS) -p postrider
 	@helm/tests/run.sh
+
+k8s-test: tools kafka helm-tools ## install the chart on a real control plane (first: ten minutes to build it), run its pods' commands
+	@helm/tests/k8s/build.sh $(TARGET)/k8s
+	$(CARGO) build $(CARGO_FLAGS) -p postrider
+	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh helm/tests/k8s/run.sh $(TARGET)/k8s
 
 tools:
 	@$(SCRIPTS)/tools.sh

@@ -3,7 +3,6 @@
 
   values.schema.json   the keys of `config`, from the table in docs/configuration.md, which the binary prints
   README.md            the table of values, from values.yaml
-  files/               dashboards and alerts, from deploy/ (a chart reads files in its own folder only)
 
 Needs Python alone. Usage: generate.py [--check]
 """
@@ -110,35 +109,14 @@ def readme():
     yield path, f"{before}<!-- values -->\n{table}\n<!-- end of values -->{after}"
 
 
-def files():
-    sources = {}
-    for path in (ROOT / "deploy" / "grafana").glob("*.json"):
-        sources[CHART / "files" / "dashboards" / path.name] = path
-    for path in (ROOT / "deploy" / "prometheus").glob("*.yaml"):
-        # Beside the rules lie Prometheus' own configuration and the tests of the rules.
-        if re.search(r"^groups:", path.read_text(), re.M):
-            sources[CHART / "files" / "rules" / path.name] = path
-    for target, source in sources.items():
-        yield target, source.read_text()
-    for kind in ("dashboards/*.json", "rules/*.yaml"):
-        for stray in (CHART / "files").glob(kind):
-            if stray not in sources:
-                yield stray, None
-
-
 def main():
     check = sys.argv[1:] == ["--check"]
     stale = []
-    for path, text in [*schema(), *readme(), *files()]:
-        if (path.read_text() if path.exists() else None) == text:
+    for path, text in [*schema(), *readme()]:
+        if path.read_text() == text:
             continue
         stale.append(str(path.relative_to(ROOT)))
-        if check:
-            continue
-        if text is None:
-            path.unlink()
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if not check:
             path.write_text(text)
     for name in stale:
         print(f"{name} {'is not what it is made from: run `make helm-generate`' if check else 'written'}")

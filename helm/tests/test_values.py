@@ -119,7 +119,6 @@ class Values(unittest.TestCase):
             copy = pathlib.Path(folder) / "postrider"
             shutil.copytree(chart.CHART, copy)
             for kind, text in (("dashboards/one.json", '{"title": "{{ x }}"}'), ("rules/one.yaml", "groups: [{name: a, rules: []}]")):
-                (copy / "files" / kind).parent.mkdir(parents=True, exist_ok=True)
                 (copy / "files" / kind).write_text(text)
 
             def made(*settings):
