@@ -28,4 +28,5 @@ mod replay;
 mod retries;
 mod signatures;
 mod stopping;
+mod upgrades;
 mod world;
