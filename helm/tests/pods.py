@@ -43,7 +43,7 @@ def environment(template, documents, secrets=None, pod="a-pod-0"):
             reference = source["secretKeyRef"]
             variables[variable["name"]] = secrets[reference["name"]][reference["key"]]
         else:
-            assert source == {"fieldRef": {"fieldPath": "metadata.name"}}, source
+            assert source["fieldRef"]["fieldPath"] == "metadata.name", source
             variables[variable["name"]] = pod
     return variables
 
