@@ -21,17 +21,31 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Hears why connections fail.
 #[derive(Default)]
 struct Asking {
-    refused: Mutex<Option<String>>,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// What trying again does not mend.
+    refused: Option<String>,
+    /// What else there was, at last.
+    last: Option<String>,
 }
 
 impl ClientContext for Asking {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            *refused = Some(reason.to_owned());
-        } else {
-            tracing::debug!(%error, reason, "asking the brokers who is there");
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication) => heard.refused = Some(reason.to_owned()),
+            // Of what TLS has to say this alone lasts: a broker that stops in the midst of a handshake is an error, too.
+            Some(RDKafkaErrorCode::SSL) if reason.contains("certificate") => {
+                heard.refused = Some(reason.to_owned());
+            }
+            // Says less than what came before it.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            _ => heard.last = Some(reason.to_owned()),
         }
+        tracing::debug!(%error, reason, "asking the brokers who is there");
     }
 }
 
@@ -42,6 +56,28 @@ impl ConsumerContext for Asking {}
 /// # Errors
 /// If no broker answers in time, or one does not let us in.
 pub(crate) fn metadata(options: &Options) -> Result<Metadata, OpenError> {
+    ask(options, PATIENCE)
+}
+
+/// The numbers of the brokers that are there, asked for so long at most.
+///
+/// # Errors
+/// If no broker answers in time, or one does not let us in.
+pub async fn reach(options: &Options, within: Duration) -> Result<Vec<i32>, OpenError> {
+    options.check()?;
+    let asked = options.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let metadata = ask(&asked, within)?;
+        let brokers = metadata.brokers().iter();
+        Ok(brokers.map(|broker| broker.id()).collect())
+    });
+    asking.await.unwrap_or_else(|error| {
+        let error = KafkaError::AdminOpCreation(error.to_string());
+        Err(unreachable(options, &error))
+    })
+}
+
+fn ask(options: &Options, within: Duration) -> Result<Metadata, OpenError> {
     let config = config::consumer(options, "nobody");
     let client = BaseConsumer::from_config_and_context(&config, Asking::default());
     let client = client.map_err(OpenError::Client)?;
@@ -54,16 +90,15 @@ pub(crate) fn metadata(options: &Options) -> Result<Metadata, OpenError> {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,
         };
-        let refused = &client.context().refused;
-        let refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = refused.as_ref() {
-            return Err(OpenError::Refused {
-                brokers: options.brokers.clone(),
-                reason: reason.clone(),
-            });
+        let heard = &client.context().heard;
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let brokers = options.brokers.clone();
+        if let Some(reason) = heard.refused.take() {
+            return Err(OpenError::Refused { brokers, reason });
         }
-        if begun.elapsed() >= PATIENCE {
-            return Err(unreachable(options, &error));
+        if begun.elapsed() >= within {
+            let reason = heard.last.take().unwrap_or_else(|| error.to_string());
+            return Err(OpenError::Unreachable { brokers, reason });
         }
     }
 }

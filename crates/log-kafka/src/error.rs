@@ -20,9 +20,10 @@ pub enum OpenError {
         /// What came instead of an answer.
         reason: String,
     },
-    /// The brokers do not take who we say we are: stop.
+    /// The brokers do not take who we say we are, or we do not take who they say they are: stop.
     #[error(
-        "Kafka at {brokers} does not let us in: {reason}: mechanism, user and password are those of the configuration"
+        "Kafka at {brokers} does not let us in, or is not trusted: {reason}: certificates, mechanism, user and password are \
+         those of the configuration"
     )]
     Refused {
         /// The brokers that were asked.

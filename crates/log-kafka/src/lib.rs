@@ -55,6 +55,7 @@ mod room;
 mod shared;
 mod topics;
 
+pub use asking::reach;
 pub use brokers::check_brokers;
 pub use error::OpenError;
 pub use log::KafkaLog;

@@ -18,6 +18,7 @@ mod config;
 mod data_dir;
 mod declared;
 mod demo;
+mod doctor;
 mod doors;
 mod http;
 mod kafka;

@@ -19,6 +19,7 @@
 
 mod columns;
 mod error;
+mod inspect;
 mod measure;
 mod metrics;
 mod postgres;
@@ -30,6 +31,7 @@ mod window;
 use std::sync::Arc;
 
 pub use error::OpenError;
+pub use inspect::{Inspected, InspectedServer};
 pub use metrics::StoreMetrics;
 pub use postgres::{PostgresOptions, PostgresStore};
 use postrider_store::Store;
@@ -52,14 +54,32 @@ pub async fn open_with(
             Ok(Arc::new(PostgresStore::open(url, options, metrics).await?))
         }
         "sqlite" => {
-            let path = url.strip_prefix("sqlite:").unwrap_or_default();
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() {
-                return Err(OpenError::Url("sqlite".to_owned()));
-            }
-            Ok(Arc::new(SqliteStore::open(path.as_ref(), metrics).await?))
+            let path = sqlite_path(url)?.as_ref();
+            Ok(Arc::new(SqliteStore::open(path, metrics).await?))
         }
         other => Err(OpenError::Url(other.to_owned())),
+    }
+}
+
+/// Looks at the store that `url` names, as [`open_with`] takes it, and changes nothing: the schema stays as it is, and what
+/// is not there is not made.
+///
+/// # Errors
+/// If it cannot be looked at.
+pub async fn inspect(url: &str, options: PostgresOptions) -> Result<Inspected, OpenError> {
+    match scheme_of(url) {
+        "postgres" | "postgresql" => postgres::inspect(url, &options).await,
+        "sqlite" => sqlite::inspect(sqlite_path(url)?.as_ref()).await,
+        other => Err(OpenError::Url(other.to_owned())),
+    }
+}
+
+fn sqlite_path(url: &str) -> Result<&str, OpenError> {
+    let path = url.strip_prefix("sqlite:").unwrap_or_default();
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path.is_empty() {
+        true => Err(OpenError::Url("sqlite".to_owned())),
+        false => Ok(path),
     }
 }
 

@@ -3,6 +3,7 @@
 #   DIR/svix1  a Python venv with svix 1.99.1, the last of the 1.x line
 #   DIR/svix2  a Python venv with svix 2.9.1, and standardwebhooks 1.1.0
 #   DIR/cloudevents  a Python venv with cloudevents 2.2.0 and confluent-kafka 2.16.1
+#   DIR/yaml   a Python venv with PyYAML 6.0.3
 #   DIR/node   a node folder with standardwebhooks 1.1.1
 # Run again it does nothing, unless this script or the interpreters have changed.
 #
@@ -64,6 +65,7 @@ rm -f "$dir/stamp"
 venv svix1 svix==1.99.1
 venv svix2 svix==2.9.1 standardwebhooks==1.1.0
 venv cloudevents cloudevents==2.2.0 confluent-kafka==2.16.1
+venv yaml pyyaml==6.0.3
 
 echo "clients: $dir/node: standardwebhooks@1.1.1" >&2
 rm -rf "$dir/node"

@@ -10,7 +10,9 @@ use crate::setting;
 pub const SVIX_1: &str = "svix1";
 /// A Python venv with `svix` of the 2.x line and `standardwebhooks`.
 pub const SVIX_2: &str = "svix2";
-/// A Python venv with `cloudevents`.
+/// A Python venv with PyYAML.
+pub const YAML: &str = "yaml";
+/// A Python venv with `cloudevents` and `confluent-kafka`.
 pub const CLOUDEVENTS: &str = "cloudevents";
 /// A node folder with `standardwebhooks`.
 pub const NODE: &str = "node";

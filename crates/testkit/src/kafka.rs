@@ -89,7 +89,7 @@ impl Broker {
         let mut nodes = prepare_nodes(dir, 1)?;
         let mut broker = nodes.pop().context("no node")?;
         broker.jit = jit;
-        broker.format()?;
+        broker.format(&[])?;
         broker.spawn()?;
         broker.started().await?;
         Ok(broker)
@@ -103,27 +103,55 @@ impl Broker {
         let mut brokers = prepare_nodes(dir, 1)?;
         let mut broker = brokers.pop().context("no node")?;
         let inside = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        broker.add_way_in(inside, proxy.address())?;
-        broker.format()?;
+        broker.add_way_in("PROXIED:PLAINTEXT", inside, proxy.address())?;
+        broker.format(&[])?;
         broker.spawn()?;
         broker.started().await?;
         proxy.lead_to(inside);
         Ok(broker)
     }
 
+    /// Likewise, with further ways in (each a name and a protocol, such as `TLS:SSL`) on ports that the system chooses, with
+    /// these properties behind its own, and with `format` as further arguments of the tool that prepares its data.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub(crate) async fn start_with_ways_in(
+        dir: &Path,
+        ways_in: &[&str],
+        properties: &str,
+        format: &[&str],
+    ) -> Result<(Self, Vec<SocketAddr>)> {
+        let mut brokers = prepare_nodes(dir, 1)?;
+        let mut broker = brokers.pop().context("no node")?;
+        let held = ways_in.iter().map(|_| TcpListener::bind("127.0.0.1:0"));
+        let held: Vec<TcpListener> = held.collect::<std::io::Result<_>>()?;
+        let mut addresses = Vec::new();
+        for (way_in, listener) in ways_in.iter().zip(held) {
+            let address = listener.local_addr()?;
+            broker.add_way_in(way_in, address, address)?;
+            addresses.push(address);
+        }
+        let file = broker.dir.join("server.properties");
+        let own = fs::read_to_string(&file)?;
+        fs::write(&file, own + properties)?;
+        broker.format(format)?;
+        broker.spawn()?;
+        broker.started().await?;
+        Ok((broker, addresses))
+    }
+
     /// Of two lines for one property the later counts.
-    fn add_way_in(&self, inside: SocketAddr, advertised: SocketAddr) -> Result<()> {
+    fn add_way_in(&self, way_in: &str, inside: SocketAddr, advertised: SocketAddr) -> Result<()> {
+        let (name, _) = way_in.split_once(':').context("NAME:PROTOCOL")?;
         let file = self.dir.join("server.properties");
         let mut properties = fs::read_to_string(&file)?;
         for (key, more) in [
-            ("listeners", format!("PROXIED://{inside}")),
-            ("advertised.listeners", format!("PROXIED://{advertised}")),
-            (
-                "listener.security.protocol.map",
-                "PROXIED:PLAINTEXT".to_owned(),
-            ),
+            ("listeners", format!("{name}://{inside}")),
+            ("advertised.listeners", format!("{name}://{advertised}")),
+            ("listener.security.protocol.map", way_in.to_owned()),
         ] {
-            let mut lines = properties.lines();
+            let mut lines = properties.lines().rev();
             let line = lines.find(|line| {
                 line.strip_prefix(key)
                     .is_some_and(|rest| rest.starts_with('='))
@@ -205,12 +233,14 @@ impl Broker {
         Ok(java)
     }
 
-    fn format(&self) -> Result<()> {
+    /// `more` are further arguments, such as users to begin with.
+    fn format(&self, more: &[&str]) -> Result<()> {
         let properties = self.dir.join("server.properties");
         let format = self
             .java()?
             .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
             .arg(properties)
+            .args(more)
             .output()
             .context("starting java")?;
         let said = String::from_utf8_lossy(&format.stderr);
@@ -317,7 +347,7 @@ impl BrokerCluster {
 async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
     let mut brokers = prepare_nodes(dir, count)?;
     for broker in &brokers {
-        broker.format()?;
+        broker.format(&[])?;
     }
     // All at once: none starts before most are there.
     for broker in &mut brokers {

@@ -26,12 +26,13 @@ mod process;
 mod proxy;
 mod quantiles;
 mod receiver;
+mod secured;
 mod seed;
 mod server;
 mod signature;
 
 pub use api::{Answer, Api};
-pub use clients::{CLOUDEVENTS, NODE, SVIX_1, SVIX_2, client_library};
+pub use clients::{CLOUDEVENTS, NODE, SVIX_1, SVIX_2, YAML, client_library};
 pub use clock::now_us;
 pub use eventually::eventually;
 pub use kafka::{Broker, BrokerCluster, Jit, bare_round_trip, kafka};
@@ -45,6 +46,7 @@ pub use process::{
 pub use proxy::GroupProxy;
 pub use quantiles::Quantiles;
 pub use receiver::{Arrival, Behaviour, Received, Receiver, Recording, Refusing, Stats};
+pub use secured::SecuredBroker;
 pub use seed::{Seed, setting};
 pub use server::{Launch, Server};
 pub use signature::{Checked, sign, verify};

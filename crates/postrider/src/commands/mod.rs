@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod health;
 mod listen;
 mod metrics;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     /// Tokens of the API
     #[command(subcommand)]
     Token(token::Command),
+    /// Say what is wrong with configuration, brokers, store, clock, disk or egress, and what to do; changes nothing
+    Doctor(doctor::Args),
     /// Ask a running server how it is; exit code 1 if it is not well
     Health(health::Args),
     /// See it work: a server, receivers and some thousand events, in half a minute
@@ -77,6 +80,7 @@ impl Command {
             Self::Migrate(args) => migrate::run(&args),
             Self::Topics(command) => topics::run(&command),
             Self::Token(command) => token::run(&command),
+            Self::Doctor(args) => doctor::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Listen(args) => listen::run(args),

@@ -61,6 +61,14 @@ impl Engines {
             .set("STORE__MAX_CONNECTIONS", "4")
     }
 
+    /// A folder alone, for what needs no server.
+    pub(crate) fn local() -> Self {
+        Self {
+            directory: TempDir::with_prefix("postrider-engines-").unwrap(),
+            settings: Vec::new(),
+        }
+    }
+
     /// With this setting instead of what it was.
     pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
         self.settings.retain(|(given, _)| given != key);
@@ -103,7 +111,12 @@ impl Engines {
         std::fs::create_dir(&data).unwrap();
         // Where a process on its own would have left the token that clients of it are given.
         std::fs::write(data.join("operator.token"), token.ok()).unwrap();
-        let launch = Launch::new(BINARY, data);
+        self.serve_again().await
+    }
+
+    /// Likewise, once it ran before.
+    pub(crate) async fn serve_again(&self) -> (Server, Api) {
+        let launch = Launch::new(BINARY, self.path().join("data"));
         let settings = self.settings.iter();
         let launch = settings.fold(launch, |launch, (key, value)| launch.set(key, value));
         let server = launch.start().await.unwrap();

@@ -14,7 +14,7 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(
     include_str!("../../migrations/postgres/0001_first.sql"),
 )];
 
-const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Brings the schema up to date. Of several processes that start at once, one does it and the others wait: the migrator
 /// holds an advisory lock meanwhile.
@@ -44,7 +44,7 @@ pub(super) async fn migrate(
 }
 
 /// The version of the schema; `None` for a new database.
-async fn version(connection: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
+pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await?;

@@ -8,6 +8,7 @@ mod errors;
 mod event_types;
 mod feed;
 mod history;
+mod inspect;
 mod migrations;
 mod open;
 mod options;
@@ -22,6 +23,7 @@ mod tokens;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub(crate) use inspect::inspect;
 pub use options::PostgresOptions;
 use postrider_model::{Id, IdKind};
 use postrider_store::{Closing, HistoryKey, StoreError};

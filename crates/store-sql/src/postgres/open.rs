@@ -13,7 +13,7 @@ use super::{PostgresOptions, PostgresStore};
 use crate::{OpenError, StoreMetrics};
 
 /// The oldest server that this was tested with.
-const OLDEST_SERVER: i32 = 150_000;
+pub(super) const OLDEST_SERVER: i32 = 150_000;
 
 /// How long another process may take to bring the schema up to date.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -46,7 +46,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn of(options: &PgConnectOptions) -> Self {
+    pub(super) fn of(options: &PgConnectOptions) -> Self {
         let database = options.get_database().unwrap_or(options.get_username());
         let place = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
@@ -67,7 +67,7 @@ impl Server {
 
     /// What an error of the first connection means: a server that refuses the user or the password, or does not have the
     /// database, does so again; all others may be starting, or full.
-    fn not_connected(&self, error: &sqlx::Error) -> OpenError {
+    pub(super) fn not_connected(&self, error: &sqlx::Error) -> OpenError {
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
             Some(code) if code.starts_with(REFUSED) || code == NO_SUCH_DATABASE => {
@@ -80,7 +80,7 @@ impl Server {
         }
     }
 
-    fn unreachable(&self, why: impl ToString) -> OpenError {
+    pub(super) fn unreachable(&self, why: impl ToString) -> OpenError {
         OpenError::Unreachable {
             server: self.name.clone(),
             why: why.to_string(),

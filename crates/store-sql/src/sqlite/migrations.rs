@@ -21,7 +21,7 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
     ),
 ];
 
-const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), OpenError> {
@@ -50,7 +50,7 @@ pub(super) async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), Open
 }
 
 /// The version of the schema; `None` for a new file.
-async fn version(writer: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
+pub(super) async fn version(writer: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
     let tables: i64 =
         sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
             .fetch_one(writer)

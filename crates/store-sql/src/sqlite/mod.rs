@@ -10,6 +10,7 @@ mod failures;
 mod feed;
 mod history;
 mod insert;
+mod inspect;
 mod migrations;
 mod open;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+pub(crate) use inspect::inspect;
 use postrider_store::{Closing, HistoryKey, StoreError, StoreId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};

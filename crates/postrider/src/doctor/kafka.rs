@@ -1,0 +1,126 @@
+//! The brokers: whether they are there, let us in, and are as the log's promises need them.
+
+use std::time::Duration;
+
+use postrider_log_kafka::{
+    LogMetrics, OpenError, check_brokers, check_topics, missing_topics, reach,
+};
+use postrider_metrics::Registry as Metrics;
+
+use super::Finding;
+use crate::config::Config;
+use crate::kafka;
+
+/// How long brokers may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+pub(super) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let options = kafka::options(config, LogMetrics::register(&Metrics::new())?);
+    let ids = match reach(&options, ANSWER).await {
+        Ok(ids) => ids,
+        Err(error) => return Ok(vec![away(&error)]),
+    };
+    let mut findings = vec![brokers(&ids, config)];
+    let missing = missing_topics(&options).await.unwrap_or_default();
+    match check_topics(&options).await {
+        Err(error) => findings.push(away(&error)),
+        Ok(faults) if faults.is_empty() => findings.push(Finding::ok(
+            "topics",
+            format!(
+                "all {} are there, as they are configured",
+                options.topics.len()
+            ),
+        )),
+        Ok(faults) if missing.len() == options.topics.len() => {
+            findings.push(none_there(&faults, config));
+        }
+        Ok(faults) => findings.extend(faults.into_iter().map(topic)),
+    }
+    match check_brokers(&options).await {
+        Err(error) => findings.push(away(&error)),
+        Ok(faults) if faults.is_empty() => findings.push(Finding::ok(
+            "brokers' settings",
+            "they keep positions and sessions for as long as is needed",
+        )),
+        Ok(faults) => findings.extend(faults.into_iter().map(|fault| {
+            Finding::wrong(
+                "brokers' settings",
+                fault,
+                "change it on the brokers (server.properties, or kafka-configs.sh --entity-type brokers)",
+            )
+        })),
+    }
+    Ok(findings)
+}
+
+/// One that is alone cannot hold the copies that are asked of topics.
+fn brokers(ids: &[i32], config: &Config) -> Finding {
+    let seen = match ids.len() {
+        1 => format!("1 answers ({})", config.kafka.brokers),
+        count => format!("{count} answer ({})", config.kafka.brokers),
+    };
+    let copies = config.kafka.replication as usize;
+    if ids.len() < copies {
+        return Finding::wrong(
+            "brokers",
+            format!("{seen}, and log.kafka.replication asks for {copies} copies of each partition"),
+            "start the others, or lower log.kafka.replication and log.kafka.min_insync_replicas",
+        );
+    }
+    if config.kafka.min_insync_replicas < 2 {
+        return Finding::warning(
+            "brokers",
+            format!(
+                "{seen}; log.kafka.min_insync_replicas is 1: what is acknowledged may be on one disk only"
+            ),
+            "for what must not be lost: three brokers, log.kafka.replication 3 and log.kafka.min_insync_replicas 2",
+        );
+    }
+    Finding::ok("brokers", seen)
+}
+
+/// Before a first start this is as it should be.
+fn none_there(faults: &[String], config: &Config) -> Finding {
+    let seen = format!(
+        "none of the {} is there, behind the prefix \"{}\"",
+        faults.len(),
+        config.kafka.topic_prefix.0
+    );
+    if config.kafka.create_topics {
+        return Finding::warning(
+            "topics",
+            seen,
+            "the first start makes them, or `postrider topics apply`; if there was one before, the prefix is another",
+        );
+    }
+    Finding::wrong("topics", seen, "run `postrider topics apply`")
+}
+
+fn topic(fault: String) -> Finding {
+    let advice = if fault.ends_with("does not exist") {
+        "run `postrider topics apply`"
+    } else if fault.contains("partitions") {
+        "docs/cluster.md says how the number of partitions is changed"
+    } else if fault.contains("copies") {
+        "give the topic more copies (kafka-reassign-partitions.sh), or lower log.kafka.replication to what is meant"
+    } else {
+        "change the topic (kafka-configs.sh --entity-type topics), or the configuration"
+    };
+    Finding::wrong("topics", fault, advice)
+}
+
+fn away(error: &OpenError) -> Finding {
+    let advice = match error {
+        OpenError::Refused { .. } => {
+            "check log.kafka.protocol, username, password and sasl_mechanism, and that log.kafka.ca is the authority that \
+             signed the brokers' certificates and the brokers' names are the ones in them"
+        }
+        OpenError::Unreachable { .. } => {
+            "check log.kafka.brokers, that they run and may be reached from here, and that log.kafka.protocol is the one of \
+             that listener"
+        }
+        OpenError::Options(_) | OpenError::Client(_) => "change the configuration",
+        OpenError::Topics(_) => "run `postrider topics check`",
+    };
+    Finding::wrong("brokers", error.to_string(), advice)
+}

@@ -1,0 +1,101 @@
+//! The store: whether it is there, and whether its schema is one that this program knows; and its server's clock.
+
+use postrider_model::{Clock, SystemClock};
+use postrider_store_sql::{Inspected, InspectedServer, OpenError, inspect};
+
+use super::{Finding, clock};
+use crate::config::Config;
+use crate::options;
+
+const PART: &str = "store";
+
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let looked = inspect(&options::store_url(config), options::postgres(config)).await;
+    let ours = SystemClock.now();
+    match looked {
+        Err(error) => vec![Finding::wrong(PART, error.to_string(), advice(&error))],
+        Ok(found) => {
+            let mut findings = vec![schema(&found)];
+            if let Some(server) = &found.server {
+                findings.extend(faults(server));
+                findings.push(clock::judge(ours, server.now, server.asked_for));
+            }
+            findings
+        }
+    }
+}
+
+fn schema(found: &Inspected) -> Finding {
+    let place = match &found.server {
+        Some(server) => format!("{} (PostgreSQL {})", found.place, server.version),
+        None => found.place.clone(),
+    };
+    match found.schema {
+        None => Finding::ok(
+            PART,
+            format!("{place} is new: the first start makes its schema"),
+        ),
+        Some(schema) if schema > found.known => Finding::wrong(
+            PART,
+            format!(
+                "{place} has schema version {schema}, and this program knows none above {}",
+                found.known
+            ),
+            "use the newer program that wrote it, or restore a backup of before",
+        ),
+        Some(schema) if schema < found.known => Finding::ok(
+            PART,
+            format!(
+                "{place} has schema version {schema}; the next start brings it up to {}",
+                found.known
+            ),
+        ),
+        Some(schema) => Finding::ok(PART, format!("{place} has schema version {schema}")),
+    }
+}
+
+fn faults(server: &InspectedServer) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if server.is_old {
+        findings.push(Finding::wrong(
+            PART,
+            format!("the server is PostgreSQL {}", server.version),
+            "use PostgreSQL 15 or newer",
+        ));
+    }
+    if server.is_standby {
+        findings.push(Finding::wrong(
+            PART,
+            "the server follows another one and takes no writes",
+            "name the primary in store.url; with several hosts add ?target_session_attrs=read-write to a proxy that knows it",
+        ));
+    }
+    if !server.may_make_tables && !server.is_standby {
+        findings.push(Finding::wrong(
+            PART,
+            "the user of store.url may not make tables: neither the schema nor partitions for coming days can be made",
+            "make it the owner of the database, or GRANT CREATE ON SCHEMA public TO it",
+        ));
+    }
+    findings
+}
+
+fn advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Url(_) | OpenError::PostgresUrl(_) => "correct store.url",
+        OpenError::Unreachable { .. } => {
+            "check host and port in store.url, that the server runs and listens there, and that pg_hba.conf lets this machine in"
+        }
+        OpenError::Server { .. } => {
+            "check user, password and database in store.url: the server is there, and says no"
+        }
+        OpenError::NewerDatabase { .. } | OpenError::Newer { .. } => {
+            "use the newer program that wrote it"
+        }
+        OpenError::InUse { .. } => "stop the other process, or give this one a place of its own",
+        OpenError::Damaged { .. } => "restore it from a backup, or move it away to begin anew",
+        OpenError::Io { .. } | OpenError::Database { .. } => {
+            "see that the file and its folder belong to the user that runs the server"
+        }
+    }
+}
