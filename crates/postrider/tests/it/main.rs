@@ -24,6 +24,7 @@ mod full_disk;
 mod isolation;
 mod killing;
 mod parking;
+mod partitions;
 mod poison;
 mod producers;
 mod replay;
