@@ -16,13 +16,14 @@ BENCH ?=
 CLUSTER_PROFILE ?= quick
 
 export POSTRIDER_TEST_CLIENTS := $(TARGET)/clients
+export POSTRIDER_TEST_PROMETHEUS := $(TARGET)/prometheus
 
 # What the tests of the chart take: helm and its like, and the command that the chart starts.
 export POSTRIDER_TEST_HELM := $(TARGET)/helm
 export POSTRIDER_TEST_BINARY = $(TARGET)/debug/postrider
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka helm-tools helm-generate helm-test k8s-test tools clean
+.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka prometheus helm-tools helm-generate helm-test k8s-test tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +42,7 @@ cluster: tools kafka ## run every role as a process, on a Kafka broker and Postg
 		$(TARGET)/$(if $(filter dev,$(CLUSTER_PROFILE)),debug,$(CLUSTER_PROFILE))/postrider
 
 # POSTRIDER_TEST_ROWS=100000 judges PostgreSQL's plans by fewer rows than a million, which take half a minute to load.
-test: tools clients kafka helm-tools ## run every test, also those against client libraries, Kafka, PostgreSQL and Helm
+test: tools clients kafka prometheus helm-tools ## run every test, also those against client libraries, Kafka, PostgreSQL, Prometheus and Helm
 	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) --workspace
 	@helm/tests/run.sh
 
@@ -98,6 +99,9 @@ clients: ## install the official client libraries that the tests use (target/cli
 
 kafka: ## fetch the Kafka broker that the tests start (target/kafka)
 	@$(SCRIPTS)/kafka.sh $(TARGET)/kafka
+
+prometheus: ## fetch Prometheus and promtool, for the tests of dashboards and alerts (target/prometheus)
+	@$(SCRIPTS)/prometheus.sh $(TARGET)/prometheus
 
 helm-tools: ## install helm, kubectl and Kubernetes' schemas, for the tests of the chart (target/helm)
 	@$(SCRIPTS)/helm.sh $(POSTRIDER_TEST_HELM)

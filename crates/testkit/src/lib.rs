@@ -23,6 +23,7 @@ mod load;
 mod loss;
 mod postgres;
 mod process;
+mod prometheus;
 mod proxy;
 mod quantiles;
 mod receiver;
@@ -43,6 +44,7 @@ pub use process::{
     allow_many_files, cpu_seconds, cpu_seconds_of_family, pause, peak_rss_bytes, ports_of, proceed,
     rss_bytes,
 };
+pub use prometheus::{Prometheus, prometheus_program};
 pub use proxy::GroupProxy;
 pub use quantiles::Quantiles;
 pub use receiver::{Arrival, Behaviour, Received, Receiver, Recording, Refusing, Stats};

@@ -23,6 +23,7 @@ mod engines;
 mod full_disk;
 mod isolation;
 mod killing;
+mod observing;
 mod parking;
 mod partitions;
 mod poison;

@@ -1,0 +1,186 @@
+//! The files themselves: what can be said of them without a server.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use postrider_testkit::prometheus_program;
+use serde_json::Value;
+
+pub(super) const RULES: &str = include_str!("../../../../../deploy/prometheus/postrider.yaml");
+/// What every metric is.
+const REFERENCE: &str = include_str!("../../../../../docs/metrics.md");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// One query of a panel.
+pub(super) struct Query {
+    /// Dashboard and panel.
+    pub(super) place: String,
+    /// As Grafana would send it, for all jobs, over intervals that fit a scrape each second.
+    pub(super) text: String,
+}
+
+impl Query {
+    /// True if only a log on Kafka has an answer.
+    pub(super) fn needs_kafka(&self) -> bool {
+        self.text.contains("postrider_kafka_")
+    }
+}
+
+/// All dashboards, by the names of their files.
+fn dashboards() -> Vec<(String, Value)> {
+    let files = std::fs::read_dir(root().join("deploy/grafana")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let json = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let read = json.map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, serde_json::from_str(&text).unwrap())
+    });
+    read.collect()
+}
+
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let all = dashboard["panels"].as_array().unwrap().iter();
+    all.filter(|panel| panel["type"] != "row")
+}
+
+/// Every query of every panel.
+pub(super) fn queries() -> Vec<Query> {
+    let mut queries = Vec::new();
+    for (name, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in panel["targets"].as_array().unwrap() {
+                let text = target["expr"].as_str().unwrap();
+                let text = text
+                    .replace("$job", ".*")
+                    .replace("$__rate_interval", "15s");
+                let place = format!("{name}: {}", panel["title"]);
+                queries.push(Query { place, text });
+            }
+        }
+    }
+    queries
+}
+
+/// The words of `text` that look like names of our metrics, without the parts of histograms.
+fn metrics_in(text: &str) -> HashSet<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = text.split(|c| !is_name(c));
+    let ours = words.filter(|word| word.starts_with("postrider_") && !word.contains(':'));
+    let parts = ["_bucket", "_sum", "_count"];
+    ours.map(|word| {
+        parts
+            .iter()
+            .find_map(|part| word.strip_suffix(part))
+            .unwrap_or(word)
+    })
+    .collect()
+}
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new(prometheus_program("promtool").unwrap())
+        .args(arguments)
+        .current_dir(root().join("deploy/prometheus"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn the_rules_are_sound_and_each_alert_fires_with_its_fault_and_not_without() {
+    promtool(&["check", "rules", "postrider.yaml"]);
+    promtool(&["test", "rules", "tests/alerts.yaml"]);
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_a_test_that_it_fires() {
+    let tests = include_str!("../../../../../deploy/prometheus/tests/alerts.yaml");
+    let alerts: Vec<_> = RULES
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(alerts.len() > 10);
+    for alert in alerts {
+        let runbook = format!("docs/runbooks/{alert}.md");
+        assert!(root().join(&runbook).is_file(), "write {runbook}");
+        assert!(
+            RULES.contains(&format!("runbook: {runbook}")),
+            "{alert} does not name {runbook}"
+        );
+        let fires = format!("alertname: {alert}\n        exp_alerts:\n");
+        assert!(tests.contains(&fires), "no test has {alert} fire");
+    }
+}
+
+#[test]
+fn rules_dashboards_and_runbooks_speak_of_metrics_that_there_are() {
+    let mut texts = vec![RULES.to_owned()];
+    texts.extend(queries().into_iter().map(|query| query.text));
+    for metric in texts.iter().flat_map(|text| metrics_in(text)) {
+        assert!(
+            REFERENCE.contains(&format!("`{metric}`")),
+            "there is no {metric}"
+        );
+    }
+    for runbook in std::fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let text = std::fs::read_to_string(runbook.unwrap().path()).unwrap();
+        // Commands look for what several names begin with.
+        for metric in metrics_in(&text) {
+            assert!(
+                REFERENCE.contains(&format!("`{metric}")),
+                "there is no {metric}"
+            );
+        }
+    }
+}
+
+#[test]
+fn dashboards_are_what_their_script_writes_and_every_panel_says_what_it_shows() {
+    let written = Command::new("python3")
+        .args(["deploy/grafana/generate.py", "--check"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&written.stdout);
+    assert!(written.status.success(), "{said}");
+    let all = dashboards();
+    assert_eq!(all.len(), 5);
+    let uids: HashSet<_> = all
+        .iter()
+        .map(|(_, dashboard)| dashboard["uid"].as_str().unwrap())
+        .collect();
+    assert_eq!(uids.len(), all.len(), "two have the same uid");
+    for (name, dashboard) in &all {
+        let mut ids = HashSet::new();
+        for panel in panels(dashboard) {
+            let title = panel["title"].as_str().unwrap();
+            let unit = &panel["fieldConfig"]["defaults"]["unit"];
+            assert!(
+                !title.is_empty() && ids.insert(panel["id"].as_u64().unwrap()),
+                "{name}: {title}"
+            );
+            assert!(
+                !panel["description"].as_str().unwrap().is_empty(),
+                "{name}: {title} says nothing"
+            );
+            assert!(
+                !unit.as_str().unwrap().is_empty(),
+                "{name}: {title} has no unit"
+            );
+            assert!(
+                !panel["targets"].as_array().unwrap().is_empty(),
+                "{name}: {title} asks nothing"
+            );
+        }
+        for link in dashboard["links"].as_array().unwrap() {
+            let runbook = link["title"].as_str().unwrap();
+            let path = format!("docs/runbooks/{runbook}.md");
+            assert!(root().join(&path).is_file(), "{name} names {path}");
+        }
+    }
+}

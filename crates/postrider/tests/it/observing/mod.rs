@@ -1,0 +1,23 @@
+//! Dashboards and alerts answer, and fire, by what a real Prometheus has of a real run.
+
+mod alerts;
+mod dashboards;
+mod files;
+
+use std::net::SocketAddr;
+
+use postrider_testkit::Prometheus;
+
+use files::RULES;
+
+/// A Prometheus that scrapes a server and judges by our alerts, none of which waits before it fires.
+async fn watching(server: SocketAddr) -> Prometheus {
+    let waits = RULES.lines().map(|line| {
+        let wait = line.trim_start().starts_with("for: ");
+        if wait { "        for: 0s" } else { line }
+    });
+    let impatient: Vec<_> = waits.collect();
+    Prometheus::start(server, &impatient.join("\n"))
+        .await
+        .unwrap()
+}
