@@ -15,7 +15,8 @@ use crate::{OpenError, Options, config};
 
 /// How long the brokers may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So often it is looked whether they have refused us: librdkafka itself tries again for as long as it is told to.
+/// After so long it is looked for the first time whether they have refused us, and each time after twice as long: librdkafka
+/// itself tries again for as long as it is told to, and a slow machine needs one long try.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Hears why connections fail.
@@ -81,9 +82,10 @@ fn ask(options: &Options, within: Duration) -> Result<Metadata, OpenError> {
     let config = config::consumer(options, "nobody");
     let client = BaseConsumer::from_config_and_context(&config, Asking::default());
     let client = client.map_err(OpenError::Client)?;
-    let begun = Instant::now();
+    let (begun, mut look) = (Instant::now(), LOOK);
     loop {
-        let asked = client.fetch_metadata(None, LOOK);
+        let asked = client.fetch_metadata(None, look);
+        look *= 2;
         // What went wrong with connections waits to be heard.
         while client.poll(Duration::ZERO).is_some() {}
         let error = match asked {

@@ -126,14 +126,24 @@ pub(crate) fn consumer(options: &Options, group: &str) -> ClientConfig {
     config
 }
 
-/// A member of a group that reads so many partitions at most.
-pub(crate) fn member(options: &Options, group: &str, queues: usize) -> ClientConfig {
+/// What reads for a member, so many partitions at most. In no group: `group` has no members.
+pub(crate) fn fetcher(options: &Options, group: &str, queues: usize) -> ClientConfig {
     let mut config = consumer(options, group);
     // The bound holds for each partition's queue; at worst all are this member's.
     let share = (options.fetch_bytes / queues.max(1)).max(64 << 10);
     config
         .set("queued.max.messages.kbytes", (share >> 10).to_string())
-        .set("fetch.message.max.bytes", share.to_string())
+        .set("fetch.message.max.bytes", share.to_string());
+    config
+}
+
+/// A member of a group.
+pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
+    let mut config = consumer(options, group);
+    config
+        // It reads nothing. What it may ask for before its partitions are paused is to be little.
+        .set("fetch.message.max.bytes", "1024")
+        .set("queued.min.messages", "1")
         // Co-assignment: with equal numbers of partitions, partition n of each topic goes to the same member.
         .set("topic.metadata.refresh.interval.ms", "30000");
     match options.membership.protocol {

@@ -23,7 +23,7 @@ const ASK: Duration = Duration::from_secs(5);
 /// For the first records of partitions.
 const READ: Duration = Duration::from_secs(2);
 /// A group that nothing is ever committed for, for clients that need one to read.
-const NOBODY: Group = Group("nobody");
+pub(crate) const NOBODY: Group = Group("nobody");
 
 /// Where a partition begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@
 //! and time; everything is tried again for ever. A stale epoch is ordinary and is committed again; a member that was
 //! fenced or forgotten, or whose commits are not acknowledged, loses its partitions ([`Polled::Lost`]) and joins anew.
 //! Records that were removed before they were read are counted and told of ([`LogError::Trimmed`]), and reading goes on
-//! behind them. While one member drains, librdkafka fetches nothing for it, so its other partitions rest, too.
+//! behind them. While a member drains, what it keeps is read on, by a client that knows of no group.
 
 #![cfg_attr(
     test,

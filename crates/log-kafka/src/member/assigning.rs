@@ -9,10 +9,11 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Member;
 use super::context::{Consumer, take_over};
 use super::seats::Seat;
+use super::{Clients, Member};
 use crate::catalog::Catalog;
+use crate::onlooker::Onlooker;
 
 /// Between two questions to brokers that did not answer the first.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -136,13 +137,16 @@ fn beginnings(
 /// Begins to read, and to commit, which begins the leases.
 pub(super) fn begin(
     member: &Member,
-    consumer: &Arc<Consumer>,
+    Clients { consumer, fetcher }: &Clients,
     placed: Vec<Placed>,
 ) -> KafkaResult<()> {
     let catalog = &member.shared.catalog;
-    let mut list = TopicPartitionList::new();
+    // A list of its own for each: librdkafka keeps in it what it knows of the partitions.
+    let (mut owned, mut fetched) = (TopicPartitionList::new(), TopicPartitionList::new());
     for Placed { at, from, .. } in &placed {
-        add_at(&mut list, catalog, *at, *from)?;
+        for list in [&mut owned, &mut fetched] {
+            add_at(list, catalog, *at, *from)?;
+        }
     }
     for Placed {
         at,
@@ -152,7 +156,7 @@ pub(super) fn begin(
     {
         let mut seat = Seat::new(at, from, committed.clone());
         // Before it is assigned, so that nothing is fetched into the queue of all.
-        listen(member, consumer, &mut seat);
+        listen(member, fetcher, &mut seat);
         let metadata = committed.metadata;
         member.commits().take_over(
             at,
@@ -163,7 +167,8 @@ pub(super) fn begin(
         );
         member.seats().add(seat);
     }
-    take_over(consumer, &list)
+    take_over(consumer, &owned)?;
+    fetcher.incremental_assign(&fetched)
 }
 
 /// Adds a partition from a position on.
@@ -181,11 +186,11 @@ pub(super) fn add_at(
 }
 
 /// Gives a seat a queue of its own that says when something comes.
-pub(super) fn listen(member: &Member, consumer: &Arc<Consumer>, seat: &mut Seat) {
+pub(super) fn listen(member: &Member, fetcher: &Arc<Onlooker>, seat: &mut Seat) {
     // The old one first: its end silences the queue.
     seat.queue = None;
     if let Some((name, partition)) = member.shared.catalog.name(seat.at) {
-        seat.queue = consumer.split_partition_queue(name, partition);
+        seat.queue = fetcher.split_partition_queue(name, partition);
     }
     if let Some(queue) = &mut seat.queue {
         let (filled, notify) = (Arc::clone(&seat.filled), Arc::clone(&member.notify));

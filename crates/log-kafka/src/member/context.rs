@@ -87,12 +87,13 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Takes these into the assignment, in the manner of the group's protocol.
+/// Takes these into the assignment, in the manner of the group's protocol. Nothing of them is read: that is the fetcher's.
 pub(crate) fn take_over(consumer: &Consumer, list: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
-        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list)?,
     }
+    consumer.pause(list)
 }
 
 /// Takes these out of the assignment, in the manner of the group's protocol.

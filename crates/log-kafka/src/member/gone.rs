@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use postrider_log::{LogError, Position, TopicPartition};
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{Consumer as _, RebalanceProtocol};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
 
 use super::Member;
 use super::assigning::{add_at, listen};
-use super::context::Consumer;
 use super::seats::Seats;
+use crate::onlooker::Onlooker;
 
 /// Reads `at` from its beginning on, and tells and counts what is lost.
 pub(super) fn restart(
     member: &Member,
-    consumer: &Arc<Consumer>,
+    fetcher: &Arc<Onlooker>,
     at: TopicPartition,
     within: Duration,
 ) -> KafkaResult<()> {
     let Some((name, partition)) = member.shared.catalog.name(at) else {
         return Ok(());
     };
-    let (first, _) = consumer.fetch_watermarks(name, partition, within)?;
+    let (first, _) = fetcher.fetch_watermarks(name, partition, within)?;
     let first = Position::try_from(first).unwrap_or_default();
     // Held, so that nothing is read meanwhile.
     let mut seats = member.seats();
@@ -32,7 +32,7 @@ pub(super) fn restart(
         return Ok(());
     };
     let asked = std::mem::replace(&mut seat.next, first);
-    if let Err(error) = assign_again(member, consumer, &mut seats, at) {
+    if let Err(error) = assign_again(member, fetcher, &mut seats, at) {
         if let Some(seat) = seats.get(at) {
             seat.next = asked;
         }
@@ -49,32 +49,21 @@ pub(super) fn restart(
     Ok(())
 }
 
-/// Assigns the partition, or where the protocol knows no single ones all of them, from the next position on.
+/// Assigns the partition from the next position on.
 fn assign_again(
     member: &Member,
-    consumer: &Arc<Consumer>,
+    fetcher: &Arc<Onlooker>,
     seats: &mut Seats,
     at: TopicPartition,
 ) -> KafkaResult<()> {
-    let catalog = &member.shared.catalog;
-    let alone = matches!(
-        consumer.rebalance_protocol(),
-        RebalanceProtocol::Cooperative
-    );
+    let Some(seat) = seats.get(at) else {
+        return Ok(());
+    };
     let mut list = TopicPartitionList::new();
-    for seat in seats.all().filter(|seat| !alone || seat.at == at) {
-        seat.ahead.clear();
-        add_at(&mut list, catalog, seat.at, seat.next)?;
-    }
-    match alone {
-        true => {
-            consumer.incremental_unassign(&list)?;
-            consumer.incremental_assign(&list)?;
-        }
-        false => consumer.assign(&list)?,
-    }
-    for seat in seats.all().filter(|seat| !alone || seat.at == at) {
-        listen(member, consumer, seat);
-    }
+    seat.ahead.clear();
+    add_at(&mut list, &member.shared.catalog, seat.at, seat.next)?;
+    fetcher.incremental_unassign(&list)?;
+    fetcher.incremental_assign(&list)?;
+    listen(member, fetcher, seat);
     Ok(())
 }

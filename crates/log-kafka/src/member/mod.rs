@@ -1,4 +1,4 @@
-//! One member of a group: a [`thread`] that polls, a [`reader`] that takes, a [`committer`] that finishes, and a thread
+//! One member of a group, of two clients: a [`thread`] that polls, a [`reader`] that takes, a [`committer`] that finishes, and a thread
 //! for [`committing`].
 
 mod assigning;
@@ -27,10 +27,22 @@ use self::seats::Seats;
 use crate::catalog::Catalog;
 use crate::config;
 use crate::error::closed;
+use crate::inspector::NOBODY;
+use crate::onlooker::{Looking, Onlooker};
 use crate::shared::Shared;
 
 pub(crate) use self::committer::{KafkaCommitter, METADATA_BYTES};
 pub(crate) use self::reader::KafkaReader;
+
+/// A member's two clients. librdkafka stops all that a group's consumer reads from the moment a rebalance takes
+/// something of it until that is given up, which is when a drain ends. So the one in the group reads nothing, and another,
+/// which knows of no group, reads what the first owns.
+pub(crate) struct Clients {
+    /// Belongs to the group, and commits.
+    consumer: Arc<Consumer>,
+    /// Reads.
+    fetcher: Arc<Onlooker>,
+}
 
 /// What the thread, the reader and the committer of one member share.
 pub(crate) struct Member {
@@ -40,6 +52,7 @@ pub(crate) struct Member {
     names: Vec<String>,
     topics: Vec<Topic>,
     config: ClientConfig,
+    fetching: ClientConfig,
     /// None while there is none.
     consumer: RwLock<Option<Arc<Consumer>>>,
     seats: Mutex<Seats>,
@@ -63,6 +76,7 @@ impl Member {
     ) -> Result<(KafkaReader, KafkaCommitter), LogError> {
         let names = names(&shared.catalog, subscription)?;
         let group = shared.catalog.group(subscription.group);
+        let nobody = shared.catalog.group(NOBODY);
         let topics: Vec<Topic> = subscription
             .topics
             .iter()
@@ -78,7 +92,8 @@ impl Member {
             .iter()
             .map(|topic| (topic.topic, topic.weight));
         let member = Arc::new(Self {
-            config: config::member(&shared.options, &group, queues),
+            config: config::member(&shared.options, &group),
+            fetching: config::fetcher(&shared.options, &nobody, queues),
             group: subscription.group,
             names,
             topics,
@@ -94,9 +109,9 @@ impl Member {
         });
         // The first is built here, so that a configuration that librdkafka does not take is heard of.
         let stopped = |error| LogError::Stopped(format!("joining group {group}: {error}"));
-        let consumer = member.build().map_err(stopped)?;
+        let clients = member.build().map_err(stopped)?;
         let stopped = |error: std::io::Error| LogError::Stopped(error.to_string());
-        thread::start(Arc::clone(&member), consumer).map_err(stopped)?;
+        thread::start(Arc::clone(&member), clients).map_err(stopped)?;
         committing::start(Arc::clone(&member)).map_err(stopped)?;
         member.shared.members.add(&member);
         Ok((
@@ -105,10 +120,14 @@ impl Member {
         ))
     }
 
-    fn build(&self) -> KafkaResult<Arc<Consumer>> {
+    fn build(&self) -> KafkaResult<Clients> {
         let context = Context::new(Arc::clone(&self.shared.catalog));
         let consumer: Consumer = self.config.create_with_context(context)?;
-        Ok(Arc::new(consumer))
+        let fetcher: Onlooker = self.fetching.create_with_context(Looking)?;
+        Ok(Clients {
+            consumer: Arc::new(consumer),
+            fetcher: Arc::new(fetcher),
+        })
     }
 
     /// Leaves the group soon; everything that waits fails.

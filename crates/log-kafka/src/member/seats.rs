@@ -10,7 +10,7 @@ use postrider_log::{
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::context::Context;
+use crate::onlooker::Looking;
 use crate::record::{position, record};
 
 /// One partition that is ours.
@@ -18,7 +18,7 @@ pub(super) struct Seat {
     pub(super) at: TopicPartition,
     /// What librdkafka has fetched of it. Not asking is what holds it back: librdkafka's own pause throws away what was
     /// fetched.
-    pub(super) queue: Option<PartitionQueue<Context>>,
+    pub(super) queue: Option<PartitionQueue<Looking>>,
     /// Something may lie in the queue.
     pub(super) filled: Arc<AtomicBool>,
     /// Taken out of the queue and not yet returned.

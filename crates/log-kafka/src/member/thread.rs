@@ -1,6 +1,7 @@
 //! The member's thread: polls without a break, so that rebalances are heard of whatever the reader does,
 //! and acts on what it hears.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use rdkafka::message::Message as _;
 
 use super::assigning::{self, Arrival};
 use super::context::{Consumer, Mark, give_back};
-use super::{Member, count, gone};
+use super::{Clients, Member, count, gone};
 use crate::error::closed;
 use crate::record::record;
 
@@ -24,20 +25,20 @@ const ASK: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts it.
-pub(super) fn start(member: Arc<Member>, consumer: Arc<Consumer>) -> std::io::Result<()> {
+pub(super) fn start(member: Arc<Member>, clients: Clients) -> std::io::Result<()> {
     let name = format!("kafka-{}", member.group);
     std::thread::Builder::new()
         .name(name)
-        .spawn(move || run(&member, consumer))
+        .spawn(move || run(&member, clients))
         .map(drop)
 }
 
 /// Until the member is closed; a consumer that cannot go on is replaced.
-fn run(member: &Arc<Member>, consumer: Arc<Consumer>) {
+fn run(member: &Arc<Member>, clients: Clients) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-    let mut consumer = Some(consumer);
+    let mut clients = Some(clients);
     while !member.is_closed() {
-        if let Some(built) = consumer.take() {
+        if let Some(built) = clients.take() {
             Thread::new(member, built).serve();
         }
         if member.is_closed() {
@@ -46,7 +47,7 @@ fn run(member: &Arc<Member>, consumer: Arc<Consumer>) {
         member.shared.options.metrics.rebuilt.inc();
         std::thread::sleep(backoff.next_wait());
         match member.build() {
-            Ok(built) => consumer = Some(built),
+            Ok(built) => clients = Some(built),
             Err(error) => tracing::error!(group = %member.group, %error, "building a consumer"),
         }
     }
@@ -54,10 +55,12 @@ fn run(member: &Arc<Member>, consumer: Arc<Consumer>) {
     member.wake_committing();
 }
 
-/// The thread with one consumer.
+/// The thread with one pair of clients.
 struct Thread<'a> {
     member: &'a Member,
-    consumer: Arc<Consumer>,
+    clients: Clients,
+    /// What is being read.
+    fetched: BTreeSet<TopicPartition>,
     /// Given to us by the group, and not yet assigned.
     arriving: Option<Arrival>,
     /// Wanted back by the group, and not yet given up by the reader's side.
@@ -68,10 +71,11 @@ struct Thread<'a> {
 }
 
 impl<'a> Thread<'a> {
-    fn new(member: &'a Member, consumer: Arc<Consumer>) -> Self {
+    fn new(member: &'a Member, clients: Clients) -> Self {
         Self {
             member,
-            consumer,
+            clients,
+            fetched: BTreeSet::new(),
             arriving: None,
             leaving: Vec::new(),
             left: Vec::new(),
@@ -81,14 +85,14 @@ impl<'a> Thread<'a> {
 
     fn serve(mut self) {
         let names: Vec<&str> = self.member.names.iter().map(String::as_str).collect();
-        if let Err(error) = self.consumer.subscribe(&names) {
+        if let Err(error) = self.clients.consumer.subscribe(&names) {
             tracing::error!(group = %self.member.group, %error, "joining a group");
             return;
         }
-        self.publish(Some(Arc::clone(&self.consumer)));
+        self.publish(Some(Arc::clone(&self.clients.consumer)));
         while !self.member.is_closed() && !self.broken {
             self.poll();
-            for mark in self.consumer.context().take() {
+            for mark in self.clients.consumer.context().take() {
                 self.act(mark);
             }
             self.arrive();
@@ -110,28 +114,34 @@ impl<'a> Thread<'a> {
     }
 
     fn poll(&mut self) {
-        match self.consumer.poll(POLL) {
-            None => {}
-            Some(Ok(message)) => {
-                // A partition has a queue of its own; what was fetched before it had comes here.
-                let at = self
-                    .member
-                    .shared
-                    .catalog
-                    .at(message.topic(), message.partition());
-                let mut seats = self.member.seats();
-                if let Some(seat) = at.and_then(|at| seats.get(at)) {
-                    seat.ahead.push_back(record(seat.at, &message));
-                    self.member.notify.notify_one();
+        match self.clients.consumer.poll(POLL) {
+            // What it was sent before its partitions were paused is read by the fetcher.
+            None | Some(Ok(_)) => {}
+            Some(Err(error)) => self.failed(&error),
+        }
+        let member = self.member;
+        while let Some(polled) = self.clients.fetcher.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) => {
+                    // A partition has a queue of its own; what was fetched before it had comes here.
+                    let catalog = &member.shared.catalog;
+                    let at = catalog.at(message.topic(), message.partition());
+                    let mut seats = member.seats();
+                    if let Some(seat) = at.and_then(|at| seats.get(at)) {
+                        seat.ahead.push_back(record(seat.at, &message));
+                        member.notify.notify_one();
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(group = %member.group, %error, "a member's reading");
                 }
             }
-            Some(Err(error)) => self.failed(&error),
         }
     }
 
     fn failed(&mut self, error: &KafkaError) {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        if fatal || self.consumer.client().fatal_error().is_some() {
+        if fatal || self.clients.consumer.client().fatal_error().is_some() {
             tracing::error!(group = %self.member.group, %error, "a member cannot go on, and joins anew");
             self.broken = true;
         } else {
@@ -158,11 +168,16 @@ impl<'a> Thread<'a> {
         let Some(arrival) = &mut self.arriving else {
             return;
         };
-        let Some(placed) = arrival.ask(&self.consumer, &self.member.shared.catalog, ASK) else {
+        let asked = arrival.ask(&self.clients.consumer, &self.member.shared.catalog, ASK);
+        let Some(placed) = asked else {
             return;
         };
         self.arriving = None;
-        match assigning::begin(self.member, &self.consumer, placed) {
+        let partitions: Vec<_> = placed.iter().map(|placed| placed.at).collect();
+        // One that was lost to a commit is still being read if the group gives it back at once.
+        self.stop_fetching(&partitions);
+        self.fetched.extend(partitions);
+        match assigning::begin(self.member, &self.clients, placed) {
             Ok(()) => self.member.wake_committing(),
             Err(error) => {
                 tracing::error!(group = %self.member.group, %error, "taking partitions over");
@@ -256,9 +271,21 @@ impl<'a> Thread<'a> {
         self.hand_back(&leaving);
     }
 
+    fn stop_fetching(&mut self, partitions: &[TopicPartition]) {
+        let fetched = &mut self.fetched;
+        let these = partitions.iter().copied().filter(|at| fetched.remove(at));
+        let list = self.member.shared.catalog.list(these);
+        if list.count() > 0
+            && let Err(error) = self.clients.fetcher.incremental_unassign(&list)
+        {
+            tracing::warn!(group = %self.member.group, %error, "reading of partitions could not be stopped");
+        }
+    }
+
     fn hand_back(&mut self, partitions: &[TopicPartition]) {
+        self.stop_fetching(partitions);
         let list = self.member.shared.catalog.list(partitions.iter().copied());
-        if let Err(error) = give_back(&self.consumer, &list) {
+        if let Err(error) = give_back(&self.clients.consumer, &list) {
             tracing::warn!(group = %self.member.group, %error, "giving partitions back");
         }
     }
@@ -267,7 +294,7 @@ impl<'a> Thread<'a> {
     fn find_gone(&mut self) {
         let gone = std::mem::take(&mut self.member.seats().gone);
         for at in gone {
-            if let Err(error) = gone::restart(self.member, &self.consumer, at, ASK) {
+            if let Err(error) = gone::restart(self.member, &self.clients.fetcher, at, ASK) {
                 tracing::warn!(%at, %error, "looking for the beginning of a partition");
                 self.member.seats().gone.push(at);
             }
@@ -286,7 +313,7 @@ impl<'a> Thread<'a> {
     fn end(self) {
         let member = self.member;
         self.publish(None);
-        self.consumer.context().close();
+        self.clients.consumer.context().close();
         let owned: Vec<TopicPartition> = member.seats().all().map(|seat| seat.at).collect();
         if member.is_closed() {
             let told = member.seats().remove(&owned);
@@ -297,8 +324,13 @@ impl<'a> Thread<'a> {
         let stopped = member.shared.is_closed().then(closed);
         member.commits().abandon(stopped.as_ref());
         member.notify.notify_one();
-        // Partitions' queues were other holders; a commit that is under way may be one for a moment.
-        let mut consumer = self.consumer;
+        let Clients {
+            mut consumer,
+            fetcher,
+        } = self.clients;
+        // Its end waits for its threads, and nobody for it.
+        std::thread::spawn(move || drop(fetcher));
+        // A commit that is under way may hold it for a moment.
         while let Err(shared) = Arc::try_unwrap(consumer).map(drop) {
             shared.poll(POLL);
             consumer = shared;

@@ -1,5 +1,6 @@
 //! Brokers that hang, die and come back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,37 @@ async fn appends_wait_for_room_while_the_broker_hangs_are_refused_past_the_bound
     proceed(broker.pid().unwrap()).unwrap();
     assert_eq!(first.await.unwrap().unwrap().len(), 1);
     append(&*log, vec![record(3)]).await;
+}
+
+/// As services do with what follows from a record ([`postrider_log::complete_patiently`]).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_acknowledged_in_time_is_written_again_whole() {
+    const COUNT: u64 = 50;
+    let _one = ONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path()).await.unwrap();
+    let mut options = options(&broker.address(), topics());
+    options.delivery_timeout = Duration::from_secs(3);
+    let log = open(&options).await;
+    let mut party = Party::join(&*log, FIRST, &[A]).await;
+    let deadline = Deadline::new();
+    pause(broker.pid().unwrap()).unwrap();
+    let all = || numbered(A, 7, 0, COUNT);
+    let refused = log.append(all(), Durability::Ordered, Purpose::Pipeline);
+    let refused = refused.await;
+    assert!(matches!(refused, Err(LogError::Busy(_))), "{refused:?}");
+    proceed(broker.pid().unwrap()).unwrap();
+    while let Err(error) = log
+        .append(all(), Durability::Ordered, Purpose::Pipeline)
+        .await
+    {
+        assert!(matches!(error, LogError::Busy(_)), "{error}");
+        deadline.check("it was written");
+    }
+    while party.values.iter().collect::<BTreeSet<_>>().len() < COUNT as usize {
+        party.step().await;
+        deadline.check("everything was read");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,10 @@
 //! Members that come and go.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use postrider_log::testing::conformance::{A, B, FIRST, append, numbered, topics};
-use postrider_log::{Log, TopicPartition};
+use postrider_log::{BatchLimit, Durability, Log, Polled, Purpose, TopicPartition};
 use postrider_log_kafka::{LogMetrics, Options};
 use postrider_testkit::kafka;
 
@@ -80,6 +83,76 @@ async fn a_second_member_takes_over_whole_numbers_with_what_was_committed_and_gi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_classic_protocol_hands_over_likewise() {
     handed_over(classic).await;
+}
+
+/// Reads until `enough`, and gives nothing up meanwhile.
+async fn read_on(party: &mut Party, what: &str, mut enough: impl FnMut(Polled) -> bool) {
+    let limit = BatchLimit {
+        records: 100,
+        bytes: 1 << 20,
+    };
+    let deadline = Deadline::new();
+    loop {
+        let polled = tokio::time::timeout(Duration::from_millis(50), party.reader.next(limit));
+        if let Ok(polled) = polled.await
+            && enough(polled.unwrap())
+        {
+            return;
+        }
+        deadline.check(what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_keeps_is_read_on_while_it_drains_the_rest() {
+    let mut options = options(&kafka().unwrap(), topics());
+    options.layout.partitions = PARTITIONS;
+    let log = open(&options).await;
+    let deadline = Deadline::new();
+    let mut one = Party::join(&*log, FIRST, &[A]).await;
+    while one.owned.len() < PARTITIONS as usize {
+        one.step().await;
+        deadline.check("the only member owns everything");
+    }
+    let mut other = Party::join(&*log, FIRST, &[A]).await;
+    let mut wanted = Vec::new();
+    read_on(&mut one, "a part is wanted back", |polled| {
+        if let Polled::Revoking(partitions) = polled {
+            wanted = partitions;
+        }
+        !wanted.is_empty()
+    })
+    .await;
+    // It takes its time: what it keeps goes on, and the rest is nobody's.
+    for round in 0..5 {
+        let places = log
+            .append(
+                numbered(A, 40, round * 40, 40),
+                Durability::Synced,
+                Purpose::Intake,
+            )
+            .await
+            .unwrap();
+        let mut kept: BTreeSet<_> = places.into_iter().collect();
+        kept.retain(|(at, _)| !wanted.contains(at));
+        assert!(!kept.is_empty());
+        read_on(&mut one, "what it keeps was read", |polled| {
+            let Polled::Records(records) = polled else {
+                panic!("records were due, not {polled:?}");
+            };
+            for record in records {
+                assert!(kept.remove(&(record.at, record.position)), "{record:?}");
+            }
+            kept.is_empty()
+        })
+        .await;
+    }
+    assert!(wanted.iter().all(|at| one.committer.holds(*at)));
+    one.committer.release(&wanted).await.unwrap();
+    while !wanted.iter().all(|at| other.owned.contains_key(at)) {
+        other.step().await;
+        deadline.check("the other owns what was given up");
+    }
 }
 
 /// As after a kill: the name is in use until its first bearer's session has ended.
