@@ -101,7 +101,7 @@ async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), Ht
     let append = log.append(records, Durability::Synced, Purpose::Intake);
     match tokio::time::timeout(within, append).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(refusal(error)),
+        Ok(Err(error)) => Err(refusal(log, error)),
         Err(_) => Err(HttpError::Uncertain(
             "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
         )),
@@ -109,10 +109,15 @@ async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), Ht
 }
 
 /// What the producer is told when the log does not take an event.
-fn refusal(error: LogError) -> HttpError {
+fn refusal(log: &dyn Log, error: LogError) -> HttpError {
     match error {
-        LogError::Busy(_) => HttpError::Unavailable(
+        LogError::Busy(_) if log.completes_at_once() => HttpError::Unavailable(
             "more events wait to be written than fit: send it again in a moment".to_owned(),
+        ),
+        // An answer that did not come in time says nothing of what it would have answered. Were the key free again, the
+        // repeat would have another id.
+        LogError::Busy(_) => HttpError::Uncertain(
+            "the log does not take events fast enough; it may have been accepted: send it again in a moment".to_owned(),
         ),
         LogError::Full(_) => HttpError::Full(
             "there is no space left for new events; what was accepted is being delivered: send it again later"

@@ -5,7 +5,8 @@ use postrider_model::{Position, TopicPartition};
 /// Why the log did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// More waits to be written than the log may hold. Try again a little later; nothing was written.
+    /// More waits to be written than the log may hold. Try again a little later. Where the log
+    /// [completes at once](crate::Log::completes_at_once), nothing was written; elsewhere any part may have been.
     #[error("the log is busy: {0}")]
     Busy(String),
     /// The disk, or the space that the log may use, is full. Nothing was written. What finishes or removes records is

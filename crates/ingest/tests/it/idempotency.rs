@@ -72,6 +72,22 @@ async fn what_was_certainly_not_written_leaves_the_key_free() {
     assert_eq!(house.publish(&key, BODY).await.status, StatusCode::ACCEPTED);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_written_keeps_its_key_so_that_no_repeat_has_another_id() {
+    let house = House::new().await;
+    house.log.complete_in_two_steps();
+    let key = [("idempotency-key", "k1")];
+    house
+        .log
+        .fail_appends(Purpose::Intake, LogError::Busy("test".into()));
+    let refused = house.publish(&key, BODY).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(refused.text().contains("may have been accepted"));
+    house.log.recover();
+    assert_eq!(house.publish(&key, BODY).await.status, StatusCode::CONFLICT);
+}
+
 #[tokio::test]
 async fn with_the_store_down_a_key_is_refused_with_503() {
     let house = House::new().await;
