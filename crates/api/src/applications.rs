@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::Api;
 use crate::idempotent::Operation;
-use crate::page::Paging;
+use crate::page::{PAGING, Paging};
 use crate::reply::{Answer, Reply};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
@@ -64,6 +64,7 @@ fn shown(status: StatusCode, application: &Application) -> Answer {
 }
 
 async fn list(State(api): State<Arc<Api>>, _operator: Operator, query: Query) -> Answer {
+    query.check(&[&PAGING])?;
     let paging = Paging::<AppId>::of(&query, Order::Ascending)?;
     let page = api.store.applications(&paging.page()).await;
     let page = page.map_err(unavailable)?;

@@ -14,9 +14,9 @@ use postrider_store::{AttemptFilter, Order, PageStart};
 use serde::Serialize;
 
 use crate::Api;
-use crate::attempts::{filter, key};
+use crate::attempts::{FILTER, filter, key};
 use crate::endpoint_out::EndpointOut;
-use crate::page::Paging;
+use crate::page::{CONTENT, PAGING, Paging};
 use crate::reply::{Answer, Reply};
 use crate::status::{DeliveryStatusOut, Standing, Status};
 
@@ -48,6 +48,7 @@ async fn destinations(
     InPath((_, id)): InPath<(String, String)>,
     query: Query,
 ) -> Answer {
+    query.check(&[&PAGING])?;
     let paging = Paging::<EndpointId>::of(&query, Order::Ascending)?;
     let event = api.event(app.id, &id).await?;
     let fanned_out = api.store.fanned_out(app.id, event.id).await;
@@ -129,6 +130,7 @@ async fn events(
     InPath((_, id)): InPath<(String, String)>,
     query: Query,
 ) -> Answer {
+    query.check(&[&PAGING, &CONTENT, &FILTER])?;
     let paging = Paging::of(&query, Order::Descending)?;
     let with_content = query.flag("with_content", true)?;
     let status = Status::asked(&query)?;

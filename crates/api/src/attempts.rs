@@ -12,7 +12,7 @@ use postrider_store::{AttemptFilter, EndpointRef, HistoryKey, Order, StatusFilte
 use serde::Serialize;
 
 use crate::Api;
-use crate::page::{ListOut, Paging};
+use crate::page::{CONTENT, ListOut, PAGING, Paging};
 use crate::reply::{Answer, Reply};
 use crate::status::{Status, StatusOut, next_attempt};
 
@@ -94,6 +94,7 @@ async fn by_event(
     InPath((_, id)): InPath<(String, String)>,
     query: Query,
 ) -> Answer {
+    query.check(&[&PAGING, &CONTENT, &FILTER, &["endpoint_id"]])?;
     let mut filter = filter(&query)?;
     let event = api.event(app.id, &id).await?;
     filter.event = Some(event.id);
@@ -113,6 +114,7 @@ async fn by_endpoint(
     InPath((_, id)): InPath<(String, String)>,
     query: Query,
 ) -> Answer {
+    query.check(&[&PAGING, &CONTENT, &FILTER])?;
     let mut filter = filter(&query)?;
     filter.endpoint = Some(api.endpoint(app.id, &endpoint_ref(&id)?).await?.id);
     listed(&api, app.id, filter, &query).await
@@ -129,6 +131,16 @@ async fn read(
     let found = found.map_err(unavailable)?.ok_or(HttpError::NotFound)?;
     Reply::ok(&AttemptOut::of(&found, true, api.now()))
 }
+
+/// What [`filter`] reads, and the status.
+pub(crate) const FILTER: [&str; 6] = [
+    "status",
+    "status_code_class",
+    "event_types",
+    "channel",
+    "before",
+    "after",
+];
 
 /// What a query asks for, but for the status, the event and the endpoint.
 pub(crate) fn filter(query: &Query) -> Result<AttemptFilter, HttpError> {

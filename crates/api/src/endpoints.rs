@@ -17,7 +17,7 @@ use crate::Api;
 use crate::endpoint_in::EndpointIn;
 use crate::endpoint_out::EndpointOut;
 use crate::idempotent::Operation;
-use crate::page::Paging;
+use crate::page::{PAGING, Paging};
 use crate::reply::{Answer, Reply};
 use crate::sent::ToEndpoint;
 
@@ -38,6 +38,7 @@ fn shown(status: StatusCode, endpoint: &Endpoint) -> Answer {
 }
 
 async fn list(State(api): State<Arc<Api>>, InApp { app, .. }: InApp, query: Query) -> Answer {
+    query.check(&[&PAGING])?;
     let paging = Paging::<EndpointId>::of(&query, Order::Ascending)?;
     let page = api.store.endpoints(app.id, &paging.page()).await;
     let page = page.map_err(unavailable)?;

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::Api;
 use crate::idempotent::Operation;
-use crate::page::Paging;
+use crate::page::{PAGING, Paging};
 use crate::reply::{Answer, Reply};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
@@ -136,6 +136,7 @@ fn shown(status: StatusCode, event_type: &EventTypeInfo) -> Answer {
 }
 
 async fn list(State(api): State<Arc<Api>>, _operator: Operator, query: Query) -> Answer {
+    query.check(&[&PAGING, &["include_archived", "with_content"]])?;
     let paging = Paging::<EventType>::of(&query, Order::Ascending)?;
     let archived = query.flag("include_archived", false)?;
     let with_content = query.flag("with_content", false)?;

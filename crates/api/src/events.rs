@@ -10,8 +10,10 @@ use postrider_model::Event;
 use postrider_store::{EventFilter, HistoryKey, Order};
 
 use crate::Api;
-use crate::page::Paging;
+use crate::page::{CONTENT, PAGING, Paging};
 use crate::reply::{Answer, Reply};
+
+const FILTER: [&str; 4] = ["event_types", "channel", "before", "after"];
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -28,6 +30,7 @@ async fn list(State(api): State<Arc<Api>>, InApp { app, .. }: InApp, query: Quer
             "events have no tags yet: leave it out",
         ));
     }
+    query.check(&[&PAGING, &CONTENT, &FILTER])?;
     let filter = EventFilter {
         event_types: query.list("event_types")?,
         channel: query.get("channel")?,

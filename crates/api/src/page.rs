@@ -12,6 +12,10 @@ const MAX_LIMIT: usize = 250;
 /// The parameters of every listing.
 pub(crate) const PAGING: [&str; 3] = ["limit", "iterator", "order"];
 
+/// What of each item is shown. The last two are of later versions of the dialect: nothing is shown for them, and nothing that
+/// was not meant.
+pub(crate) const CONTENT: [&str; 3] = ["with_content", "with_msg", "expanded_statuses"];
+
 /// A place in a listing that has a text form.
 pub(crate) trait Cursor: Sized {
     /// The text form.

@@ -47,6 +47,19 @@ impl Query {
         Ok(Self(pairs))
     }
 
+    /// Refuses parameters that are none of `known`, for listings of the dialect: a filter that is overlooked would show more
+    /// than was meant. Lists are repeated there, so a name may come several times.
+    pub fn check(&self, known: &[&[&'static str]]) -> Result<(), HttpError> {
+        let is_known = |name: &str| known.iter().any(|some| some.contains(&name));
+        match self.0.iter().find(|(name, _)| !is_known(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let why = format!("unknown parameter: expected {}", known.concat().join(", "));
+                Err(HttpError::query(name.clone(), why))
+            }
+        }
+    }
+
     /// The first value of `name`.
     pub fn text(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
@@ -156,6 +169,18 @@ mod tests {
             assert_eq!(faults[0].loc, ["query", field]);
             assert!(faults[0].msg.contains(says), "{}", faults[0].msg);
         }
+    }
+
+    #[test]
+    fn a_parameter_that_a_listing_does_not_know_is_named_with_those_that_it_knows() {
+        let known: [&[&str]; 2] = [&["limit"], &["channel"]];
+        let check = |text| Query::parse(text).check(&known);
+        check("limit=5&channel=a&channel=b&bogus=").unwrap();
+        let HttpError::Invalid(faults) = check("limit=5&Channel=a").unwrap_err() else {
+            panic!("it is the client's fault")
+        };
+        assert_eq!(faults[0].loc, ["query", "Channel"]);
+        assert_eq!(faults[0].msg, "unknown parameter: expected limit, channel");
     }
 
     #[test]

@@ -116,3 +116,56 @@ async fn malformed_paging_is_refused() {
         }
     }
 }
+
+/// Every listing of the dialect, with what it knows beside the parameters of pages.
+const LISTINGS: [(&str, &str); 8] = [
+    ("/app", ""),
+    ("/event-type", "include_archived=true&with_content=true"),
+    ("/app/acme/endpoint", ""),
+    (
+        "/app/acme/msg",
+        "event_types=a&event_types=b&channel=c&with_content=false",
+    ),
+    ("/app/acme/msg/first/endpoint", ""),
+    (
+        "/app/acme/attempt/msg/first",
+        "status=0&endpoint_id=hook&with_content=false&expanded_statuses=true",
+    ),
+    (
+        "/app/acme/attempt/endpoint/hook",
+        "status_code_class=200&event_types=a,b&with_msg=true",
+    ),
+    (
+        "/app/acme/endpoint/hook/msg",
+        "status=2&channel=c&after=2026-01-01T00:00:00Z",
+    ),
+];
+
+#[tokio::test]
+async fn a_filter_that_a_listing_does_not_know_is_refused_and_every_other_is_taken() {
+    let house = House::new().await;
+    let hook = house.endpoint("hook").await;
+    house.archived("first", at(0), &[hook.id]).await;
+    for (path, known) in LISTINGS {
+        house
+            .get(format!("{path}?limit=5&order=ascending&{known}"))
+            .await
+            .with(200);
+        for unknown in [
+            "bogus",
+            "exclude_apps_with_no_endpoints",
+            "eventTypes",
+            "uid",
+        ] {
+            let listed = house.get(format!("{path}?{known}&{unknown}=true")).await;
+            listed.refuses(
+                unknown,
+                "unknown parameter: expected limit, iterator, order",
+            );
+        }
+    }
+    house
+        .get("/app/acme/msg?tag=x")
+        .await
+        .refuses("tag", "no tags yet");
+}
