@@ -2,6 +2,7 @@
 //!
 //! Whether another process has the directory, or a newer version wrote it, the log says when it is opened.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,8 +11,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use postrider_access::Token;
 
-/// Makes the directory, for its owner only, if it is not there.
+/// What a data directory holds, by which one is known.
+const OURS: [&str; 5] = ["log.db", "log.lock", "store.db", "store.lock", TOKEN];
+const TOKEN: &str = "operator.token";
+/// What file systems put into a volume of their own.
+const OF_THE_VOLUME: [&str; 2] = ["lost+found", ".snapshot"];
+
+/// Makes the directory, for its owner only, if it is not there. One that holds something else, and nothing of ours, is
+/// somebody else's.
 pub(crate) fn make(dir: &Path) -> anyhow::Result<()> {
+    if let Some(stranger) = stranger(dir)? {
+        bail!(
+            "{} is no data directory of Postrider and is not empty (there is {} in it): name another with --data, or an empty \
+             one",
+            dir.display(),
+            Path::new(&stranger).display()
+        );
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -19,9 +35,32 @@ pub(crate) fn make(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data directory {}", dir.display()))
 }
 
+/// The first name in the directory that does not belong there, if nothing in it is ours.
+fn stranger(dir: &Path) -> anyhow::Result<Option<OsString>> {
+    let cannot_read = || format!("cannot read the data directory {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(cannot_read),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name()));
+    let mut names: Vec<_> = names
+        .collect::<std::io::Result<_>>()
+        .with_context(cannot_read)?;
+    if names
+        .iter()
+        .any(|name| OURS.iter().any(|ours| name == ours))
+    {
+        return Ok(None);
+    }
+    names.retain(|name| !OF_THE_VOLUME.iter().any(|of| name == of));
+    names.sort();
+    Ok(names.into_iter().next())
+}
+
 /// Where the operator's token is kept.
 pub(crate) fn token_file(dir: &Path) -> PathBuf {
-    dir.join("operator.token")
+    dir.join(TOKEN)
 }
 
 /// The token that is kept in the directory, if there is one.
@@ -78,6 +117,27 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&dir), 0o700);
         assert_eq!(mode(&token_file(&dir)), 0o600);
+    }
+
+    #[test]
+    fn a_directory_of_somebody_elses_is_not_filled() {
+        let root = tempfile::tempdir().unwrap();
+        for name in OF_THE_VOLUME {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        make(root.path()).unwrap();
+        fs::write(root.path().join("thesis.tex"), "").unwrap();
+        let refused = make(root.path()).unwrap_err().to_string();
+        assert!(
+            refused.contains("thesis.tex") && refused.contains("--data"),
+            "{refused}"
+        );
+        // Beside what is ours anything may lie.
+        write_token(root.path(), &Token::generate()).unwrap();
+        make(root.path()).unwrap();
+        let file = root.path().join("thesis.tex");
+        let refused = format!("{:#}", make(&file).unwrap_err());
+        assert!(refused.contains("thesis.tex: Not a directory"), "{refused}");
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub(crate) async fn ensure(
             (token, true)
         }
     };
-    match tokens.insert_token(&record(&token, FIRST, clock)).await {
+    match tokens
+        .insert_token(&record(&token, TokenScope::Operator, FIRST, clock))
+        .await
+    {
         // There already: perhaps revoked since, and then it stays so.
         Ok(_) | Err(StoreError::Conflict(_)) => {}
         Err(error) => return Err(error).context("cannot store the operator's token"),
@@ -41,12 +44,17 @@ pub(crate) async fn ensure(
     Ok(())
 }
 
-/// A new operator's token as the store keeps it.
-pub(crate) fn record(token: &Token, name: &str, clock: &dyn Clock) -> TokenRecord {
+/// A new token as the store keeps it.
+pub(crate) fn record(
+    token: &Token,
+    scope: TokenScope,
+    name: &str,
+    clock: &dyn Clock,
+) -> TokenRecord {
     TokenRecord {
         id: TokenId::new(),
         hash: *token.hash().as_bytes(),
-        scope: TokenScope::Operator,
+        scope,
         name: name.to_owned(),
         expires_at: None,
         revoked_at: None,
@@ -56,23 +64,29 @@ pub(crate) fn record(token: &Token, name: &str, clock: &dyn Clock) -> TokenRecor
 }
 
 async fn has_operator(tokens: &dyn Tokens) -> anyhow::Result<bool> {
+    let all = all(tokens).await?;
+    Ok(all.iter().any(|token| token.scope == TokenScope::Operator))
+}
+
+/// Every token, in the order in which they were made.
+pub(crate) async fn all<T: Tokens + ?Sized>(tokens: &T) -> anyhow::Result<Vec<TokenRecord>> {
     const LIMIT: usize = 100;
     let mut page = Page {
         limit: LIMIT,
         start: PageStart::Beginning,
         order: Order::Ascending,
     };
+    let mut all = Vec::new();
     loop {
         let some = tokens
             .tokens(&page)
             .await
             .context("cannot read the tokens")?;
-        if some.iter().any(|token| token.scope == TokenScope::Operator) {
-            return Ok(true);
-        }
-        match some.last() {
-            Some(last) if some.len() == LIMIT => page.start = PageStart::After(last.id),
-            _ => return Ok(false),
+        let is_whole = some.len() < LIMIT;
+        all.extend(some);
+        match all.last() {
+            Some(last) if !is_whole => page.start = PageStart::After(last.id),
+            _ => return Ok(all),
         }
     }
 }
@@ -101,22 +115,13 @@ mod tests {
 
     use super::*;
 
-    async fn all(store: &MemoryStore) -> Vec<TokenRecord> {
-        let page = Page {
-            limit: 100,
-            start: PageStart::Beginning,
-            order: Order::Ascending,
-        };
-        store.tokens(&page).await.unwrap()
-    }
-
     #[tokio::test]
     async fn the_first_start_makes_a_token_and_the_next_ones_keep_it() {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
         let token = data_dir::read_token(dir.path()).unwrap().unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        let kept = all(&store).await;
+        let kept = all(&store).await.unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].hash, *token.hash().as_bytes());
     }
@@ -126,22 +131,22 @@ mod tests {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
         data_dir::write_token(dir.path(), &Token::generate()).unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        assert_eq!(all(&store).await.len(), 1);
+        assert_eq!(all(&store).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn a_token_that_was_taken_away_or_revoked_stays_so() {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        let mut record = all(&store).await.remove(0);
+        let mut record = all(&store).await.unwrap().remove(0);
         record.revoked_at = Some(SystemClock.now());
         store.replace_token(&record).await.unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        assert!(all(&store).await[0].revoked_at.is_some());
+        assert!(all(&store).await.unwrap()[0].revoked_at.is_some());
 
         fs::remove_file(data_dir::token_file(dir.path())).unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
         assert!(data_dir::read_token(dir.path()).unwrap().is_none());
-        assert_eq!(all(&store).await.len(), 1);
+        assert_eq!(all(&store).await.unwrap().len(), 1);
     }
 }

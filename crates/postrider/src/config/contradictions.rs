@@ -27,6 +27,7 @@ pub(super) fn all(config: &Config, wrong: &[&str]) -> Vec<Problem> {
             failing(config),
         ),
         (&["log.kind", "store.url"], engines(config)),
+        (&["data", "store.url"], store_file(config)),
         (&["store.url", "store.call_timeout"], call(config)),
     ];
     if config.log.kind == LogKind::Kafka {
@@ -104,6 +105,32 @@ fn engines(config: &Config) -> Option<String> {
         "log.kind is embedded and store.url PostgreSQL: the embedded log belongs to one process and so must its store; \
          set log.kind to kafka, or leave store.url out"
             .to_owned()
+    })
+}
+
+/// What is no place for the store in SQLite.
+fn store_file(config: &Config) -> Option<String> {
+    let StoreUrl::Sqlite(path) = &config.store.url else {
+        return None;
+    };
+    let of_log = |name: &str| path.starts_with(config.data.join(name));
+    if ["log.db", "log.db-wal", "log.db-shm", "log.lock"]
+        .into_iter()
+        .any(of_log)
+    {
+        return Some(format!(
+            "store.url is {}, which belongs to the embedded log: the store is a file of its own; leave store.url out for {}, \
+             or name another file",
+            path.display(),
+            config.data.join("store.db").display()
+        ));
+    }
+    path.is_dir().then(|| {
+        format!(
+            "store.url is {}, which is a directory: name a file in it, such as sqlite:{}",
+            path.display(),
+            path.join("store.db").display()
+        )
     })
 }
 

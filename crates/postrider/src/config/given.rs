@@ -35,12 +35,16 @@ impl Given {
     /// Reads `file`, if there is one. A file that cannot be read is a problem like any other.
     pub(super) fn add_file(&mut self, file: &Path, problems: &mut Vec<Problem>) {
         let name = file.display().to_string();
-        if let Err(error) = std::fs::metadata(file) {
-            problems.push(Problem::File {
-                file: name,
-                why: error.to_string(),
-            });
-            return;
+        let fault = match std::fs::metadata(file) {
+            Ok(found) if found.is_dir() => Some(format!(
+                "it is a directory, and --config names a file: perhaps {}; where data is kept is said by --data",
+                file.join("postrider.toml").display()
+            )),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = fault {
+            return problems.push(Problem::File { file: name, why });
         }
         match File::from(file).format(FileFormat::Toml).collect() {
             Ok(table) => self.add_table("", table, &From::File(name)),

@@ -474,3 +474,47 @@ fn the_documentation_has_the_reference_as_it_is() {
         "write the table in docs/configuration.md anew: postrider config --reference"
     );
 }
+
+#[test]
+fn every_network_that_is_none_is_named() {
+    let error = from_environment(&[("egress.allow", "10.0.0.0/8,localhost,::1,127.0.0.1/33")]);
+    let told = error.unwrap_err().to_string();
+    assert!(
+        told.contains("\"localhost\", \"::1\", \"127.0.0.1/33\" are no networks"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_is_no_place_for_a_file_is_said_with_one_that_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display().to_string();
+    let told = |url: &str| {
+        let given = [("data", at.as_str()), ("store.url", url)];
+        from_environment(&given).unwrap_err().to_string()
+    };
+    for file in ["log.db", "log.db-wal"] {
+        let told = told(&format!("sqlite:{at}/{file}"));
+        assert!(
+            told.contains("belongs to the embedded log") && told.contains("store.db"),
+            "{told}"
+        );
+    }
+    let as_directory = told(&format!("sqlite:{at}"));
+    assert!(
+        as_directory.contains(&format!("such as sqlite:{at}/store.db")),
+        "{as_directory}"
+    );
+
+    let flags = Flags {
+        config: Some(dir.path().to_owned()),
+        ..Flags::default()
+    };
+    let error = load_with(&flags, variables(&[]), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("it is a directory, and --config names a file"),
+        "{error}"
+    );
+}

@@ -264,12 +264,21 @@ impl Value for Vec<IpNet> {
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty());
-        parts
-            .map(|part| {
-                part.parse()
-                    .map_err(|_| format!("\"{part}\" is no network with a prefix length"))
-            })
-            .collect()
+        let (mut networks, mut wrong) = (Self::new(), Vec::new());
+        for part in parts {
+            match part.parse() {
+                Ok(network) => networks.push(network),
+                Err(_) => wrong.push(format!("\"{part}\"")),
+            }
+        }
+        match &wrong[..] {
+            [] => Ok(networks),
+            [one] => Err(format!("{one} is no network with a prefix length")),
+            several => Err(format!(
+                "{} are no networks with a prefix length",
+                several.join(", ")
+            )),
+        }
     }
 
     fn toml(&self) -> String {

@@ -7,7 +7,7 @@ use postrider_testkit::{shared_postgres, sql};
 use crate::world::World;
 
 /// Runs a command that ends by itself; returns whether it succeeded, and what it printed.
-fn command(arguments: &[&str], settings: &[(&str, &str)]) -> (bool, String) {
+pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     command.args(arguments).envs(settings.iter().copied());
     let output = command.output().unwrap();

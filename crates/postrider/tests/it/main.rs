@@ -33,5 +33,6 @@ mod retries;
 mod secured;
 mod signatures;
 mod stopping;
+mod tokens;
 mod upgrades;
 mod world;

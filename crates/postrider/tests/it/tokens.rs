@@ -1,0 +1,87 @@
+//! Tokens that belong to one application.
+
+use postrider_testkit::Api;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::asking::command;
+use crate::world::World;
+
+async fn status(api: &Api, method: Method, path: &str) -> u16 {
+    let body = match path {
+        path if path.ends_with("/msg") => json!({"eventType": "a.b", "payload": {}}),
+        _ => json!({"url": "https://example.com/", "name": "x"}),
+    };
+    let path = format!("/api/v1{path}");
+    api.call(method, &path, &body).await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() {
+    let mut world = World::with(&[]).await;
+    let (own, other) = (
+        world.app.clone(),
+        world.api.create_app("other").await.unwrap(),
+    );
+    let data = world.launch.data().to_str().unwrap().to_owned();
+    let token =
+        |arguments: &[&str]| command(&[&["token"], arguments, &["--data", &data]].concat(), &[]);
+    let create = ["create", "--scope", "application"];
+
+    let (made, told) = token(&[&create[..], &["--application", &own]].concat());
+    assert!(!made && told.contains("the server runs"), "{told}");
+    world.terminate().await;
+    let (made, told) = token(&create);
+    assert!(!made && told.contains("--application"), "{told}");
+    let (made, told) = token(&[&create[..], &["--application", "nobody"]].concat());
+    assert!(
+        !made && told.contains("there is no application nobody"),
+        "{told}"
+    );
+    let (made, text) = token(
+        &[
+            &create[..],
+            &["--application", &own, "--name", "for the portal"],
+        ]
+        .concat(),
+    );
+    assert!(made, "{text}");
+    let (listed, tokens) = token(&["list"]);
+    let line = tokens.lines().find(|line| line.ends_with("for the portal"));
+    let line = line.unwrap_or_else(|| panic!("{listed} {tokens}"));
+    assert!(line.contains(&own) && line.contains("good"), "{line}");
+    let id = line.split_whitespace().next().unwrap().to_owned();
+    world.start().await;
+
+    let api = world.api.with_token(&text);
+    for (method, path, expected) in [
+        (Method::GET, format!("/app/{own}"), 200),
+        (Method::POST, format!("/app/{own}/endpoint"), 201),
+        (Method::POST, format!("/app/{own}/msg"), 202),
+        (Method::GET, format!("/app/{own}/dead-letter"), 200),
+        (Method::GET, format!("/app/{own}/replay"), 200),
+        (Method::DELETE, format!("/app/{own}"), 403),
+        (Method::GET, format!("/app/{other}"), 404),
+        (Method::POST, format!("/app/{other}/endpoint"), 404),
+        (Method::POST, format!("/app/{other}/msg"), 404),
+        (Method::GET, format!("/app/{other}/dead-letter"), 404),
+        (Method::GET, "/app".to_owned(), 403),
+        (Method::POST, "/app".to_owned(), 403),
+        (Method::GET, "/event-type".to_owned(), 403),
+        (Method::GET, "/dead-letter".to_owned(), 403),
+        (Method::GET, "/rejected".to_owned(), 403),
+    ] {
+        let found = status(&api, method.clone(), &path).await;
+        assert_eq!(found, expected, "{method} {path}");
+    }
+
+    world.terminate().await;
+    let (revoked, told) = token(&["revoke", &id]);
+    assert!(revoked, "{told}");
+    let (listed, tokens) = token(&["list"]);
+    assert!(listed && tokens.contains("revoked"), "{tokens}");
+    world.start().await;
+    for path in [format!("/app/{own}"), format!("/app/{own}/msg")] {
+        assert_eq!(status(&api, Method::GET, &path).await, 401, "{path}");
+    }
+}
