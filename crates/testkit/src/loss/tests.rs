@@ -10,6 +10,7 @@ fn arrival(event: &str, at: Instant, answered: Option<Instant>) -> Arrival {
         event: event.into(),
         timestamp: 0,
         at,
+        on_its_way: Duration::ZERO,
         answered,
         over: answered,
         status: if answered.is_some() { 200 } else { 0 },
@@ -150,4 +151,17 @@ fn a_request_in_flight_at_a_kill_excuses_one_repeat_also_behind_a_failure_and_no
     assert_eq!(twice.excused.len(), 1);
     let thrice = checker.judge(&[failed, later(6), later(7), later(8)]);
     assert_eq!(thrice.unexcused.len(), 1);
+}
+
+#[test]
+fn a_request_that_was_on_its_way_while_its_sender_slept_is_excused_when_it_comes_at_last() {
+    let (mut checker, now) = checker();
+    let asleep = now + seconds(5);
+    checker.killed(kill_at(asleep));
+    let meanwhile = arrival("msg_1", now + seconds(12), Some(now + seconds(12)));
+    let mut at_last = arrival("msg_1", now + seconds(20), Some(now + seconds(20)));
+    let both = [meanwhile.clone(), at_last.clone()];
+    assert_eq!(checker.judge(&both).unexcused.len(), 1);
+    at_last.on_its_way = seconds(16);
+    assert!(checker.judge(&[meanwhile, at_last]).is_good());
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::wire::Received;
 use super::{Behaviour, Recording, Stats};
@@ -19,9 +19,11 @@ pub struct Arrival {
     /// Its `webhook-id`.
     pub event: Box<str>,
     /// Its `webhook-timestamp`, in seconds since 1970; 0 if there was none.
-    pub timestamp: i64,
+    pub timestamp: u64,
     /// When it had come in whole.
     pub at: Instant,
+    /// How long before that it was signed; up to a second less, because `timestamp` has no fractions. Zero without one.
+    pub on_its_way: Duration,
     /// When its answer had gone out; `None` while there is none.
     pub answered: Option<Instant>,
     /// When it was over: its answer had gone out, or the client had given it up; `None` while it is open.
@@ -209,14 +211,18 @@ impl Route {
 fn arrival(request: &Received, route: &Route, number: Option<u64>, peer: Peer) -> Arrival {
     let mut hasher = DefaultHasher::new();
     request.body.hash(&mut hasher);
+    let timestamp = request.text("webhook-timestamp").parse();
+    let signed = timestamp.as_ref().ok().copied().map(Duration::from_secs);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let on_its_way = signed
+        .zip(now.ok())
+        .map(|(signed, now)| now.saturating_sub(signed));
     Arrival {
         path: Arc::clone(&route.path),
         event: request.text("webhook-id").into(),
-        timestamp: request
-            .text("webhook-timestamp")
-            .parse()
-            .unwrap_or_default(),
+        timestamp: timestamp.unwrap_or_default(),
         at: Instant::now(),
+        on_its_way: on_its_way.unwrap_or_default(),
         answered: None,
         over: None,
         status: 0,

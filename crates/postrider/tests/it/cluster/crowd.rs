@@ -133,7 +133,7 @@ impl Crowd {
         );
         assert!(!report.accepted.is_empty(), "{}", report.last_failure);
         // What would come again would come by then.
-        cluster.idle(api).await;
+        cluster.idle().await;
         let struck: Vec<_> = faults.iter().map(|(name, _)| *name).collect();
         let lost = cluster.lost_elsewhere(&struck).await;
         if lost > 0.0 {
