@@ -37,11 +37,7 @@ impl ClientContext for Asking {
     fn error(&self, error: KafkaError, reason: &str) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Authentication) => heard.refused = Some(reason.to_owned()),
-            // Of what TLS has to say this alone lasts: a broker that stops in the midst of a handshake is an error, too.
-            Some(RDKafkaErrorCode::SSL) if reason.contains("certificate") => {
-                heard.refused = Some(reason.to_owned());
-            }
+            Some(code) if lasts(code, reason) => heard.refused = Some(reason.to_owned()),
             // Says less than what came before it.
             Some(RDKafkaErrorCode::AllBrokersDown) => {}
             _ => heard.last = Some(reason.to_owned()),
@@ -51,6 +47,16 @@ impl ClientContext for Asking {
 }
 
 impl ConsumerContext for Asking {}
+
+/// Whether trying again changes nothing. A broker that stops, or is slow, in the midst of a handshake is an error of
+/// authentication or of TLS, too: librdkafka says "Local:" of what it found out by itself.
+fn lasts(code: RDKafkaErrorCode, reason: &str) -> bool {
+    match code {
+        RDKafkaErrorCode::Authentication => !reason.contains("Local:"),
+        RDKafkaErrorCode::SSL => reason.contains("certificate"),
+        _ => false,
+    }
+}
 
 /// Every broker and every topic of the cluster. Blocks.
 ///
@@ -101,6 +107,43 @@ fn ask(options: &Options, within: Duration) -> Result<Metadata, OpenError> {
         if begun.elapsed() >= within {
             let reason = heard.last.take().unwrap_or_else(|| error.to_string());
             return Err(OpenError::Unreachable { brokers, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_lasts_and_a_handshake_that_was_cut_off_does_not() {
+        use RDKafkaErrorCode::{Authentication, BrokerTransportFailure, SSL};
+        for (code, reason, expected) in [
+            (
+                Authentication,
+                "SASL authentication error: Authentication failed: Invalid username or password",
+                true,
+            ),
+            (
+                Authentication,
+                "SASL SCRAM-SHA-512 mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported \
+                 mechanisms: PLAIN",
+                true,
+            ),
+            (
+                Authentication,
+                "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Timed out: broker's supported mechanisms: (n/a)",
+                false,
+            ),
+            (
+                SSL,
+                "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
+                true,
+            ),
+            (SSL, "SSL handshake failed: Disconnected", false),
+            (BrokerTransportFailure, "Connection refused", false),
+        ] {
+            assert_eq!(lasts(code, reason), expected, "{reason}");
         }
     }
 }
