@@ -25,7 +25,7 @@ async fn every_query_of_every_panel_answers_and_the_counts_are_those_of_the_loss
     world
         .endpoint("/slow", Behaviour::Delay(Duration::from_millis(50)))
         .await;
-    let limited = json!({ "throttleRate": 50 });
+    let limited = json!({ "throttleRate": 100 });
     world
         .endpoint_with("/limited", Behaviour::Ok, limited)
         .await;

@@ -57,7 +57,7 @@ pub(super) fn queries() -> Vec<Query> {
                 let text = target["expr"].as_str().unwrap();
                 let text = text
                     .replace("$job", ".*")
-                    .replace("$__rate_interval", "15s");
+                    .replace("$__rate_interval", "30s");
                 let place = format!("{name}: {}", panel["title"]);
                 queries.push(Query { place, text });
             }

@@ -10,11 +10,12 @@ use postrider_testkit::Prometheus;
 
 use files::RULES;
 
-/// A Prometheus that scrapes a server and judges by our alerts, none of which waits before it fires.
+/// A Prometheus that scrapes a server and judges by our alerts, which wait no longer than it takes to tell a fault from an
+/// answer that a busy machine gave too late.
 async fn watching(server: SocketAddr) -> Prometheus {
     let waits = RULES.lines().map(|line| {
         let wait = line.trim_start().starts_with("for: ");
-        if wait { "        for: 0s" } else { line }
+        if wait { "        for: 10s" } else { line }
     });
     let impatient: Vec<_> = waits.collect();
     Prometheus::start(server, &impatient.join("\n"))
