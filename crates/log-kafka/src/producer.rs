@@ -29,6 +29,11 @@ pub(crate) type Places = Vec<(TopicPartition, Position)>;
 /// How soon a record is offered again for which librdkafka has no room.
 const OFFER_AGAIN: Duration = Duration::from_millis(5);
 
+/// How often a record is refused for its size alone, before it is believed.
+const ALONE: u32 = 3;
+/// Between two of these, times how many there were: longer than records are gathered for a batch.
+const APART: Duration = Duration::from_millis(20);
+
 /// What is known of the records of one append.
 struct Outcome {
     places: Places,
@@ -182,10 +187,45 @@ impl Producer {
             return Ok(Vec::new());
         }
         let begun = Instant::now();
+        let mut result = self.write(&records, bytes).await;
+        if matches!(result, Err(LogError::TooLarge { .. })) {
+            result = self.write_each(&records).await;
+        }
+        self.metrics
+            .append_seconds
+            .observe_duration(begun.elapsed());
+        if result.is_err() {
+            self.revive();
+        }
+        result
+    }
+
+    /// Writes each alone. A broker refuses all that came to it in one batch for the size of one of them, or of all
+    /// together, and does not say which: only what it refuses alone, more than once because others' records may have
+    /// been with it, is too large.
+    async fn write_each(&self, records: &[NewRecord]) -> Result<Places, LogError> {
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            let one = std::slice::from_ref(record);
+            let mut result = self.write(one, record.size()).await;
+            for attempt in 1..ALONE {
+                if !matches!(result, Err(LogError::TooLarge { .. })) {
+                    break;
+                }
+                tokio::time::sleep(APART * attempt).await;
+                result = self.write(one, record.size()).await;
+            }
+            places.extend(result?);
+        }
+        Ok(places)
+    }
+
+    /// Hands records to librdkafka and waits until it has heard of all.
+    async fn write(&self, records: &[NewRecord], bytes: usize) -> Result<Places, LogError> {
         let share = self.room.take(bytes).await?;
         let (reply, replied) = oneshot::channel();
         let mut places = Vec::with_capacity(records.len());
-        for record in &records {
+        for record in records {
             let entry = self.catalog.resolve(record.topic)?;
             places.push((Catalog::place(entry, &record.key), 0));
         }
@@ -210,14 +250,7 @@ impl Producer {
             self.send(record, ticket).await;
         }
         drop(batch);
-        let result = replied.await.unwrap_or_else(|_| Err(closed()));
-        self.metrics
-            .append_seconds
-            .observe_duration(begun.elapsed());
-        if result.is_err() {
-            self.revive();
-        }
-        result
+        replied.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Hands one record to librdkafka; how it ends is told to its batch.
