@@ -52,6 +52,12 @@ test-log-long: tools ## write steadily into the embedded log for ten minutes and
 kill-test: tools ## kill -9 a server under load N times (N=200 SEED=…): nothing lost, few repeated
 	POSTRIDER_TEST_KILLS=$(N) $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture --skip cluster:: kill
 
+.PHONY: no-fail-points
+no-fail-points: tools ## is a build that is not for tests free of the places at which tests stop a process?
+	$(CARGO) build $(CARGO_FLAGS) -p postrider
+	@! grep -q POSTRIDER_TEST_FAIL_POINT $(TARGET)/debug/postrider || { \
+		echo "$(TARGET)/debug/postrider has fail points: only [dev-dependencies] may ask for the feature \`armed\`" >&2; exit 1; }
+
 .PHONY: cluster-faults
 cluster-faults: N = 20
 cluster-faults: tools kafka ## every fault of a cluster, long: N rounds of kill -9, a minute without the store (N=20 SEED=…)

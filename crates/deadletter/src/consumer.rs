@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_log::{
     Backoff, Batch, Committer, Gatherer, Gathering, LogError, Subscription, rejected,
     sync_patiently,
@@ -95,8 +96,10 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
         let mut refused = Vec::new();
         while let Some(part) = halving.part() {
             let letters = letters.get(part).unwrap_or_default();
+            fail_point!("deadletter.store.before");
             match self.ports.store.keep_dead_letters(letters).await {
                 Ok(()) => {
+                    fail_point!("deadletter.store.after");
                     self.metrics.kept.inc_by(letters.len() as u64);
                     halving.written();
                     backoff = store_backoff();
@@ -143,7 +146,9 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
             self.metrics.log_refusals.inc();
         };
         let committer = self.committer.as_ref();
+        fail_point!("deadletter.complete.before");
         let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        fail_point!("deadletter.complete.after");
         Ok(if finished { Ok(()) } else { Err(Stopped) })
     }
 }

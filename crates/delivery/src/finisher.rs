@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use postrider_failpoint::fail_point;
 use postrider_log::{
     Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently, shrink,
 };
@@ -301,6 +302,7 @@ async fn run(
     metrics: DeliveryMetrics,
     stop: CancellationToken,
 ) -> Commit {
+    fail_point!("worker.complete.before");
     let result = complete_patiently(&*committer, &completion, &stop, |error| {
         if !refused.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "nothing is started until the log takes what is finished");
@@ -308,6 +310,7 @@ async fn run(
         metrics.commit_failures.inc();
     })
     .await;
+    fail_point!("worker.complete.after");
     if result.is_ok() {
         refused.store(false, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Lately, Limits, Log, LogError,
     NewRecord, Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
@@ -287,6 +288,7 @@ impl Service {
             purpose: Purpose::Spreading,
         };
         let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
+        fail_point!("fanout.complete.before");
         loop {
             let committer = &*self.committer;
             match complete_patiently(committer, &completion, &self.shutdown, refused).await {
@@ -303,6 +305,7 @@ impl Service {
                 Err(error) => return Err(Refused::Log(error)),
             }
         }
+        fail_point!("fanout.complete.after");
         if let Some(lately) = &mut self.lately {
             for key in keys {
                 lately.finished(at, key);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use postrider_failpoint::fail_point;
 use postrider_model::{Clock, Timestamp, TokenId};
 use postrider_store::{Claim, Claims};
 use tokio::time::Instant;
@@ -129,9 +130,14 @@ impl Idempotency {
             }
         }
         let since = first_since.unwrap_or_else(|| self.clock.now());
+        fail_point!("idempotency.claim.after");
         let result = run(since).await;
         match &result {
-            Ok(answer) => self.confirm(keys, &holder, answer).await,
+            Ok(answer) => {
+                fail_point!("idempotency.confirm.before");
+                self.confirm(keys, &holder, answer).await;
+                fail_point!("idempotency.confirm.after");
+            }
             Err(HttpError::Uncertain(_)) => {}
             Err(_) => self.release(keys, &holder).await,
         }

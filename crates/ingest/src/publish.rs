@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_failpoint::fail_point;
 use postrider_http::{HttpError, KeyClaim};
 use postrider_log::{Durability, Log, LogError, Purpose};
 use postrider_model::{Event, EventId, Timestamp};
@@ -98,9 +99,13 @@ impl Ingest {
 /// Writes an event; the log has this long to acknowledge.
 async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), HttpError> {
     let records = vec![event.to_record()];
+    fail_point!("ingest.append.before");
     let append = log.append(records, Durability::Synced, Purpose::Intake);
     match tokio::time::timeout(within, append).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(_)) => {
+            fail_point!("ingest.append.after");
+            Ok(())
+        }
         Ok(Err(error)) => Err(refusal(log, error)),
         Err(_) => Err(HttpError::Uncertain(
             "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),

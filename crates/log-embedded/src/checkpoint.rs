@@ -1,5 +1,6 @@
 //! Moves the WAL's pages into the database, on a thread of its own: inside the writer it would stall every commit.
 
+use postrider_failpoint::thread_fail_point;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -106,6 +107,7 @@ pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
             Wanted::Whole(Whole::Restart) => "RESTART",
             Wanted::Whole(Whole::Truncate) => "TRUNCATE",
         };
+        thread_fail_point!("embedded.checkpoint.before");
         // A reader in the middle of a batch may keep a whole one from being complete; the writer asks again.
         match connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
             Ok(()) => {}
@@ -116,6 +118,7 @@ pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
             }
             Err(error) => return shared.fail("a checkpoint of", &error),
         }
+        thread_fail_point!("embedded.checkpoint.after");
         if matches!(wanted, Wanted::Whole(_)) {
             shared.checkpoints.finished_whole();
         } else if let Err(error) = file.sync_data()

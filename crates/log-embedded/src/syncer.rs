@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use postrider_failpoint::thread_fail_point;
 use postrider_log::LogError;
 use tokio::sync::{Notify, oneshot};
 
@@ -168,6 +169,7 @@ pub(crate) fn run(shared: &Arc<Shared>, wal: &File) {
     let mut wake: Vec<Arc<Notify>> = Vec::new();
     while let Some(commit) = shared.syncs.next() {
         let began = Instant::now();
+        thread_fail_point!("embedded.sync.before");
         if let Err(error) = wal.sync_data() {
             // What the kernel could not write it has dropped: a second fsync would succeed without it.
             return shared.fail("an fsync of", &error);
@@ -176,6 +178,7 @@ pub(crate) fn run(shared: &Arc<Shared>, wal: &File) {
             .metrics
             .fsync_seconds
             .observe_duration(began.elapsed());
+        thread_fail_point!("embedded.sync.after");
         let covered = shared.syncs.synced(commit);
         // Seen by readers first, so that whoever is told finds it there.
         shared.state().synced(commit, &mut wake);

@@ -1,5 +1,6 @@
 //! What one commit writes.
 
+use postrider_failpoint::thread_fail_point;
 use postrider_log::{Committed, NewRecord, Position};
 use postrider_model::Timestamp;
 use rusqlite::{Connection, Statement};
@@ -107,7 +108,9 @@ impl<'c> Tables<'c> {
             records += 1;
         }
         self.put_progress(catalog, requests)?;
+        thread_fail_point!("embedded.commit.before");
         self.commit.raw_execute()?;
+        thread_fail_point!("embedded.commit.after");
         let appended_at = self
             .tables
             .iter()
@@ -178,7 +181,9 @@ impl<'c> Tables<'c> {
         let removed = trim.execute([below as i64])?;
         let at = ends.last_appended_at.as_millis();
         self.put_topic.execute((name, ends.next as i64, at))?;
+        thread_fail_point!("embedded.trim.before");
         self.commit.raw_execute()?;
+        thread_fail_point!("embedded.trim.after");
         ends.first = below;
         Ok(removed as u64)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
     Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently, shrink,
@@ -259,10 +260,18 @@ impl Pump {
                 self.metrics.log_refusals.inc();
                 refused_at.get_or_insert_with(Instant::now);
             };
+            match self.kind {
+                Kind::Retry => fail_point!("pump.retry.before"),
+                Kind::Park => fail_point!("pump.park.before"),
+            }
             let done =
                 complete_patiently(self.committer.as_ref(), &completion, &self.stop, refused).await;
             match done {
                 Ok(()) => {
+                    match self.kind {
+                        Kind::Retry => fail_point!("pump.retry.after"),
+                        Kind::Park => fail_point!("pump.park.after"),
+                    }
                     hops = self.count(&parts);
                     break;
                 }

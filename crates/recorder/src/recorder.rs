@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_log::{
     Backoff, Batch, Committer, Gatherer, Gathering, Log, LogError, Subscription, Weighted,
     rejected, sync_patiently,
@@ -142,7 +143,9 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
     }
 
     async fn write_part(&self, part: &HistoryBatch) -> Result<(), StoreError> {
+        fail_point!("recorder.store.before");
         self.store.record(part).await?;
+        fail_point!("recorder.store.after");
         let recorded = |kind, rows: usize| self.metrics.recorded.of(kind).inc_by(rows as u64);
         recorded(RowKind::Event, part.events.len());
         recorded(RowKind::Fanout, part.fanouts.len());
@@ -220,7 +223,9 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
             self.metrics.log_refusals.inc();
         };
         let committer = self.committer.as_ref();
+        fail_point!("recorder.complete.before");
         let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        fail_point!("recorder.complete.after");
         Ok(if finished { Ok(()) } else { Err(Stopped) })
     }
 }

@@ -57,9 +57,10 @@ enum Role {
 }
 
 /// The layer table: every crate of the workspace has its line here.
-const TABLE: [(&str, Role); 21] = [
+const TABLE: [(&str, Role); 22] = [
     ("postrider-model", Role::Base),
     ("postrider-metrics", Role::Base),
+    ("postrider-failpoint", Role::Base),
     ("postrider-signing", Role::Policy),
     ("postrider-guard", Role::Policy),
     ("postrider-access", Role::Policy),
@@ -87,8 +88,15 @@ const CONFIGURATION: [&str; 2] = ["config", "clap"];
 /// Outside crates that speak to an engine.
 const ENGINES: [&str; 3] = ["rdkafka", "rusqlite", "sqlx"];
 
-/// The feature of a port that holds its in-memory adapter and its conformance suite.
-const TESTING: &str = "testing";
+/// Features for tests, each with what is said where another table asks for it: that of a port holds its in-memory adapter
+/// and its conformance suite, that of the fail points makes them stop a process.
+const FOR_TESTS: [(&str, &str); 2] = [
+    (
+        "testing",
+        "the feature `testing` belongs in [dev-dependencies]",
+    ),
+    ("armed", "the feature `armed` belongs in [dev-dependencies]"),
+];
 
 /// Reads the output of `cargo metadata --format-version 1 --no-deps`.
 ///
@@ -164,9 +172,7 @@ fn normal_fault(from: Role, to: Role, dependency: &Dependency) -> Option<&'stati
         (Testkit, Base) => None,
         (Testkit, Policy) if dependency.name == "postrider-signing" => None,
         (Testkit, _) => Some(OUTSIDE),
-        _ if dependency.features.iter().any(|f| f == TESTING) => {
-            Some("the feature `testing` belongs in [dev-dependencies]")
-        }
+        _ if feature_fault(dependency).is_some() => feature_fault(dependency),
         (Policy | Port | Adapter | Registry | Edge | Service | Binary, Base)
         | (Adapter | Registry | Edge | Service | Binary, Port)
         | (Registry | Edge | Service | Binary, Policy)
@@ -180,6 +186,12 @@ fn normal_fault(from: Role, to: Role, dependency: &Dependency) -> Option<&'stati
             Some("a crate depends on lower layers only")
         }
     }
+}
+
+/// Why a feature that is asked for belongs to tests, if one does.
+fn feature_fault(dependency: &Dependency) -> Option<&'static str> {
+    let asked = |(name, _): &&(&str, &str)| dependency.features.iter().any(|asked| asked == name);
+    FOR_TESTS.iter().find(asked).map(|(_, why)| *why)
 }
 
 const OUTSIDE: &str = "testkit looks at Postrider from outside: it may use model and signing only";

@@ -49,9 +49,21 @@ impl Launch {
 
     /// With this configuration, for instance `DELIVERY__TIMEOUT` and `2s`.
     #[must_use]
-    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
-        self.env
-            .push((format!("POSTRIDER__{key}"), value.to_string()));
+    pub fn set(self, key: &str, value: impl ToString) -> Self {
+        self.variable(&format!("POSTRIDER__{key}"), value)
+    }
+
+    /// With this variable of the environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Without a variable that it was given.
+    #[must_use]
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.env.retain(|(given, _)| given != name);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_log::{Backoff, Durability, LogError, Purpose};
 use postrider_model::{DeadLetter, Delivery, NewRecord, Schedule, Timestamp};
 use postrider_store::{DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
@@ -130,17 +131,22 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         self.check_lease()?;
         let store = self.ports.store.as_ref();
         let mut part = page::next(store, replay, pace.size()).await?;
+        fail_point!("replay.take.before");
         part.keep_taken(store, replay, self.ports.clock.now())
             .await?;
+        fail_point!("replay.take.after");
         self.ports.endpoints.refresh().await?;
         let planned = self.plan(replay, part);
         let published = planned.records.len();
         self.check_lease()?;
         if published > 0 {
+            fail_point!("replay.publish.before");
             self.publish(planned.records).await?;
+            fail_point!("replay.publish.after");
         }
         pace.took(published, planned.heaviest, Instant::now());
         let advanced = self.advance(replay, &planned.step).await?;
+        fail_point!("replay.advance.after");
         self.metrics.replay_published.inc_by(published as u64);
         self.metrics.replay_failed.inc_by(planned.step.failed);
         Ok(advanced)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use postrider_failpoint::fail_point;
 use postrider_log::{Committer, Completion, LogError, Progress, TopicPartition};
 
 use super::Member;
@@ -58,6 +59,7 @@ impl Committer for KafkaCommitter {
                 .producer
                 .append(completion.outputs)
                 .await?;
+            fail_point!("kafka.outputs.after");
         }
         if completion.finished.is_empty() {
             return Ok(());

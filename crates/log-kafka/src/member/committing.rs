@@ -2,6 +2,7 @@
 //!
 //! Beside the one that polls, because librdkafka tells of a commit's end only to a caller who waits for it.
 
+use postrider_failpoint::thread_fail_point;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ fn run(member: &Member) {
         let Some((consumer, list)) = next(member) else {
             continue;
         };
+        thread_fail_point!("kafka.commit.before");
         let failed = match consumer.commit(&list, CommitMode::Sync) {
             Ok(()) => None,
             Err(error) => {
@@ -37,6 +39,7 @@ fn run(member: &Member) {
                 Some(code.unwrap_or(RDKafkaErrorCode::Unknown))
             }
         };
+        thread_fail_point!("kafka.commit.after");
         // Before anything waits for the consumer's end.
         drop(consumer);
         member.landed(failed);

@@ -20,6 +20,7 @@ mod counted;
 mod creation;
 mod doctor;
 mod engines;
+mod fail_points;
 mod full_disk;
 mod isolation;
 mod killing;

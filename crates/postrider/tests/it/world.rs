@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_failpoint::VARIABLE;
 use postrider_testkit::{
     Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server, Target,
     WRITING_DOWN, eventually,
@@ -52,15 +53,29 @@ impl World {
     /// later.
     pub(crate) async fn alone(settings: &[(&str, &str)]) -> Self {
         let place = Place::Alone(MACHINE.write().await);
-        Self::start_in(place, Recording::Arrivals, settings).await
+        Self::start_in(place, Recording::Arrivals, settings, None).await
+    }
+
+    /// Likewise, beside others, with a server that stops at this passage of a fail point; started again, it does not.
+    pub(crate) async fn stopping_at(point: &str, passage: u64, settings: &[(&str, &str)]) -> Self {
+        let place = Place::shared().await;
+        let stops = (VARIABLE, format!("{point}:{passage}"));
+        let mut world = Self::start_in(place, Recording::Arrivals, settings, Some(stops)).await;
+        world.launch = world.launch.without_variable(VARIABLE);
+        world
     }
 
     /// Likewise, with a receiver that keeps this much.
     pub(crate) async fn recording(recording: Recording, settings: &[(&str, &str)]) -> Self {
-        Self::start_in(Place::shared().await, recording, settings).await
+        Self::start_in(Place::shared().await, recording, settings, None).await
     }
 
-    async fn start_in(place: Place, recording: Recording, settings: &[(&str, &str)]) -> Self {
+    async fn start_in(
+        place: Place,
+        recording: Recording,
+        settings: &[(&str, &str)],
+        variable: Option<(&str, String)>,
+    ) -> Self {
         let directory = TempDir::with_prefix("postrider-").unwrap();
         let mut launch = Launch::new(
             env!("CARGO_BIN_EXE_postrider"),
@@ -68,6 +83,9 @@ impl World {
         );
         for (key, value) in settings {
             launch = launch.set(key, value);
+        }
+        if let Some((name, value)) = variable {
+            launch = launch.variable(name, value);
         }
         let server = launch.start().await.unwrap();
         let api = server.api().unwrap();

@@ -169,6 +169,18 @@ fn the_feature_for_tests_comes_in_by_dev_dependencies_only() {
 }
 
 #[test]
+fn nothing_but_tests_arms_fail_points() {
+    let fault = only_fault(
+        "postrider-fanout",
+        named("postrider-failpoint", None, &["armed"]),
+    );
+    assert!(
+        fault.contains("`armed` belongs in [dev-dependencies]"),
+        "{fault}"
+    );
+}
+
+#[test]
 fn tests_may_use_testkit_lower_layers_and_any_outside_crate() {
     for (from, to) in [
         ("postrider-model", "postrider-testkit"),

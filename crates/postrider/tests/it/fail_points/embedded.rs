@@ -1,0 +1,186 @@
+//! One round on the embedded pair: a server stops at a point, is killed there, and goes on after a restart.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use postrider_log::Log as _;
+use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
+use postrider_metrics::Registry;
+use postrider_model::topics;
+use postrider_testkit::{Api, Behaviour, Load, LossChecker, Pace, Receiver, eventually};
+use serde_json::json;
+
+use super::{Again, By, Point, QUIET, reached};
+use crate::killing::expect_everywhere;
+use crate::world::{DEADLINE, World};
+
+const PATHS: [&str; 3] = ["/quick", "/failing-first", "/dying"];
+
+/// Dead letters before a replay, and events that are sent until they are answered.
+const FEW: u64 = 12;
+
+/// Much happens in a short time: breakers open and close, and the log's WAL is emptied.
+const SETTINGS: [(&str, &str); 4] = [
+    ("DELIVERY__SCHEDULE", "0s,1s,1s,1s,1s,1s,1s,1s,1s,1s"),
+    ("DELIVERY__BREAKER_WAIT", "300ms"),
+    ("DELIVERY__BREAKER_LONGEST_WAIT", "1s"),
+    ("LOG__WAL", "8MiB"),
+];
+
+pub(super) async fn round(point: Point) {
+    let mut world = World::stopping_at(point.name, point.passage, &SETTINGS).await;
+    world.endpoint(PATHS[0], Behaviour::Ok).await;
+    world.endpoint(PATHS[1], Behaviour::FailFirst(8, 500)).await;
+    // What it refuses is a dead letter at once.
+    let given_up = json!({ "finalStatuses": [500] });
+    world
+        .endpoint_with(PATHS[2], Behaviour::Status(500), given_up)
+        .await;
+    let mut checker = LossChecker::default();
+    let unfinished = match point.by {
+        By::Events => events(&mut world, point, &mut checker).await,
+        By::Keys => keys(&mut world, point, &mut checker).await,
+        By::Replay => replay(&mut world, point, &mut checker).await,
+    };
+    judge(&world, point, &checker, unfinished).await;
+}
+
+/// Under a load.
+async fn events(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let load = world.load(Load {
+        pace: Pace::Rate(60.0),
+        connections: 8,
+        payload_bytes: 8 << 10,
+        ..Load::of(&world.app, "scenario.event")
+    });
+    reached(world.server(), point).await;
+    let report = load.stop().await;
+    let unfinished = die(world, point).await;
+    assert!(!report.accepted.is_empty(), "{}", report.last_failure);
+    expect_everywhere(checker, &report, &PATHS);
+    world.receiver.on("/dying", Behaviour::Ok);
+    world.start().await;
+    replay_dead_letters(world, checker).await;
+    unfinished
+}
+
+/// Events with ids of their own, one after the other; after the restart all are sent again.
+async fn keys(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let (api, app) = (world.api.clone(), world.app.clone());
+    let sending = tokio::spawn(async move {
+        for number in 0..FEW {
+            send(&api, &app, number).await.unwrap();
+        }
+    });
+    reached(world.server(), point).await;
+    sending.abort();
+    let unfinished = die(world, point).await;
+    world.start().await;
+    for number in 0..FEW {
+        // One that was begun is held until its lease ends.
+        let sent = eventually("the event is taken", DEADLINE, async || {
+            send(&world.api, &world.app, number).await.ok()
+        });
+        checker.expect(&sent.await.unwrap(), &PATHS);
+    }
+    world.receiver.on("/dying", Behaviour::Ok);
+    replay_dead_letters(world, checker).await;
+    let arrivals = world.receiver.arrivals_at("/quick");
+    let events: BTreeSet<_> = arrivals.iter().map(|one| &one.event).collect();
+    assert_eq!(events.len() as u64, FEW, "an event was taken twice");
+    unfinished
+}
+
+async fn send(api: &Api, app: &str, number: u64) -> anyhow::Result<String> {
+    let event = json!({
+        "eventType": "scenario.event",
+        "eventId": format!("event-{number}"),
+        "payload": { "number": number },
+    });
+    let answer = api.post(&format!("/api/v1/app/{app}/msg"), &event).await?;
+    Ok(answer["id"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A replay of what an endpoint had refused.
+async fn replay(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let report = world.publish(FEW).await;
+    world.wait_for("/dying", 1).await;
+    expect_everywhere(checker, &report, &PATHS);
+    world.receiver.on("/dying", Behaviour::Ok);
+    replay_dead_letters(world, checker).await;
+    reached(world.server(), point).await;
+    let unfinished = die(world, point).await;
+    world.start().await;
+    unfinished
+}
+
+/// Killed; but where nothing may come again, once what it had begun elsewhere has ended. Returns how many deliveries the log
+/// holds that the worker has not finished: no other may come again, however late what was answered is written down on a busy
+/// machine.
+async fn die(world: &mut World, point: Point) -> u64 {
+    if point.again != Again::Unwritten {
+        until_quiet(&world.receiver).await;
+    }
+    world.kill().await;
+    let metrics = LogMetrics::register(&Registry::new()).unwrap();
+    let options = Options::new(world.launch.data(), topics::all(), metrics);
+    let log = EmbeddedLog::open(options).unwrap();
+    let lags = log.lags().await.unwrap();
+    log.close().await.unwrap();
+    let of_worker = lags.iter().filter(|lag| lag.group == topics::WORKER);
+    of_worker.map(|lag| lag.records).sum()
+}
+
+/// Begins a replay once everything has come but what has become a dead letter.
+async fn replay_dead_letters(world: &World, checker: &LossChecker) {
+    let settled = eventually("all but dead letters have come", DEADLINE, async || {
+        let missing = checker.judge(&world.receiver.arrivals()).missing;
+        let dying = missing.iter().filter(|(_, path)| path == "/dying").count();
+        let settled = dying == missing.len() && dying as u64 <= world.dead_letters().await;
+        settled.then_some(())
+    });
+    settled.await.unwrap();
+    let body = json!({ "filter": {}, "rate": 1_000 });
+    let path = format!("/api/v1/app/{}/replay", world.app);
+    world.api.post(&path, &body).await.unwrap();
+}
+
+/// Everything has come, and nothing that the point does not explain has come again.
+async fn judge(world: &World, point: Point, checker: &LossChecker, unfinished: u64) {
+    let come = eventually("nothing is missing", DEADLINE, async || {
+        (checker.missing(&world.receiver.arrivals()) == 0).then_some(())
+    });
+    let come = come.await;
+    // What would come again would come by then.
+    until_quiet(&world.receiver).await;
+    let verdict = checker.judge(&world.receiver.arrivals());
+    let explained = match point.again {
+        Again::Nothing | Again::Unwritten => 0,
+        Again::Event => PATHS.len() as u64,
+        Again::Step => FEW,
+    };
+    println!(
+        "{}: {unfinished} deliveries were unfinished; {verdict}",
+        point.name
+    );
+    let repeats = verdict.unexcused.len() as u64;
+    assert!(
+        come.is_ok()
+            && verdict.missing.is_empty()
+            && verdict.changed.is_empty()
+            && repeats <= unfinished + explained,
+        "{point:?}, with {unfinished} deliveries unfinished: {verdict}"
+    );
+}
+
+async fn until_quiet(receiver: &Receiver) {
+    let mut last = (receiver.count("/"), Instant::now());
+    let quiet = eventually("no more comes", DEADLINE, async || {
+        let count = receiver.count("/");
+        if count != last.0 {
+            last = (count, Instant::now());
+        }
+        (last.1.elapsed() >= QUIET).then_some(())
+    });
+    quiet.await.unwrap();
+}
