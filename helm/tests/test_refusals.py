@@ -63,7 +63,7 @@ REFUSED = [
     (BASE, {"image": {"digest": "sha256:12"}}, ["/image/digest"]),
     (SINGLE, {"config": {"log": {"kafka": {"brokers": "kafka:9092"}}}}, ["mode is single", "set mode: distributed"]),
     (SINGLE, {"secrets": {"storeUrl": {"name": "a"}}}, ["mode is single and secrets", "leave secrets out"]),
-    (SINGLE, {"single": {"terminationGracePeriodSeconds": 60}}, ["single.terminationGracePeriodSeconds is 60", "may take 100 s"]),
+    (SINGLE, {"single": {"terminationGracePeriodSeconds": 60}}, ["single.terminationGracePeriodSeconds is 60", "may take 101 s"]),
     (SINGLE, {"single": {"staticMembership": True}}, ["single.staticMembership", "only roles that read the log"]),
     (SINGLE, {"single": {"volume": {"size": "20"}}}, ["/single/volume/size", "Gi"]),
 ]

@@ -141,7 +141,7 @@ class Sets(unittest.TestCase):
             longest = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             role = container["args"][0]
             if role in ("api", "ingest", "serve"):
-                longest += seconds(effective["http.drain"])
+                longest += seconds(effective["http.leave"]) + seconds(effective["http.drain"])
             if role in ("worker", "serve"):
                 longest += seconds(effective["delivery.drain"])
             grace = template["spec"]["terminationGracePeriodSeconds"]

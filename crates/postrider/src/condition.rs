@@ -102,6 +102,15 @@ impl Condition {
         }
     }
 
+    /// Why the process takes nothing although log and store may be there: its services are not started yet, or are to end.
+    fn at_an_end(&self) -> Option<&'static str> {
+        match (self.started(), self.draining.load(Ordering::SeqCst)) {
+            (_, true) => Some("it is stopping"),
+            (false, false) => Some("it is starting"),
+            (true, false) => None,
+        }
+    }
+
     /// From now on the age of the registry tells how the store is.
     pub(crate) fn watch(&self, registry: Arc<Registry>) {
         self.registry.get_or_init(|| registry);
@@ -120,9 +129,7 @@ impl Condition {
             };
             parts.push(Part::new(STORE, fault));
         }
-        let draining = self.draining.load(Ordering::SeqCst);
-        let process = draining.then(|| "it is stopping".to_owned());
-        parts.push(Part::new(PROCESS, process));
+        parts.push(Part::new(PROCESS, self.at_an_end().map(str::to_owned)));
         parts
     }
 }

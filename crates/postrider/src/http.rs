@@ -1,13 +1,16 @@
-//! The HTTP server: HTTP/1.1 by hyper, bounded in connections, header bytes and header time, and drained at the end.
+//! The HTTP server: HTTP/1.1 by hyper, bounded in connections, header bytes and header time. At the end clients are asked to
+//! leave before they are left: a request that crosses the closing of its connection is lost, and its client cannot know.
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Response;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 /// How long a connection may take to send the headers of its next request, the idle time before it included. Longer than
 /// common clients keep idle connections (90 s), so that it is they who close: a request that crosses a close is lost.
@@ -32,12 +35,14 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct Bounds {
     /// Connections at once; further ones wait in the system's queue.
     pub(crate) connections: usize,
-    /// How long requests in flight may take after `shutdown`.
+    /// How long after `shutdown` requests are still taken, each answer with `Connection: close`.
+    pub(crate) leave: Duration,
+    /// How long requests in flight may take after that.
     pub(crate) drain: Duration,
 }
 
-/// Answers with `service` on `listener` until `shutdown`, then takes no more connections and lets requests in flight
-/// finish.
+/// Answers with `service` on `listener` until `shutdown`, and for a while longer; then takes no more connections and lets
+/// requests in flight finish.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
@@ -53,10 +58,18 @@ pub(crate) async fn serve<S>(
     let slots = Arc::new(Semaphore::new(bounds.connections));
     let draining = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    while let Some((stream, slot)) = shutdown
-        .run_until_cancelled(next(&listener, &slots, &mut connections))
-        .await
-    {
+    let mut over = pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(bounds.leave).await;
+    });
+    let leaving = shutdown.clone();
+    let service = service.map_response(move |response| asked_to_leave(response, &leaving));
+    loop {
+        let (stream, slot) = tokio::select! {
+            biased;
+            () = &mut over => break,
+            next = next(&listener, &slots, &mut connections) => next,
+        };
         connections.spawn(answer(stream, service.clone(), draining.watcher(), slot));
     }
     drop(listener);
@@ -70,6 +83,15 @@ pub(crate) async fn serve<S>(
         );
     }
     connections.shutdown().await;
+}
+
+/// Says with the answer that its connection ends with it, once the server is told to stop.
+fn asked_to_leave(mut response: Response<Body>, shutdown: &CancellationToken) -> Response<Body> {
+    if shutdown.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }
 
 /// The next connection, once there is room for it.
@@ -143,6 +165,10 @@ mod tests {
     }
 
     async fn start(connections: usize, drain: Duration) -> Running {
+        start_leaving(connections, Duration::ZERO, drain).await
+    }
+
+    async fn start_leaving(connections: usize, leave: Duration, drain: Duration) -> Running {
         let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
         let slow = get(async move || {
@@ -153,7 +179,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let bounds = Bounds { connections, drain };
+        let bounds = Bounds {
+            connections,
+            leave,
+            drain,
+        };
         let router = Router::new().route("/slow", slow);
         let server = tokio::spawn(serve(listener, router, bounds, shutdown.clone()));
         Running {
@@ -187,6 +217,29 @@ mod tests {
         running.go_on.notify_one();
         assert!(read_all(stream).await.ends_with("done"));
         running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_told_to_stop_takes_requests_a_while_longer_and_asks_for_connections_to_be_closed()
+     {
+        let hour = Duration::from_secs(3600);
+        let running = start_leaving(10, hour, hour).await;
+        let mut kept = TcpStream::connect(running.address).await.unwrap();
+        running.shutdown.cancel();
+        // On a connection of before, and on a new one.
+        kept.write_all(REQUEST).await.unwrap();
+        running.begun.notified().await;
+        running.go_on.notify_one();
+        let first = read_all(kept).await;
+        let later = ask(&running).await;
+        running.begun.notified().await;
+        running.go_on.notify_one();
+        for answer in [first, read_all(later).await] {
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            assert!(answer.contains("connection: close\r\n"), "{answer}");
+            assert!(answer.ends_with("done"), "{answer}");
+        }
+        running.server.abort();
     }
 
     #[tokio::test]

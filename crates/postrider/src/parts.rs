@@ -14,7 +14,7 @@ postrider_metrics::label! {
 postrider_metrics::metrics! {
     /// How the parts are.
     pub(crate) struct PartMetrics {
-        ready: GaugeVec<ByPart>("postrider_part_ready", "parts", "1 if the part is ready or the process does without it, 0 if not: what /health/ready says. space: whether the embedded log takes new events; process: 0 while it stops."),
+        ready: GaugeVec<ByPart>("postrider_part_ready", "parts", "1 if the part is ready or the process does without it, 0 if not: what /health/ready says. space: whether the embedded log takes new events; process: 0 while it starts or stops."),
         disk_size: Gauge("postrider_data_disk_size_bytes", "bytes", "Size of the file system of the data directory; 0 if the log is not embedded."),
         disk_free: Gauge("postrider_data_disk_free_bytes", "bytes", "What is free of it for this process; 0 if the log is not embedded."),
     }

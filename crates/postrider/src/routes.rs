@@ -172,6 +172,10 @@ mod tests {
     #[tokio::test]
     async fn readiness_names_the_part_that_is_not_ready_and_liveness_does_not_care() {
         let (condition, router) = app().await;
+        let (status, body) = get_from(&router, "/health/ready").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("it is starting"), "{body}");
+        condition.start();
         assert_eq!(get_from(&router, "/health/ready").await.0, StatusCode::OK);
         condition.set(Name::Log, Some("the disk is gone".to_owned()));
         condition.drain();
@@ -192,6 +196,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_process_can_go_on_without_can_be_left_out_of_the_question() {
         let (condition, router) = app().await;
+        condition.start();
         condition.set(Name::Log, Some("the disk is gone".to_owned()));
         for (query, expected) in [
             ("", 503),

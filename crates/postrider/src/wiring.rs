@@ -39,7 +39,7 @@ pub(crate) struct Stages {
 impl Stages {
     fn new(config: &Config) -> Self {
         Self {
-            front: Stage::new(config.http.drain + FINISH),
+            front: Stage::new(config.http.leave + config.http.drain + FINISH),
             feeding: Stage::new(FINISH),
             worker: Stage::new(config.delivery.drain + FINISH),
             recording: Stage::new(FINISH),

@@ -11,7 +11,8 @@ log and store are closed, in twenty together.
 {{- $longest = add $longest $role.settings.preStopSeconds -}}
 {{- end -}}
 {{- if $role.routes -}}
-{{- $longest = add $longest 10 (include "postrider.seconds" (list ($config.http | default dict).drain "10s") | int) -}}
+{{- $http := $config.http | default dict -}}
+{{- $longest = add $longest 10 (include "postrider.seconds" (list $http.leave "1s") | int) (include "postrider.seconds" (list $http.drain "10s") | int) -}}
 {{- end -}}
 {{- if $role.calls -}}
 {{- $longest = add $longest 10 (include "postrider.seconds" (list ($config.delivery | default dict).drain "20s") | int) -}}

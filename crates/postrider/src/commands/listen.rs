@@ -93,6 +93,7 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
     let receiver = Receiver::new(&args.secret, args.behaviour(), teller(&args, done.clone()));
     let bounds = Bounds {
         connections: CONNECTIONS,
+        leave: Duration::ZERO,
         drain: DRAIN,
     };
     let stop = done.clone();

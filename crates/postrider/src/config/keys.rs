@@ -162,8 +162,10 @@ keys! {
             "Connections that are served at once; further ones wait to be accepted."
         request_timeout: Duration = "30s", "1s" ..= "10m";
             "How long one request may take, from its headers to its answer."
+        leave: Duration = "1s", "0s" ..= "5m";
+            "How long requests are still taken after SIGTERM, while /health/ready says no and each answer asks for its connection to be closed: clients with open connections leave meanwhile, and balancers that ask for readiness, if it is longer than they take to see it."
         drain: Duration = "10s", "0s" ..= "10m";
-            "How long requests in flight may take to finish after SIGTERM."
+            "How long requests in flight may take to finish after that."
     }
     admin: Admin in "admin" {
         listen: Option<SocketAddr> = "";

@@ -82,6 +82,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("retention.idempotency_keys", "2d", "1m"),
     ("http.max_connections", "500", "0"),
     ("http.request_timeout", "45s", "45"),
+    ("http.leave", "3s", "6m"),
     ("http.drain", "3s", "forever"),
     ("admin.listen", "127.0.0.1:9090", ":9090"),
     ("logs.format", "json", "xml"),

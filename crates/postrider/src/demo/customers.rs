@@ -147,6 +147,7 @@ async fn endpoint(
     let receiver = Receiver::new(std::slice::from_ref(&secret), behaviour, tell);
     let bounds = Bounds {
         connections: 1000,
+        leave: Duration::ZERO,
         drain: Duration::ZERO,
     };
     tokio::spawn(http::serve(

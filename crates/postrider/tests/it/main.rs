@@ -31,6 +31,7 @@ mod poison;
 mod producers;
 mod replay;
 mod retries;
+mod rolling;
 mod secured;
 mod signatures;
 mod stopping;

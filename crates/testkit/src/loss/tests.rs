@@ -165,3 +165,14 @@ fn a_request_that_was_on_its_way_while_its_sender_slept_is_excused_when_it_comes
     at_last.on_its_way = seconds(16);
     assert!(checker.judge(&[meanwhile, at_last]).is_good());
 }
+
+#[test]
+fn where_repeats_are_forgiven_losses_are_not() {
+    let (mut checker, now) = checker();
+    checker.expect("msg_2", &["/ok"]);
+    checker.forgives_repeats();
+    let twice = [now, now + seconds(60)].map(|at| arrival("msg_1", at, Some(at)));
+    let verdict = checker.judge(&twice);
+    assert!(verdict.unexcused.is_empty());
+    assert_eq!(verdict.missing, [("msg_2".to_owned(), "/ok".to_owned())]);
+}

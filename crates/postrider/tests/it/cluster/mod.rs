@@ -8,6 +8,7 @@ mod limits;
 mod process;
 mod replicas;
 mod roles;
+mod rolling;
 mod scaling;
 mod sizes;
 mod store_away;
@@ -207,18 +208,18 @@ impl Cluster {
         }
     }
 
-    /// Partitions that processes lost by themselves, those of these names left aside: because the machine had no time for
-    /// them, their sessions ended.
-    pub(crate) async fn lost_elsewhere(&self, aside: &[&str]) -> f64 {
-        let mut lost = 0.0;
-        for (name, process) in &self.processes {
-            if !aside.contains(name) {
-                lost += process
-                    .counted("postrider_kafka_lost_partitions_total")
-                    .await;
-            }
-        }
-        lost
+    /// How often processes lost partitions by themselves, also those that were replaced, these names left aside: because the
+    /// machine had no time for them, their sessions ended.
+    pub(crate) fn lost_elsewhere(&self, aside: &[&str]) -> usize {
+        let others = self
+            .processes
+            .iter()
+            .filter(|(name, _)| !aside.contains(name));
+        let lost = others.map(|(_, process)| {
+            let log = process.server().log();
+            log.matches("partitions were lost").count()
+        });
+        lost.sum()
     }
 
     /// Waits until every reader has finished all that there is in the log, a minute at most: what comes again on a starved
