@@ -1,12 +1,15 @@
-//! What an earlier build has written is opened by this one. `fixtures/make.sh` says what is in it.
+//! What an earlier build has written is opened by this one. `fixtures/make.sh` and `fixtures/make-postgres.sh` say what is
+//! in it.
 
+use std::path::Path;
 use std::process::Command;
 
-use postrider_testkit::{Api, Behaviour, Launch, Receiver, Recording, eventually};
-use serde_json::json;
+use postrider_testkit::{Api, Behaviour, Launch, Receiver, Recording, eventually, sql};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::counted::sum;
+use crate::engines::Engines;
 use crate::world::DEADLINE;
 
 /// The secret of every endpoint in there.
@@ -15,15 +18,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_directory_of_the_first_version_goes_on_where_it_was() {
     let directory = TempDir::with_prefix("postrider-upgrade-").unwrap();
-    let fixture = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/data-0.1.0.tar.gz"
-    );
-    let unpacked = Command::new("tar")
-        .args(["xzf", fixture, "-C"])
-        .arg(directory.path())
-        .status();
-    assert!(unpacked.unwrap().success());
+    unpack("data-0.1.0.tar.gz", directory.path());
     let binary = env!("CARGO_BIN_EXE_postrider");
     // Whoever runs this years from now is to find it all.
     let launch = Launch::new(binary, directory.path().join("data"))
@@ -33,6 +28,49 @@ async fn a_data_directory_of_the_first_version_goes_on_where_it_was() {
     let server = launch.start().await.unwrap();
     let api = server.api().unwrap();
 
+    everything_is_still_told(&api).await;
+    what_waited_still_does(&api).await;
+    endpoints_are_called_again(&api).await;
+}
+
+/// The log is Kafka's own to keep: here it is empty, and what waited in it is not judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_first_version_goes_on_where_it_was() {
+    let engines = Engines::new()
+        .await
+        .set("RETENTION__EVENTS", "never")
+        .set("RETENTION__ATTEMPTS", "never")
+        .set("RETENTION__DEAD_LETTERS", "never");
+    unpack("postgres-0.1.0.tar.gz", engines.path());
+    let dump = engines.path().join("dump.sql");
+    let restore = format!("\\i {}", dump.display());
+    sql(engines.get("STORE__URL"), &restore).await.unwrap();
+    let token = |name: &str| std::fs::read_to_string(engines.path().join(name)).unwrap();
+    let data = engines.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("operator.token"), token("operator.token")).unwrap();
+    let (server, api) = engines.serve_again().await;
+
+    everything_is_still_told(&api).await;
+    let portal = Api::new(&server.url, token("acme.token").trim()).unwrap();
+    let seen = portal.get("/api/v1/app/acme").await.unwrap();
+    assert_eq!(seen["name"], "Acme");
+    dead_letters_and_their_replay_are_still_told(&api).await;
+    endpoints_are_called_again(&api).await;
+}
+
+fn unpack(fixture: &str, into: &Path) {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let unpacked = Command::new("tar")
+        .arg("xzf")
+        .arg(fixtures.join(fixture))
+        .arg("-C")
+        .arg(into)
+        .status();
+    assert!(unpacked.unwrap().success());
+}
+
+async fn everything_is_still_told(api: &Api) {
     let app = api.get("/api/v1/app/acme").await.unwrap();
     assert_eq!(app["metadata"]["plan"], "gold");
     let event = api.get("/api/v1/app/acme/msg/first-hook").await.unwrap();
@@ -42,8 +80,34 @@ async fn a_data_directory_of_the_first_version_goes_on_where_it_was() {
         attempts.await.unwrap()["data"][0]["responseStatusCode"],
         204
     );
-    what_waited_still_does(&api).await;
-    endpoints_are_called_again(&api).await;
+}
+
+/// One was replayed, of which came another; and one is of an endpoint that was deleted.
+async fn dead_letters_and_their_replay_are_still_told(api: &Api) {
+    let replays = api.get("/api/v1/app/acme/replay").await.unwrap();
+    let replay = &replays["data"][0];
+    assert_eq!(
+        (&replay["status"], &replay["done"]),
+        (&json!("done"), &json!(1))
+    );
+    let letters = api
+        .get("/api/v1/dead-letter?order=ascending")
+        .await
+        .unwrap();
+    let letters = letters["data"].as_array().unwrap();
+    let of = |event_type: &str| -> Vec<&Value> {
+        let those = letters.iter().filter(|one| one["eventType"] == event_type);
+        those.collect()
+    };
+    let (gone, left) = (of("order.gone"), of("order.left"));
+    assert_eq!(
+        (letters.len(), gone.len(), left.len()),
+        (3, 2, 1),
+        "{letters:?}"
+    );
+    assert_eq!(gone[0]["replayId"], replay["id"]);
+    assert_eq!(gone[1]["replayId"], Value::Null);
+    assert_eq!(left[0]["reason"], "exhausted");
 }
 
 /// The delivery with its retry ten hours after the first attempt is held, or has been tried or given up since.
