@@ -10,7 +10,9 @@ use postrider_model::{
     AppId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventOrigin, EventType, ReplayId,
     Timestamp,
 };
-use postrider_store::{DeadLetterFilter, EndpointRef, HistoryKey, Order, StoredDeadLetter};
+use postrider_store::{
+    DeadLetterFilter, Deleted, EndpointRef, HistoryKey, Order, StoredDeadLetter,
+};
 use serde::Serialize;
 
 use crate::Api;
@@ -49,6 +51,8 @@ struct DeadLetterOut<'a> {
     error: Option<&'a str>,
     /// It was too large for the log: `payload` is missing in its event, and it cannot be replayed.
     payload_left_out: bool,
+    /// Why no replay takes it, if none does.
+    not_replayable: Option<&'static str>,
     replay_id: Option<ReplayId>,
     replayed_at: Option<Timestamp>,
 }
@@ -71,8 +75,42 @@ impl<'a> From<&'a StoredDeadLetter> for DeadLetterOut<'a> {
             response_status_code: letter.last_status_code,
             error: Some(letter.last_error.as_str()).filter(|error| !error.is_empty()),
             payload_left_out: letter.payload_left_out,
+            not_replayable: NotReplayable::of(stored).map(NotReplayable::label),
             replay_id: stored.replayed.map(|(id, _)| id),
             replayed_at: stored.replayed.map(|(_, at)| at),
+        }
+    }
+}
+
+/// Why no replay will ever deliver a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotReplayable {
+    Deleted(Deleted),
+    PayloadLeftOut,
+}
+
+impl NotReplayable {
+    pub(crate) fn of(stored: &StoredDeadLetter) -> Option<Self> {
+        let left_out = stored.letter.payload_left_out;
+        let deleted = stored.deleted.map(Self::Deleted);
+        deleted.or(left_out.then_some(Self::PayloadLeftOut))
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Deleted(deleted) => deleted.label(),
+            Self::PayloadLeftOut => "payload_left_out",
+        }
+    }
+
+    /// In words.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Self::Deleted(Deleted::Application) => "its application was deleted",
+            Self::Deleted(Deleted::Endpoint) => "its endpoint was deleted",
+            Self::PayloadLeftOut => {
+                "its payload was left out, being more than the log takes; resend the event instead"
+            }
         }
     }
 }
@@ -93,7 +131,7 @@ async fn filter(api: &Api, reach: &Reach, query: &Query) -> Result<DeadLetterFil
         event_type: query.get("event_type")?,
         after: query.time("after")?,
         before: query.time("before")?,
-        only_unreplayed: false,
+        only_replayable: false,
     })
 }
 

@@ -14,6 +14,7 @@ use postrider_store::{DeadLetterFilter, Order, Replay, ReplayStatus, Selection};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
+use crate::dead_letters::NotReplayable;
 use crate::idempotent::Operation;
 use crate::page::{PAGING, Paging};
 use crate::reach::{LastId, Reach};
@@ -86,7 +87,7 @@ struct ReplayOut {
     total: u64,
     done: u64,
     failed: u64,
-    /// Left to another replay, or removed before this one came to them. 0 until it is done.
+    /// Left to another replay, or removed, or their endpoint was, before this one came to them. 0 until it is done.
     skipped: u64,
     rate: u32,
     created_at: Timestamp,
@@ -246,12 +247,15 @@ impl Api {
                     format!("there is no dead letter {id}"),
                 ));
             }
-            there?;
+            if let Some(never) = NotReplayable::of(&there?) {
+                let why = format!("dead letter {id} cannot be replayed: {}", never.why());
+                return Err(HttpError::body("deadLetterIds", why));
+            }
         }
         Ok((Selection::Ids(ids), total))
     }
 
-    /// What the filter matches now and no replay has published. What dies later is not part of it.
+    /// What the filter matches now, no replay has published and has its endpoint still. What dies later is not part of it.
     async fn by_filter(
         &self,
         reach: &Reach,
@@ -270,7 +274,7 @@ impl Api {
             event_type: given.event_type,
             after: given.after,
             before: Some(given.before.map_or(bound, |before| before.min(bound))),
-            only_unreplayed: true,
+            only_replayable: true,
         };
         let total = self.store.count_dead_letters(&filter).await;
         Ok((Selection::Filter(filter), total.map_err(unavailable)?))

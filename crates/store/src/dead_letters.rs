@@ -14,6 +14,37 @@ pub struct StoredDeadLetter {
     pub letter: DeadLetter,
     /// The replay that last published it, and when.
     pub replayed: Option<(ReplayId, Timestamp)>,
+    /// What it belonged to and is no longer there: nobody can be sent it any more.
+    pub deleted: Option<Deleted>,
+}
+
+/// What was deleted that a dead letter belonged to. Ids are never given twice, so it does not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deleted {
+    /// Its application, and with it the endpoint.
+    Application,
+    /// Its endpoint alone.
+    Endpoint,
+}
+
+impl Deleted {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Application, Self::Endpoint];
+
+    /// As text, as it is shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Application => "application_deleted",
+            Self::Endpoint => "endpoint_deleted",
+        }
+    }
+
+    /// The one of that label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|deleted| deleted.label() == label)
+    }
 }
 
 /// Which dead letters.
@@ -29,8 +60,8 @@ pub struct DeadLetterFilter {
     pub after: Option<Timestamp>,
     /// Only of deliveries given up before this time.
     pub before: Option<Timestamp>,
-    /// Only those that no replay has published.
-    pub only_unreplayed: bool,
+    /// Only those that no replay has published and whose endpoint is there.
+    pub only_replayable: bool,
 }
 
 /// Dead letters. They are unique by (delivery, generation), which is what their id derives from.
@@ -147,11 +178,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// True if it takes only what no replay has published.
-    pub const fn only_unreplayed(&self) -> bool {
+    /// True if it takes only what no replay has published, and what was not deleted.
+    pub const fn only_replayable(&self) -> bool {
         match &self.selection {
             Selection::Ids(_) => false,
-            Selection::Filter(filter) => filter.only_unreplayed,
+            Selection::Filter(filter) => filter.only_replayable,
         }
     }
 }

@@ -28,7 +28,7 @@ pub use config::{
     EventTypeInfo, EventTypes, StoreId, TokenRecord, TokenScope, Tokens,
 };
 pub use dead_letters::{
-    DeadLetterFilter, DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, Selection,
+    DeadLetterFilter, DeadLetters, Deleted, Replay, ReplayStatus, ReplayStep, Replays, Selection,
     StoredDeadLetter,
 };
 pub use error::StoreError;

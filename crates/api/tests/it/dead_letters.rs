@@ -92,6 +92,53 @@ async fn a_dead_letter_that_was_too_large_for_the_log_says_that_its_payload_was_
 }
 
 #[tokio::test]
+async fn dead_letters_of_what_was_deleted_say_so_and_no_replay_takes_them() {
+    let house = House::new().await;
+    let kept = house.endpoint("kept").await;
+    let kept = letters(&house, kept.id, 2).await;
+    let left = house.endpoint("left").await;
+    let left = letters(&house, left.id, 3).await;
+    let large = delivery(&house.event("large", at(0)), kept[0].delivery.endpoint_id);
+    let large = DeadLetter::of(large, DeathReason::TooLarge, at(1)).without_payload();
+    let added = house.store.keep_dead_letters(std::slice::from_ref(&large));
+    added.await.unwrap();
+    let replay = r#"{"filter":{},"dryRun":true}"#;
+    let counted = async || house.post("/replay", replay).await.with(202)["total"].clone();
+    let why = async |letter: &DeadLetter| {
+        let one = house.get(format!("/dead-letter/{}", letter.id)).await;
+        one.with(200)["notReplayable"].clone()
+    };
+    let named = |letter: &DeadLetter| json!({"deadLetterIds": [kept[0].id, letter.id]}).to_string();
+    assert_eq!(
+        (counted().await, why(&left[0]).await),
+        (6.into(), Value::Null)
+    );
+
+    house.delete("/app/acme/endpoint/left").await.with(204);
+    assert_eq!(why(&kept[0]).await, Value::Null);
+    assert_eq!(why(&left[0]).await, "endpoint_deleted");
+    assert_eq!(why(&large).await, "payload_left_out");
+    assert_eq!(counted().await, 3);
+    let path = format!("/dead-letter?endpoint_id={}", left[0].delivery.endpoint_id);
+    let listed = house.get(path).await.with(200);
+    assert_eq!(listed["data"][2]["notReplayable"], "endpoint_deleted");
+    for (letter, says) in [
+        (&left[1], "cannot be replayed: its endpoint was deleted"),
+        (&large, "resend the event instead"),
+    ] {
+        let refused = house.post("/replay", &named(letter)).await;
+        refused.refuses("deadLetterIds", says);
+    }
+    house.post("/replay", &named(&kept[1])).await.with(202);
+
+    house.delete("/app/acme").await.with(204);
+    assert_eq!(why(&kept[0]).await, "application_deleted");
+    assert_eq!(counted().await, 0);
+    let refused = house.post("/replay", &named(&kept[1])).await;
+    refused.refuses("deadLetterIds", "its application was deleted");
+}
+
+#[tokio::test]
 async fn a_filter_is_taken_in_either_spelling() {
     let house = House::new().await;
     let one = house.endpoint("one").await;
@@ -215,7 +262,7 @@ async fn a_replay_by_filter_is_bounded_when_it_begins() {
     };
     let bound = filter.before.unwrap();
     assert!(bound.since(stored.created_at) <= Duration::from_millis(1));
-    assert!(filter.only_unreplayed && filter.app_id == Some(house.app.id));
+    assert!(filter.only_replayable && filter.app_id == Some(house.app.id));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_log::{LogError, Purpose};
 use postrider_model::{DeliveryId, EndpointId, Trigger};
-use postrider_store::{DeadLetterFilter, DeadLetters, ReplayStatus, Selection};
+use postrider_store::{DeadLetterFilter, DeadLetters, Endpoints, ReplayStatus, Selection};
 
 use crate::support::{Running, letter, start};
 
@@ -100,6 +100,35 @@ async fn endpoints_that_take_nothing_count_as_failed_and_cost_nothing_of_the_rat
     assert_eq!((state.done, state.failed), (10, 2000));
     assert!(running.published().iter().all(|d| d.endpoint_id == healthy));
     assert!(running.now().since(began) < Duration::from_secs(5));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_while_a_replay_runs_is_skipped_and_the_next_replay_leaves_it_out() {
+    let running = start();
+    let (one, other) = (
+        running.known_endpoint().await,
+        running.known_endpoint().await,
+    );
+    running.letters(one.id, 200).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.letters(other.id, 200).await;
+    let filter = DeadLetterFilter {
+        before: Some(running.now().plus(Duration::from_millis(1))),
+        only_replayable: true,
+        ..DeadLetterFilter::default()
+    };
+    let replay = running.replay(Selection::Filter(filter.clone()), 100).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let memory = &running.store.memory;
+    memory
+        .delete_endpoint(other.app_id, other.id)
+        .await
+        .unwrap();
+    let state = running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!((state.done, state.failed), (200, 0));
+    let left = running.store.memory.count_dead_letters(&filter);
+    assert_eq!(left.await.unwrap(), 0);
     running.stop().await.unwrap();
 }
 
@@ -232,10 +261,11 @@ async fn of_replays_that_overlap_one_publishes_each_dead_letter() {
 async fn of_five_replays_at_once_of_what_is_unreplayed_none_publishes_what_another_did() {
     for round in 0..20 {
         let running = start();
-        running.letters(EndpointId::new(), 18).await;
+        let endpoint = running.known_endpoint().await;
+        running.letters(endpoint.id, 18).await;
         let filter = DeadLetterFilter {
             before: Some(running.now().plus(Duration::from_millis(1))),
-            only_unreplayed: true,
+            only_replayable: true,
             ..DeadLetterFilter::default()
         };
         let mut replays = Vec::new();

@@ -1,6 +1,6 @@
 //! A running dead-letter consumer, and what to put before it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use postrider_log::testing::MemoryLog;
 use postrider_log::{Durability, Log, Purpose};
 use postrider_metrics::Registry;
 use postrider_model::{
-    AppId, Class, Clock, DeadLetter, DeathReason, Delivery, EndpointId, Event, EventId,
+    AppId, Class, Clock, DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, Event, EventId,
     EventOrigin, NewRecord, ReplayId, Timestamp, topics,
 };
 use postrider_store::{
-    DeadLetterFilter, DeadLetters, Replay, ReplayStatus, Replays, Selection, StoreError,
+    Application, Applications, DeadLetterFilter, DeadLetters, Endpoints as _, Replay, ReplayStatus,
+    Replays, Selection, StoreError,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -163,6 +164,39 @@ impl Running {
             .collect();
         self.store.keep_dead_letters(&letters).await.unwrap();
         letters
+    }
+
+    /// An endpoint that the store knows.
+    pub(crate) async fn known_endpoint(&self) -> Endpoint {
+        let (memory, now) = (&self.store.memory, self.now());
+        let application = Application {
+            id: AppId::new(),
+            uid: None,
+            name: String::new(),
+            metadata: BTreeMap::new(),
+            rate_limit: None,
+            version: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        memory.insert_application(&application).await.unwrap();
+        let endpoint = Endpoint {
+            id: EndpointId::new(),
+            app_id: application.id,
+            uid: None,
+            url: "https://example.com/".parse().unwrap(),
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            event_types: None,
+            channels: None,
+            disabled: None,
+            policy: Arc::default(),
+            secrets: Vec::new(),
+            version: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        memory.insert_endpoint(&endpoint).await.unwrap()
     }
 
     /// A replay of everything that died until now.

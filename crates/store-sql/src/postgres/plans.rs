@@ -372,7 +372,7 @@ async fn dead_letter_listings(house: &mut House) {
                     event_type,
                     after: Some(start_of(DAY - 3)),
                     before: Some(start_of(DAY + 3)),
-                    only_unreplayed: true,
+                    only_replayable: true,
                 };
                 for page in pages(some_key()) {
                     let window = Window::of(&page).between(filter.after, filter.before);

@@ -248,7 +248,7 @@ impl PostgresStore {
             .bind(event_type.map(|name| name.as_str()))
             .bind(filter.after.map(Timestamp::as_millis))
             .bind(filter.before.map(Timestamp::as_millis))
-            .bind(filter.only_unreplayed)
+            .bind(filter.only_replayable)
             .bind(i64::from(replay.rate))
             .bind(replay.status.label())
             .bind(signed("total", replay.total)?)

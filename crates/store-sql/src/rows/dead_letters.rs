@@ -3,17 +3,30 @@
 use bytes::Bytes;
 use postrider_model::DeadLetter;
 use postrider_store::{
-    DeadLetterFilter, HistoryKey, Replay, ReplayStatus, Selection, StoreError, StoredDeadLetter,
+    DeadLetterFilter, Deleted, HistoryKey, Replay, ReplayStatus, Selection, StoreError,
+    StoredDeadLetter,
 };
 
 use crate::columns::Columns;
 use crate::error::unreadable;
+
+/// A condition: the endpoint of a dead letter is there. PostgreSQL makes a join of it, for a page by key, for a count by hash.
+pub(crate) const ENDPOINT_IS_THERE: &str =
+    "EXISTS (SELECT 1 FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id)";
+
+/// What [`stored_dead_letter`] reads; the last column holds a [`Deleted`]'s label. Its subqueries are look-ups by key: in this
+/// place PostgreSQL makes of an `EXISTS` a scan of all endpoints, for a page of a few dead letters.
+pub(crate) const DEAD_LETTERS: &str = "SELECT id, died_at, letter, replay_id, replayed_at, CASE \
+    WHEN (SELECT true FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id) THEN NULL \
+    WHEN (SELECT true FROM applications WHERE applications.id = dead_letters.app_id) THEN 'endpoint_deleted' \
+    ELSE 'application_deleted' END AS deleted FROM dead_letters";
 
 pub(crate) fn stored_dead_letter(row: &impl Columns) -> Result<StoredDeadLetter, StoreError> {
     let letter = Bytes::copy_from_slice(row.some_blob("letter")?);
     Ok(StoredDeadLetter {
         letter: DeadLetter::decode(&letter).map_err(|error| unreadable("letter", error))?,
         replayed: row.id("replay_id")?.zip(row.time("replayed_at")?),
+        deleted: row.text("deleted")?.and_then(Deleted::from_label),
     })
 }
 
@@ -54,7 +67,8 @@ fn selection(row: &impl Columns) -> Result<Selection, StoreError> {
         event_type: row.parsed("filter_event_type")?,
         after: row.time("filter_after")?,
         before: row.time("filter_before")?,
-        only_unreplayed: row.flag("filter_only_unreplayed")?,
+        // The column has the name of what this was at first.
+        only_replayable: row.flag("filter_only_unreplayed")?,
     }))
 }
 

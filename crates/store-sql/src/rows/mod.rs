@@ -9,7 +9,9 @@ pub(crate) use claims::claim_of_another;
 pub(crate) use config::{
     RemovedKind, application, disabled_label, endpoint, event_type, removal, scope_column, token,
 };
-pub(crate) use dead_letters::{history_key, replay, stored_dead_letter};
+pub(crate) use dead_letters::{
+    DEAD_LETTERS, ENDPOINT_IS_THERE, history_key, replay, stored_dead_letter,
+};
 pub(crate) use history::{
     AttemptStatus, attempt, channel_mark, channels_column, event, fanned_out, newest_by_endpoint,
     status_column,

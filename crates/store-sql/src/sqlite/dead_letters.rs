@@ -25,8 +25,7 @@ pub(super) fn listing(
     filter: &DeadLetterFilter,
     window: &Window<HistoryKey>,
 ) -> QueryBuilder<Sqlite> {
-    let mut query =
-        QueryBuilder::new("SELECT id, died_at, letter, replay_id, replayed_at FROM dead_letters");
+    let mut query = QueryBuilder::new(rows::DEAD_LETTERS);
     push_filter(&mut query, filter);
     push_window(&mut query, "died_at", window);
     query
@@ -63,8 +62,9 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DeadLetterFilter) {
         query.push(" AND event_type = ");
         query.push_bind(event_type.as_str().to_owned());
     }
-    if filter.only_unreplayed {
-        query.push(" AND replay_id IS NULL");
+    if filter.only_replayable {
+        query.push(" AND replay_id IS NULL AND ");
+        query.push(rows::ENDPOINT_IS_THERE);
     }
 }
 
@@ -126,8 +126,10 @@ impl DeadLetters for SqliteStore {
 
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
         self.timed(Operation::DeadLetterRead, async {
-            let row = sqlx::query("SELECT * FROM dead_letters WHERE id = ?")
-                .bind(blob(id))
+            let mut query = QueryBuilder::new(rows::DEAD_LETTERS);
+            query.push(" WHERE id = ").push_bind(blob(id));
+            let row = query
+                .build()
                 .fetch_optional(&self.readers)
                 .await
                 .map_err(store_error)?;

@@ -177,7 +177,7 @@ async fn listings_of_dead_letters_use_an_index() {
                     event_type,
                     after: Some(Timestamp::default()),
                     before: Some(Timestamp::default()),
-                    only_unreplayed: true,
+                    only_replayable: true,
                 };
                 for page in pages(some_key()) {
                     let window = Window::of(&page).between(filter.after, filter.before);

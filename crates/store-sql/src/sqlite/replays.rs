@@ -232,7 +232,7 @@ impl SqliteStore {
             .bind(event_type.map(|name| name.as_str().to_owned()))
             .bind(filter.after.map(Timestamp::as_millis))
             .bind(filter.before.map(Timestamp::as_millis))
-            .bind(filter.only_unreplayed)
+            .bind(filter.only_replayable)
             .bind(replay.rate)
             .bind(replay.status.label())
             .bind(signed("total", replay.total)?)

@@ -3,8 +3,8 @@
 use postrider_model::{AppId, DeadLetter, EndpointId};
 
 use super::Harness;
-use super::samples::{all, at, dead_letter, event, replay};
-use crate::{DeadLetterFilter, HistoryKey, ReplayStep, Store, StoreError};
+use super::samples::{all, at, dead_letter, endpoint, event, known_application, replay};
+use crate::{DeadLetterFilter, Deleted, HistoryKey, ReplayStep, Store, StoreError};
 
 async fn kept(store: &dyn Store) -> Vec<DeadLetter> {
     let everything = DeadLetterFilter::default();
@@ -37,10 +37,21 @@ pub async fn a_dead_letter_kept_twice_is_there_once(harness: &mut dyn Harness) {
     assert_eq!(store.dead_letter(poison[0].id).await.unwrap(), None);
 }
 
+/// An endpoint of a new application, which are there.
+async fn known_endpoint(store: &dyn Store) -> (AppId, EndpointId) {
+    let app = known_application(store).await;
+    let endpoint = store.insert_endpoint(&endpoint(app)).await.unwrap();
+    (app, endpoint.id)
+}
+
 pub async fn each_filter_of_dead_letters_selects_and_counts(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let (app, hook) = (AppId::new(), EndpointId::new());
-    let mut letters = several(4);
+    let mut letters = several(5);
+    let (_, there) = known_endpoint(&*store).await;
+    for known in [0, 4] {
+        letters[known].delivery.endpoint_id = there;
+    }
     letters[1].delivery.app_id = app;
     letters[2].delivery.endpoint_id = hook;
     letters[3].delivery.event_type = "order.paid".parse().unwrap();
@@ -49,7 +60,7 @@ pub async fn each_filter_of_dead_letters_selects_and_counts(harness: &mut dyn Ha
     let none = DeadLetterFilter::default;
     let event_type = Some("order.paid".parse().unwrap());
     for (filter, expected) in [
-        (none(), vec![0, 1, 2, 3]),
+        (none(), vec![0, 1, 2, 3, 4]),
         (
             DeadLetterFilter {
                 app_id: Some(app),
@@ -84,7 +95,7 @@ pub async fn each_filter_of_dead_letters_selects_and_counts(harness: &mut dyn Ha
                 after: Some(at(1)),
                 ..none()
             },
-            vec![2, 3],
+            vec![2, 3, 4],
         ),
         (
             DeadLetterFilter {
@@ -95,10 +106,10 @@ pub async fn each_filter_of_dead_letters_selects_and_counts(harness: &mut dyn Ha
         ),
         (
             DeadLetterFilter {
-                only_unreplayed: true,
+                only_replayable: true,
                 ..none()
             },
-            vec![1, 2, 3],
+            vec![4],
         ),
     ] {
         let found = store.dead_letters(&filter, &all()).await.unwrap();
@@ -130,6 +141,49 @@ async fn mark(store: &dyn Store, letter: &DeadLetter) {
     advanced.unwrap();
     let found = store.dead_letter(letter.id).await.unwrap().unwrap();
     assert_eq!(found.replayed, Some((one.id, at(7))));
+}
+
+pub async fn a_dead_letter_says_what_was_deleted_and_is_not_replayable_then(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let mut letters = several(3);
+    let mut known = Vec::new();
+    for letter in &mut letters {
+        let (app, endpoint) = known_endpoint(&*store).await;
+        (letter.delivery.app_id, letter.delivery.endpoint_id) = (app, endpoint);
+        known.push((app, endpoint));
+    }
+    store.keep_dead_letters(&letters).await.unwrap();
+    let replayable = DeadLetterFilter {
+        only_replayable: true,
+        ..DeadLetterFilter::default()
+    };
+    assert_eq!(store.count_dead_letters(&replayable).await.unwrap(), 3);
+    let (app, endpoint) = known[1];
+    store.delete_endpoint(app, endpoint).await.unwrap();
+    let (app, endpoint) = known[2];
+    store.delete_endpoint(app, endpoint).await.unwrap();
+    store.delete_application(app).await.unwrap();
+    // One that dies only now is no different.
+    let mut late = several(4).remove(3);
+    late.delivery.app_id = known[0].0;
+    store.keep_dead_letters(&[late.clone()]).await.unwrap();
+    letters.push(late);
+
+    let (endpoint, application) = (Some(Deleted::Endpoint), Some(Deleted::Application));
+    let expected = [None, endpoint, application, endpoint];
+    let everything = DeadLetterFilter::default();
+    let listed = store.dead_letters(&everything, &all()).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|stored| stored.deleted).collect();
+    assert_eq!(listed, expected);
+    for (letter, expected) in letters.iter().zip(expected) {
+        let found = store.dead_letter(letter.id).await.unwrap().unwrap();
+        assert_eq!(found.deleted, expected);
+    }
+    assert_eq!(store.count_dead_letters(&replayable).await.unwrap(), 1);
+    let left = store.dead_letters(&replayable, &all()).await.unwrap();
+    assert_eq!((left.len(), left[0].letter.id), (1, letters[0].id));
 }
 
 pub async fn what_was_given_up_is_known_until_a_replay_publishes_it(harness: &mut dyn Harness) {

@@ -188,7 +188,7 @@ pub async fn dead_letters_of_one_time_come_in_pages_by_id(harness: &mut dyn Harn
     let store = harness.open().await;
     let app = known_application(&*store).await;
     let events = events_of_few_times(app);
-    let hook = EndpointId::new();
+    let hook = store.insert_endpoint(&endpoint(app)).await.unwrap().id;
     let letters = events
         .iter()
         .map(|one| dead_letter(one, hook, one.accepted_at));
@@ -197,6 +197,7 @@ pub async fn dead_letters_of_one_time_come_in_pages_by_id(harness: &mut dyn Harn
     let stored = |letter: &postrider_model::DeadLetter| crate::StoredDeadLetter {
         letter: letter.clone(),
         replayed: None,
+        deleted: None,
     };
     let mut made: Vec<_> = letters.iter().map(stored).collect();
     let key = |one: &crate::StoredDeadLetter| HistoryKey {
@@ -213,6 +214,10 @@ pub async fn dead_letters_of_one_time_come_in_pages_by_id(harness: &mut dyn Harn
         DeadLetterFilter {
             endpoint_id: Some(hook),
             before: Some(at(1000)),
+            ..DeadLetterFilter::default()
+        },
+        DeadLetterFilter {
+            only_replayable: true,
             ..DeadLetterFilter::default()
         },
     ] {

@@ -48,7 +48,7 @@ pub async fn a_replay_comes_back_as_it_was(harness: &mut dyn Harness) {
             event_type: Some(event_type),
             after: Some(at(1)),
             before: Some(at(2)),
-            only_unreplayed: true,
+            only_replayable: true,
         }),
         status: ReplayStatus::Paused,
         cursor: Some(step(1, 0, 0).cursor),
@@ -285,10 +285,10 @@ pub async fn the_last_step_of_a_cancelled_replay_is_its_own_until_its_lease_ends
 pub async fn what_another_replay_published_first_is_not_taken(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let ids = keep(&*store, 2).await;
-    let by_filter = |only_unreplayed| {
+    let by_filter = |only_replayable| {
         Selection::Filter(DeadLetterFilter {
             before: Some(at(50)),
-            only_unreplayed,
+            only_replayable,
             ..DeadLetterFilter::default()
         })
     };

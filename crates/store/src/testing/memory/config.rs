@@ -11,8 +11,8 @@ use postrider_model::{
 use super::MemoryStore;
 use super::paging::page;
 use crate::{
-    Application, ApplicationRef, Applications, Change, Changes, ConfigFeed, EndpointRef, Endpoints,
-    EventTypeInfo, EventTypes, Page, StoreError, TokenRecord, Tokens,
+    Application, ApplicationRef, Applications, Change, Changes, ConfigFeed, Deleted, EndpointRef,
+    Endpoints, EventTypeInfo, EventTypes, Page, StoreError, TokenRecord, Tokens,
 };
 
 #[derive(Default)]
@@ -38,6 +38,17 @@ impl Config {
             self.removed_at.insert(self.version, SystemClock.now());
         }
         self.feed.insert(self.version, change);
+    }
+
+    /// What of these is not there.
+    pub(super) fn deleted(&self, application: AppId, endpoint: EndpointId) -> Option<Deleted> {
+        if self.endpoints.contains_key(&endpoint) {
+            None
+        } else if self.applications.contains_key(&application) {
+            Some(Deleted::Endpoint)
+        } else {
+            Some(Deleted::Application)
+        }
     }
 
     fn next_version(&mut self) -> u64 {

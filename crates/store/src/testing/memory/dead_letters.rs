@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use postrider_model::{DeadLetter, DeadLetterId, ReplayId, Timestamp};
 
+use super::config::Config;
 use super::history::within;
 use super::timeline::Timeline;
 use super::{MemoryStore, Row};
@@ -48,11 +49,20 @@ impl Letters {
 /// True unless another replay published it since `replay` was made; or ever, if it takes only what none has.
 fn is_left_to(replay: &Replay, stored: &StoredDeadLetter) -> bool {
     stored.replayed.is_none_or(|(by, at)| {
-        by == replay.id || (!replay.only_unreplayed() && at < replay.created_at)
+        by == replay.id || (!replay.only_replayable() && at < replay.created_at)
     })
 }
 
-fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter) -> bool {
+/// With what is known of those that it belonged to.
+fn judged(stored: &StoredDeadLetter, config: &Config) -> StoredDeadLetter {
+    let delivery = &stored.letter.delivery;
+    StoredDeadLetter {
+        deleted: config.deleted(delivery.app_id, delivery.endpoint_id),
+        ..stored.clone()
+    }
+}
+
+fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter, config: &Config) -> bool {
     let delivery = &stored.letter.delivery;
     filter.app_id.is_none_or(|id| id == delivery.app_id)
         && filter
@@ -63,7 +73,11 @@ fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter) -> bool {
             .as_ref()
             .is_none_or(|event_type| *event_type == delivery.event_type)
         && within(stored.letter.died_at, filter.after, filter.before)
-        && !(filter.only_unreplayed && stored.replayed.is_some())
+        && !(filter.only_replayable
+            && (stored.replayed.is_some()
+                || config
+                    .deleted(delivery.app_id, delivery.endpoint_id)
+                    .is_some()))
 }
 
 #[async_trait]
@@ -75,6 +89,7 @@ impl DeadLetters for MemoryStore {
             let stored = StoredDeadLetter {
                 letter: letter.clone(),
                 replayed: None,
+                deleted: None,
             };
             let id = *letter.id.as_bytes();
             state.dead_letters.kept.insert(letter.died_at, id, stored);
@@ -85,7 +100,8 @@ impl DeadLetters for MemoryStore {
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
         let state = self.state()?;
         self.check_readable(id.as_bytes())?;
-        Ok(state.dead_letters.kept.get(id.as_bytes()).cloned())
+        let found = state.dead_letters.kept.get(id.as_bytes());
+        Ok(found.map(|stored| judged(stored, &state.config)))
     }
 
     async fn given_up(&self, ids: &[DeadLetterId]) -> Result<Vec<DeadLetterId>, StoreError> {
@@ -102,16 +118,20 @@ impl DeadLetters for MemoryStore {
         filter: &DeadLetterFilter,
         page: &Page<HistoryKey>,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let letters = &self.state()?.dead_letters.kept;
-        Ok(letters.page(
-            |key, stored| matches(filter, stored) && !self.is_spoiled(&key.id),
+        let state = self.state()?;
+        let (letters, config) = (&state.dead_letters.kept, &state.config);
+        let found = letters.page(
+            |key, stored| matches(filter, stored, config) && !self.is_spoiled(&key.id),
             page,
-        ))
+        );
+        Ok(found.iter().map(|stored| judged(stored, config)).collect())
     }
 
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-        let letters = &self.state()?.dead_letters.kept;
-        let count = letters.values().filter(|stored| matches(filter, stored));
+        let state = self.state()?;
+        let (letters, config) = (&state.dead_letters.kept, &state.config);
+        let count = letters.values();
+        let count = count.filter(|stored| matches(filter, stored, config));
         Ok(count.count() as u64)
     }
 
