@@ -191,7 +191,7 @@ fn event_in(stored: &StoredDeadLetter) -> Event {
         content_type: delivery.content_type.clone(),
         payload: delivery.payload.clone(),
         accepted_at: delivery.accepted_at,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     }
 }

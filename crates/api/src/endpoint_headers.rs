@@ -21,7 +21,7 @@ const MAX_HEADERS: usize = 50;
 const MAX_VALUE: usize = 4096;
 
 /// Headers that the sender sets itself, or that would change how the request is read.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "host",
     "user-agent",
     "accept",
@@ -38,6 +38,7 @@ const OURS: [&str; 16] = [
     "expect",
     "proxy-authorization",
     "traceparent",
+    "tracestate",
 ];
 /// Prefixes of headers that signatures stand in.
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "svix-"];

@@ -11,6 +11,7 @@ use postrider_log::Log;
 use postrider_model::{Clock, Timestamp};
 use postrider_registry::Registry;
 use postrider_store::{Claims, Store};
+use postrider_trace::Tracer;
 use tokio::sync::Semaphore;
 
 use crate::{ApiMetrics, Options};
@@ -28,6 +29,8 @@ pub struct Ports {
     pub guard: Guard,
     /// The time of what is made and changed.
     pub clock: Arc<dyn Clock>,
+    /// Makes the spans of what is sampled.
+    pub tracer: Tracer,
 }
 
 /// The state behind the routes.
@@ -37,6 +40,7 @@ pub struct Api {
     pub(crate) guard: Guard,
     pub(crate) options: Options,
     pub(crate) metrics: ApiMetrics,
+    pub(crate) tracer: Tracer,
     pub(crate) idempotency: Idempotency,
     /// One permit for each read that waits for the recorder.
     pub(crate) waiting: Semaphore,
@@ -56,6 +60,7 @@ impl Api {
             log: ports.log,
             guard: ports.guard,
             clock: ports.clock,
+            tracer: ports.tracer,
             options,
             metrics,
         })

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use postrider_log::{Log, LogError};
 use postrider_model::Clock;
 use postrider_store::{DeadLetters, Replays};
+use postrider_trace::Tracer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +67,8 @@ pub struct Ports<S: ?Sized> {
     pub endpoints: Arc<dyn EndpointLookup>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Makes the spans of what is sampled.
+    pub tracer: Tracer,
 }
 
 impl<S: ?Sized> Clone for Ports<S> {
@@ -75,6 +78,7 @@ impl<S: ?Sized> Clone for Ports<S> {
             store: Arc::clone(&self.store),
             endpoints: Arc::clone(&self.endpoints),
             clock: Arc::clone(&self.clock),
+            tracer: self.tracer.clone(),
         }
     }
 }

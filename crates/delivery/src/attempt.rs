@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::classify::{self, Verdict};
 use crate::metrics::Prompt;
 use crate::repeats::Step;
+use crate::traced::Traced;
 use crate::{Answer, Failure, Now, Outgoing, Sender, Target, Waiting};
 
 /// Within this time of its acceptance a delivery is to be made, if its endpoint can take it.
@@ -32,6 +33,8 @@ pub(crate) struct Begin {
     /// When it was let through: what the endpoint's limit counts, and so what is recorded as its start.
     pub(crate) began: Now,
     pub(crate) timeout: Duration,
+    /// Its spans, if it is sampled.
+    pub(crate) traced: Traced,
     /// The schedule of endpoints that set none.
     pub(crate) schedule: Schedule,
 }
@@ -72,6 +75,7 @@ impl Begin {
             .send(Outgoing {
                 target: Arc::clone(&self.target),
                 delivery: Arc::clone(&self.waiting.delivery),
+                trace: self.traced.context(),
                 at: started_at,
                 timeout: self.timeout,
             })
@@ -116,6 +120,8 @@ impl Begin {
             deadline: delivery.deadline,
             outputs: Vec::with_capacity(2),
         };
+        let repeated = self.traced.to_repeat(Arc::clone(delivery));
+        self.traced.end(&result, outcome, &verdict);
         let attempt = attempt(
             delivery,
             &self.target,
@@ -125,7 +131,7 @@ impl Begin {
             started_at,
             duration,
         );
-        conclude(&mut ended, attempt, self.waiting.delivery, verdict, now);
+        conclude(&mut ended, attempt, repeated, verdict, now);
         ended
     }
 }

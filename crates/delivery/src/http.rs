@@ -20,6 +20,7 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static(postrider_signing::HEADER
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static(postrider_signing::HEADER_TIMESTAMP);
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static(postrider_signing::HEADER_SIGNATURE);
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// How connections are kept and answers read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,8 +178,11 @@ fn request(outgoing: &Outgoing) -> Result<Request, Failure> {
     let signature = target.signer.sign(&id, seconds, &delivery.payload);
     let mut headers = target.headers.clone();
     insert(&mut headers, CONTENT_TYPE, &delivery.content_type)?;
-    if !delivery.traceparent.is_empty() {
-        insert(&mut headers, TRACEPARENT, &delivery.traceparent)?;
+    if let Some(trace) = outgoing.trace.as_ref().or(delivery.trace.as_ref()) {
+        insert(&mut headers, TRACEPARENT, trace.traceparent())?;
+        if let Some(state) = trace.tracestate() {
+            insert(&mut headers, TRACESTATE, state)?;
+        }
     }
     insert(&mut headers, WEBHOOK_ID, &id)?;
     insert(&mut headers, WEBHOOK_SIGNATURE, &signature)?;

@@ -28,7 +28,7 @@ fn delivery(n: u64, now: Now) -> Delivery {
         payload: Bytes::from_static(b"{}"),
         accepted_at: now.wall,
         uid: None,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     };
     let at: (Partition, Position) = (0, n);
@@ -51,6 +51,7 @@ fn waiting_with(n: u64, delivery: Delivery) -> Waiting {
         },
         position: n,
         delivery: Arc::new(delivery),
+        read_at: Instant::now(),
         prompt: false,
     }
 }

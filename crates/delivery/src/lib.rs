@@ -61,6 +61,7 @@ mod sender;
 mod sockets;
 mod state;
 mod target;
+mod traced;
 mod tracker;
 mod turnover;
 mod worker;

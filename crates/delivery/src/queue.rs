@@ -16,6 +16,8 @@ pub struct Waiting {
     pub position: Position,
     /// The delivery; shared with its attempt while one is out.
     pub delivery: Arc<Delivery>,
+    /// When it was read.
+    pub read_at: Instant,
     /// It was new, and its endpoint could take it at once, when it was read: what becomes of it says how prompt we are.
     pub prompt: bool,
 }

@@ -116,7 +116,7 @@ mod tests {
             content_type: "application/json".to_owned(),
             payload: Bytes::from_static(b"{}"),
             accepted_at: Timestamp::from_millis(1_700_000_000_000),
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         };
         let endpoint = EndpointId::from_bytes([7; 16]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_model::{Delivery, Timestamp};
+use postrider_model::{Delivery, Timestamp, TraceContext};
 
 use crate::Target;
 
@@ -15,6 +15,8 @@ pub struct Outgoing {
     pub target: Arc<Target>,
     /// What.
     pub delivery: Arc<Delivery>,
+    /// The trace context of this attempt; `None`: that which the delivery carries.
+    pub trace: Option<Box<TraceContext>>,
     /// The time that is signed.
     pub at: Timestamp,
     /// The whole attempt's time, from the name's resolution to the last byte of the answer.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::stream::FuturesUnordered;
 use postrider_log::{Log, LogError, Subscription, Weighted};
 use postrider_model::{Clock, topics};
+use postrider_trace::Tracer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct Worker<S> {
     pub sender: Arc<S>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Makes the spans of what is sampled.
+    pub tracer: Tracer,
     /// How it works.
     pub options: Options,
     /// What it counts.
@@ -73,6 +76,7 @@ impl<S: Sender> Worker<S> {
             endpoints: self.endpoints,
             sender: self.sender,
             clock: self.clock,
+            tracer: self.tracer,
             inbox,
             pause,
         };

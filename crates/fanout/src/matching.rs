@@ -10,6 +10,7 @@ use postrider_model::{
 };
 use postrider_registry::Snapshot;
 use postrider_store::ApplicationRef;
+use postrider_trace::{Span, Tracer};
 
 use crate::{Options, Rejected};
 
@@ -22,6 +23,8 @@ pub(crate) enum Matched {
         key: EventId,
         records: Vec<NewRecord>,
         deliveries: usize,
+        /// Of all this, if the event is sampled. The records carry its context.
+        span: Span,
     },
     /// It cannot be dealt with, ever.
     Reject(Rejected, String),
@@ -37,6 +40,18 @@ impl Matched {
         }
         self
     }
+
+    /// The same, done within `of`.
+    fn within(mut self, of: Span) -> Self {
+        if let Self::Outputs {
+            span, deliveries, ..
+        } = &mut self
+        {
+            *span = of;
+            span.note(|note| note.number("postrider.fanout.deliveries", *deliveries));
+        }
+        self
+    }
 }
 
 /// What matching goes by.
@@ -45,6 +60,7 @@ pub(crate) struct Matcher<'a> {
     /// True if the snapshot could not be brought up to date after the record was read.
     pub(crate) stale: bool,
     pub(crate) options: &'a Options,
+    pub(crate) tracer: &'a Tracer,
 }
 
 /// The part of an event that is matched now.
@@ -57,13 +73,13 @@ struct Part<'a> {
 impl Matcher<'_> {
     pub(crate) fn outputs(&self, record: &Record) -> Matched {
         match Incoming::read(record, self.options.intake) {
-            Ok(Incoming::Own(event)) => self.own(&event, record),
+            Ok(Incoming::Own(event)) => self.own(event, record),
             Ok(Incoming::Foreign(foreign)) => self.foreign(foreign, record),
             Err(refused) => Matched::Reject(refused.kind.into(), refused.to_string()),
         }
     }
 
-    fn own(&self, event: &Event, record: &Record) -> Matched {
+    fn own(&self, event: Event, record: &Record) -> Matched {
         let known = self
             .snapshot
             .application(&ApplicationRef::Id(event.app_id))
@@ -73,12 +89,34 @@ impl Matcher<'_> {
                 Matched::NeedsFresh(waiting(record))
             }
             (_, false, false) => no_application(&event.app_id.to_string()),
-            (EventOrigin::Rematch(rematch), true, false) => self.add(event, record, rematch),
-            (EventOrigin::Accepted, true, _) => self.part(event, record, None),
-            (EventOrigin::Continuation { after }, true, _) => {
-                self.part(event, record, Some(*after))
+            (_, true, _) => {
+                // Ingest drew for a new trace already.
+                let parent = event.trace.as_deref();
+                let (event, span) = self.traced(self.tracer.process(parent, record.at), event);
+                let matched = match &event.origin {
+                    EventOrigin::Rematch(rematch) => self.add(&event, record, rematch),
+                    EventOrigin::Accepted => self.part(&event, record, None),
+                    EventOrigin::Continuation { after } => self.part(&event, record, Some(*after)),
+                };
+                matched.within(span)
             }
         }
+    }
+
+    /// `event` as what is made within `span` carries it.
+    fn traced(&self, mut span: Span, mut event: Event) -> (Event, Span) {
+        if let Some(trace) = span.context() {
+            event.trace = Some(trace);
+        }
+        span.note(|note| {
+            note.show("messaging.message.id", event.id);
+            note.show("postrider.event.id", event.id);
+            note.show("postrider.event.type", &event.event_type);
+            note.show("postrider.application.id", event.app_id);
+            note.number("postrider.registry.version", self.snapshot.version());
+            note.flag("postrider.fanout.stale", self.stale);
+        });
+        (event, span)
     }
 
     /// What another producer wrote is judged here as ingest judges what comes over HTTP, and written once more for the
@@ -93,11 +131,15 @@ impl Matcher<'_> {
         match (self.snapshot.application(&by), is_type, self.stale) {
             (Some(application), true, _) => {
                 let event = foreign.into_event(application.id);
+                let parent = event.trace.as_deref();
+                let span = self.tracer.process_first(parent, record.at);
+                let (event, span) = self.traced(span, event);
                 let matched = self.part(&event, record, None);
-                matched.and(NewRecord {
+                let archived = NewRecord {
                     topic: FANOUTS,
                     ..event.to_record()
-                })
+                };
+                matched.and(archived).within(span)
             }
             (_, _, true) => Matched::NeedsFresh(waiting(record)),
             (None, _, false) => no_application(&foreign.application),
@@ -136,6 +178,7 @@ impl Matcher<'_> {
             key: key(event),
             records,
             deliveries,
+            span: Span::default(),
         }
     }
 
@@ -164,6 +207,7 @@ impl Matcher<'_> {
             key: key(event),
             records,
             deliveries,
+            span: Span::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use postrider_log::{
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
 use postrider_model::{Clock, EventId, RECORD_ID, SystemClock, record_id};
 use postrider_registry::Registry;
+use postrider_trace::{Span, Tracer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,12 +46,13 @@ pub enum FanoutError {
 pub async fn run(
     log: Arc<dyn Log>,
     registry: Arc<Registry>,
+    tracer: Tracer,
     options: Options,
     metrics: FanoutMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), FanoutError> {
     let service = |topic| {
-        let (log, registry) = (Arc::clone(&log), Arc::clone(&registry));
+        let (log, registry, tracer) = (Arc::clone(&log), Arc::clone(&registry), tracer.clone());
         let (options, metrics, shutdown) = (options.clone(), metrics.clone(), shutdown.clone());
         async move {
             let (reader, committer) = log.subscribe(Subscription::to(FANOUT, topic)).await?;
@@ -59,6 +61,7 @@ pub async fn run(
                 committer,
                 limits: log.limits(),
                 lately: (!log.completes_at_once()).then(|| Lately::new(REMEMBERED)),
+                tracer,
                 options,
                 metrics,
                 waits_for_store: topic == EVENTS_WAITING,
@@ -78,6 +81,7 @@ struct Service {
     /// Where a crash can lie between deliveries and the position that they finish, the writers before us repeat
     /// themselves.
     lately: Option<Lately<EventId>>,
+    tracer: Tracer,
     options: Options,
     metrics: FanoutMetrics,
     /// Goes on only with an up-to-date registry.
@@ -103,6 +107,8 @@ struct Pending {
     finished: Option<Progress>,
     /// What is finished by it, if that is to be remembered.
     keys: HashSet<EventId>,
+    /// They end when it is written.
+    spans: Vec<Span>,
 }
 
 impl Pending {
@@ -195,7 +201,7 @@ impl Service {
             if pending.finished.as_ref().is_some_and(is_other) {
                 self.write(&mut pending).await?;
             }
-            let outputs = self.follow(record, stale, &mut pending.keys);
+            let outputs = self.follow(record, stale, &mut pending);
             pending.add(outputs);
             pending.finished = Some(Progress {
                 at: record.at,
@@ -212,26 +218,23 @@ impl Service {
     }
 
     /// What follows from `record`; nothing from a repeat of what was finished lately or is among `pending`.
-    fn follow(
-        &self,
-        record: &Record,
-        stale: bool,
-        pending: &mut HashSet<EventId>,
-    ) -> Vec<NewRecord> {
+    fn follow(&self, record: &Record, stale: bool, pending: &mut Pending) -> Vec<NewRecord> {
         let snapshot = self.registry.snapshot();
         let matcher = Matcher {
             snapshot: &snapshot,
             stale,
             options: &self.options,
+            tracer: &self.tracer,
         };
-        let (key, records, deliveries) = match matcher.outputs(record) {
+        let (key, records, deliveries, span) = match matcher.outputs(record) {
             Matched::NeedsFresh(waiting) => return vec![waiting],
             Matched::Reject(reason, why) => return vec![self.reject(record, reason, &why)],
             Matched::Outputs {
                 key,
                 records,
                 deliveries,
-            } => (key, records, deliveries),
+                span,
+            } => (key, records, deliveries, span),
         };
         // Only a payload limit that leaves too little room for headers comes to this.
         let archived = records.iter().filter(|record| record.topic == FANOUTS);
@@ -241,7 +244,7 @@ impl Service {
             return vec![self.reject(record, Rejected::TooLarge, &why)];
         }
         if let Some(lately) = &self.lately
-            && (lately.knows(record.at, &key) || !pending.insert(key))
+            && (lately.knows(record.at, &key) || !pending.keys.insert(key))
         {
             self.metrics.repeats.inc();
             return Vec::new();
@@ -251,6 +254,7 @@ impl Service {
         if stale {
             self.metrics.stale.inc();
         }
+        pending.spans.extend(span.is_recording().then_some(span));
         records
     }
 
@@ -275,6 +279,7 @@ impl Service {
             outputs,
             finished,
             keys,
+            spans,
             ..
         } = std::mem::take(pending);
         let Some(finished) = finished else {
@@ -311,6 +316,7 @@ impl Service {
                 lately.finished(at, key);
             }
         }
+        spans.into_iter().for_each(Span::end);
         Ok(())
     }
 }

@@ -82,7 +82,7 @@ mod tests {
             content_type: content_type.to_owned(),
             payload: Bytes::from_static(payload),
             accepted_at: Timestamp::from_millis(0),
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         };
         serde_json::to_string(&MessageOut::of(&event, with_content)).unwrap()

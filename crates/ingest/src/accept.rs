@@ -15,10 +15,11 @@ use postrider_log::Log;
 use postrider_model::{Clock, Event, EventType, Uid, is_within_depth};
 use postrider_registry::Registry;
 use postrider_store::{Application, Applications, Claims, StoreError};
+use postrider_trace::{Span, Tracer};
 use tokio::time::Instant;
 
 use crate::metrics::Reason;
-use crate::{IngestMetrics, Options, OptionsError};
+use crate::{IngestMetrics, Options, OptionsError, traced};
 
 /// What a request's envelope (names, channels, an application) may take beside the payload, in bytes.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -36,6 +37,8 @@ pub struct Ports {
     pub claims: Arc<dyn Claims>,
     /// Tells when an event was accepted.
     pub clock: Arc<dyn Clock>,
+    /// Makes the spans of what is sampled.
+    pub tracer: Tracer,
 }
 
 /// The state behind the routes.
@@ -45,6 +48,7 @@ pub struct Ingest {
     pub(crate) idempotency: Idempotency,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
+    pub(crate) tracer: Tracer,
     applications: Arc<dyn Applications>,
     metrics: IngestMetrics,
 }
@@ -80,15 +84,17 @@ impl Ingest {
             idempotency: Idempotency::new(ports.claims, Arc::clone(&ports.clock)),
             log: ports.log,
             clock: ports.clock,
+            tracer: ports.tracer,
             applications: ports.applications,
             options,
             metrics,
         }))
     }
 
-    /// Runs one request, counts it, and answers.
+    /// Runs one request, counts it, answers, and ends its span.
     pub(crate) async fn answer(
         &self,
+        mut span: Span,
         work: impl Future<Output = Result<(Event, bool), HttpError>>,
     ) -> Response {
         let began = Instant::now();
@@ -98,11 +104,20 @@ impl Ingest {
                 let bytes = u64::try_from(event.payload.len()).unwrap_or(u64::MAX);
                 self.metrics.payload.inc_by(bytes);
                 self.metrics.accept.observe_duration(began.elapsed());
-                accepted(&event, with_content)
+                traced::tell_event(&mut span, &event);
+                let response = accepted(&event, with_content);
+                traced::end(span, response.status());
+                response
             }
             Err(error) => {
-                self.metrics.rejected.of(Reason::of(&error)).inc();
-                error.into_response()
+                let reason = Reason::of(&error);
+                self.metrics.rejected.of(reason).inc();
+                let response = error.into_response();
+                // Whoever may not publish may not make spans either, by asking for them.
+                if reason != Reason::Unauthorized {
+                    traced::end(span, response.status());
+                }
+                response
             }
         }
     }
@@ -211,12 +226,6 @@ impl Ingest {
             format!("the JSON is nested deeper than the {limit} levels that are accepted"),
         ))
     }
-}
-
-/// W3C trace context, if it has its form.
-pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    Event::is_traceparent(text).then(|| text.to_owned())
 }
 
 fn accepted(event: &Event, with_content: bool) -> Response {

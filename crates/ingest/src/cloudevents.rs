@@ -8,10 +8,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 use postrider_http::{HttpError, InPath, Query, check_json, is_json, parse_json};
-use postrider_model::{CloudEvent, Event, Published, Refused, StructuredEvent};
+use postrider_model::{CloudEvent, Event, Published, Refused, StructuredEvent, TraceContext};
 
 use crate::Ingest;
-use crate::accept::traceparent;
 use crate::publish::Keys;
 
 pub(crate) async fn create(
@@ -20,15 +19,16 @@ pub(crate) async fn create(
     query: Query,
     request: Request,
 ) -> Response {
-    ingest
-        .answer(publish(&ingest, app_id, query, request))
-        .await
+    let (span, trace) = ingest.trace(&request, "/api/v1/app/{app_id}/event");
+    let work = publish(&ingest, app_id, query, trace, request);
+    ingest.answer(span, work).await
 }
 
 async fn publish(
     ingest: &Ingest,
     app_id: String,
     query: Query,
+    trace: Option<Box<TraceContext>>,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
     let opened = ingest.open(app_id, &query, request).await?;
@@ -44,10 +44,9 @@ async fn publish(
         text => binary(ingest, headers, text, opened.body)?,
     };
     ingest.check_size(published.payload())?;
-    let event = Event {
-        traceparent: traceparent(headers),
-        ..published.into_event(application.id, ingest.clock.now())
-    };
+    let mut event = published.into_event(application.id, ingest.clock.now());
+    // The request's own goes before the extension, which is of whoever made the event first.
+    event.trace = trace.or(event.trace);
     ingest
         .check_type(&event.event_type, |why| HttpError::header("ce-type", why))
         .await?;
@@ -85,7 +84,7 @@ fn binary(
         channels: attribute(headers, "ce-channels")?.unwrap_or_default(),
         // The path says whose it is.
         application: None,
-        traceparent: None,
+        trace: extension(headers),
         content_type,
         data,
     };
@@ -94,6 +93,13 @@ fn binary(
         at => HttpError::header(format!("ce-{at}"), refused.why),
     };
     event.check().map_err(in_header)
+}
+
+/// The trace context in the extensions `traceparent` and `tracestate`.
+fn extension(headers: &HeaderMap) -> Option<Box<TraceContext>> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let trace = TraceContext::parse(text("ce-traceparent")?)?;
+    Some(trace.with_state(text("ce-tracestate").unwrap_or_default()))
 }
 
 /// One attribute; percent-encoded where it is not plain ASCII (HTTP binding, section 3.1.3.2).

@@ -30,6 +30,7 @@ mod metrics;
 mod msg;
 mod options;
 mod publish;
+mod traced;
 
 use std::sync::Arc;
 

@@ -6,12 +6,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use postrider_http::{ApplicationIn, HttpError, InPath, Query, parse_json};
-use postrider_model::{Channel, Event, EventId, EventOrigin, EventType, Uid};
+use postrider_model::{Channel, Event, EventId, EventOrigin, EventType, TraceContext, Uid};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Ingest;
-use crate::accept::traceparent;
 use crate::publish::Keys;
 
 /// The most channels that an event may have.
@@ -48,15 +47,16 @@ pub(crate) async fn create(
     query: Query,
     request: Request,
 ) -> Response {
-    ingest
-        .answer(publish(&ingest, app_id, query, request))
-        .await
+    let (span, trace) = ingest.trace(&request, "/api/v1/app/{app_id}/msg");
+    let work = publish(&ingest, app_id, query, trace, request);
+    ingest.answer(span, work).await
 }
 
 async fn publish(
     ingest: &Ingest,
     app_id: String,
     query: Query,
+    trace: Option<Box<TraceContext>>,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
     let opened = ingest.open(app_id, &query, request).await?;
@@ -79,7 +79,7 @@ async fn publish(
         content_type: Event::JSON.to_owned(),
         payload,
         accepted_at: now,
-        traceparent: traceparent(&opened.headers),
+        trace,
         origin: EventOrigin::Accepted,
     };
     let keys = Keys::of(&event, opened.key.as_deref());

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use postrider_failpoint::fail_point;
 use postrider_http::{HttpError, KeyClaim};
 use postrider_log::{Durability, Log, LogError, Purpose};
-use postrider_model::{Event, EventId, Timestamp};
+use postrider_model::{Event, EventId, Timestamp, topics};
+use postrider_trace::Tracer;
 use sha2::{Digest, Sha256};
 
-use crate::Ingest;
+use crate::{Ingest, traced};
 
 const KEY_TAKEN: &str = "this idempotency key was used for another request";
 const EVENT_ID_TAKEN: &str = "an event with this eventId exists already in this application, with other content or under another key";
@@ -75,16 +76,17 @@ impl Ingest {
     ) -> Result<Event, HttpError> {
         let within = self.options.append_within;
         let Some(first) = keys.0.first().cloned() else {
-            append(&*self.log, within, &event).await?;
+            append(&*self.log, &self.tracer, within, &mut event).await?;
             return Ok(event);
         };
-        let (log, mut asked) = (Arc::clone(&self.log), event.clone());
+        let (log, tracer) = (Arc::clone(&self.log), self.tracer.clone());
+        let mut asked = event.clone();
         let publish = move |since| async move {
             // Derived ids of producers' own (CloudEvents) stay: they hold across keys.
             if !asked.id.is_derived() {
                 asked.id = event_id(&first, since);
             }
-            append(&*log, within, &asked).await?;
+            append(&*log, &tracer, within, &mut asked).await?;
             Ok(written(&asked))
         };
         let answer = self.idempotency.once(keys.0, publish).await?;
@@ -96,12 +98,21 @@ impl Ingest {
     }
 }
 
-/// Writes an event; the log has this long to acknowledge.
-async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), HttpError> {
+/// Writes an event, with the span of that in its record if it is sampled; the log has this long to acknowledge.
+async fn append(
+    log: &dyn Log,
+    tracer: &Tracer,
+    within: Duration,
+    event: &mut Event,
+) -> Result<(), HttpError> {
+    let mut span = tracer.send(event.trace.as_deref(), topics::EVENTS);
+    if let Some(trace) = span.context() {
+        event.trace = Some(trace);
+    }
     let records = vec![event.to_record()];
     fail_point!("ingest.append.before");
     let append = log.append(records, Durability::Synced, Purpose::Intake);
-    match tokio::time::timeout(within, append).await {
+    let result = match tokio::time::timeout(within, append).await {
         Ok(Ok(_)) => {
             fail_point!("ingest.append.after");
             Ok(())
@@ -110,7 +121,17 @@ async fn append(log: &dyn Log, within: Duration, event: &Event) -> Result<(), Ht
         Err(_) => Err(HttpError::Uncertain(
             "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
         )),
+    };
+    traced::tell_event(&mut span, event);
+    span.note(|note| {
+        note.show("messaging.message.id", event.id);
+        note.number("messaging.message.body.size", event.payload.len());
+    });
+    if result.is_err() {
+        span.failed("not_acknowledged");
     }
+    span.end();
+    result
 }
 
 /// What the producer is told when the log does not take an event.

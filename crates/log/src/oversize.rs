@@ -90,7 +90,7 @@ mod tests {
             content_type: "application/json".to_owned(),
             payload: vec![b'x'; payload].into(),
             accepted_at: Timestamp::default(),
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         };
         let (to, now) = (EndpointId::new(), Timestamp::default());

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     AppId, Channel, Event, EventId, EventOrigin, EventType, Refused, RefusedFor, Timestamp,
-    is_within_depth,
+    TraceContext, is_within_depth,
 };
 
 /// The longest id, source or content type, in bytes. They travel with every delivery.
@@ -33,8 +33,8 @@ pub struct CloudEvent {
     pub channels: String,
     /// The extension `application`: whose event it is, by id or uid.
     pub application: Option<String>,
-    /// The extension `traceparent`.
-    pub traceparent: Option<String>,
+    /// The extensions `traceparent` and `tracestate`.
+    pub trace: Option<Box<TraceContext>>,
     /// `datacontenttype`.
     pub content_type: String,
     /// The data.
@@ -58,6 +58,8 @@ pub struct StructuredEvent<'a> {
     #[serde(default)]
     traceparent: Option<String>,
     #[serde(default)]
+    tracestate: Option<String>,
+    #[serde(default)]
     datacontenttype: Option<String>,
     #[serde(default, borrow)]
     data: Option<&'a RawValue>,
@@ -73,7 +75,7 @@ pub struct Published {
     pub(crate) channels: Vec<Channel>,
     pub(crate) content_type: String,
     pub(crate) payload: Bytes,
-    pub(crate) traceparent: Option<String>,
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 /// What the event's id is made from.
@@ -115,7 +117,11 @@ impl CloudEvent {
             time: json.time,
             channels: json.channels.unwrap_or_default(),
             application: json.application,
-            traceparent: json.traceparent,
+            trace: TraceContext::of_record(
+                json.traceparent.as_deref().unwrap_or_default(),
+                json.tracestate.as_deref().unwrap_or_default(),
+                "",
+            ),
             content_type,
             data,
         })
@@ -137,7 +143,7 @@ impl CloudEvent {
         let name = Name::given(self.source, self.id)?;
         let published =
             Published::named(name, &self.event_type, &self.channels, self.content_type)?;
-        Ok(published.with(self.data, self.traceparent))
+        Ok(published.with(self.data, self.trace))
     }
 }
 
@@ -172,15 +178,15 @@ impl Published {
             channels: channels_in(channels)?,
             content_type,
             payload: Bytes::new(),
-            traceparent: None,
+            trace: None,
         })
     }
 
-    /// The same with its content. A trace context that is none is left out.
-    pub(crate) fn with(self, payload: Bytes, traceparent: Option<String>) -> Self {
+    /// The same with its content.
+    pub(crate) fn with(self, payload: Bytes, trace: Option<Box<TraceContext>>) -> Self {
         Self {
             payload,
-            traceparent: traceparent.filter(|text| Event::is_traceparent(text)),
+            trace,
             ..self
         }
     }
@@ -210,7 +216,7 @@ impl Published {
             content_type: self.content_type,
             payload: self.payload,
             accepted_at,
-            traceparent: self.traceparent,
+            trace: self.trace,
             origin: EventOrigin::Accepted,
         }
     }

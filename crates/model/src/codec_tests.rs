@@ -33,7 +33,7 @@ fn delivery() -> Delivery {
         waiting_since: at(13),
         content_type: "application/json".to_owned(),
         payload: Bytes::from_static(b"{}"),
-        traceparent: "t".to_owned(),
+        trace: None,
         trigger: Trigger::Manual,
         parked_since: Some(at(14)),
     }
@@ -85,10 +85,28 @@ fn the_encoding_of_a_delivery_is_golden() {
         "4007480850095 80a600b6802700c780d".replace(' ', ""),
         format!("820110{}", hex(b"application/json")),
         "8a01027b7d".to_owned(),
-        "92010174".to_owned(),
         "980101a0010e".to_owned(),
     ];
     assert_eq!(hex(&delivery().to_record().value), golden.concat());
+}
+
+#[test]
+fn a_trace_adds_its_fields_to_a_delivery_and_nothing_else() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let attempt = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+    let trace = TraceContext::parse(parent).unwrap();
+    let traced = delivery().traced(trace.with_state("a=1").repeating(attempt));
+    let without = hex(&delivery().to_record().value);
+    let (before, after) = without.split_at(without.find("980101a0010e").unwrap());
+    let golden = [
+        before.to_owned(),
+        format!("920137{}", hex(parent.as_bytes())),
+        after.to_owned(),
+        format!("aa0103{}", hex(b"a=1")),
+        format!("b20137{}", hex(attempt.as_bytes())),
+    ];
+    assert_eq!(hex(&traced.to_record().value), golden.concat());
+    assert_eq!(Delivery::decode(&traced.to_record().value), Ok(traced));
 }
 
 #[test]

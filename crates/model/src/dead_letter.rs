@@ -100,7 +100,6 @@ impl DeadLetter {
             delivery: Delivery {
                 payload: Bytes::new(),
                 content_type: cut(&self.delivery.content_type),
-                traceparent: cut(&self.delivery.traceparent),
                 ..self.delivery
             },
             ..self

@@ -8,7 +8,7 @@ use prost::Message;
 use crate::codec::{self, Malformed, id_bytes};
 use crate::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord,
-    Partition, Position, Timestamp, Topic, proto, topics,
+    Partition, Position, Timestamp, Topic, TraceContext, proto, topics,
 };
 
 /// One event to one endpoint, with the payload inside. It changes only through the constructors here.
@@ -47,8 +47,8 @@ pub struct Delivery {
     pub content_type: String,
     /// The payload, byte for byte.
     pub payload: Bytes,
-    /// W3C trace context of the producer, or empty.
-    pub traceparent: String,
+    /// Whose child the next span of it is, and the attempt that it repeats.
+    pub trace: Option<Box<TraceContext>>,
     /// What asked for the attempts of this generation.
     pub trigger: Trigger,
     /// When it was first parked since its last attempt.
@@ -114,7 +114,7 @@ impl Delivery {
             waiting_since: event.accepted_at,
             content_type: event.content_type.clone(),
             payload: event.payload.clone(),
-            traceparent: event.traceparent.clone().unwrap_or_default(),
+            trace: event.trace.clone(),
             trigger: Trigger::Scheduled,
             parked_since: None,
         }
@@ -153,6 +153,22 @@ impl Delivery {
             waiting_since: now,
             trigger: Trigger::Manual,
             parked_since: None,
+            ..self
+        }
+    }
+
+    /// The same, in this trace.
+    pub fn traced(self, trace: Box<TraceContext>) -> Self {
+        Self {
+            trace: Some(trace),
+            ..self
+        }
+    }
+
+    /// The same, known as what repeats the attempt with this `traceparent`.
+    pub fn repeating(self, attempt: &str) -> Self {
+        Self {
+            trace: self.trace.map(|trace| trace.repeating(attempt)),
             ..self
         }
     }
@@ -235,6 +251,10 @@ impl Delivery {
     }
 
     pub(crate) fn to_proto(&self) -> proto::Delivery {
+        let trace = self.trace.as_deref();
+        let text = |part: fn(&TraceContext) -> Option<&str>| {
+            trace.and_then(part).unwrap_or_default().to_owned()
+        };
         proto::Delivery {
             id: id_bytes(self.id),
             generation: self.generation,
@@ -253,7 +273,9 @@ impl Delivery {
             waiting_since_ms: self.waiting_since.as_millis(),
             content_type: self.content_type.clone(),
             payload: self.payload.clone(),
-            traceparent: self.traceparent.clone(),
+            traceparent: text(|trace| Some(trace.traceparent())),
+            tracestate: text(TraceContext::tracestate),
+            repeats: text(TraceContext::repeats),
             trigger: proto::Trigger::from(self.trigger).into(),
             parked_since_ms: self.parked_since.map_or(0, Timestamp::as_millis),
         }
@@ -283,7 +305,7 @@ impl Delivery {
                 .then(|| Timestamp::from_millis(given.parked_since_ms)),
             content_type: given.content_type,
             payload: given.payload,
-            traceparent: given.traceparent,
+            trace: TraceContext::of_record(&given.traceparent, &given.tracestate, &given.repeats),
         })
     }
 }

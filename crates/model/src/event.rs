@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::{Malformed, id, text};
 use crate::{
-    AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp, Uid,
-    topics,
+    AppId, Channel, EndpointId, EventId, EventType, Headers, NewRecord, Record, Timestamp,
+    TraceContext, Uid, topics,
 };
 
 /// One fact that an application published.
@@ -33,8 +33,8 @@ pub struct Event {
     pub payload: Bytes,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// W3C trace context of the producer.
-    pub traceparent: Option<String>,
+    /// Whose child the next span of it is.
+    pub trace: Option<Box<TraceContext>>,
     /// What this record of the event is for.
     pub origin: EventOrigin,
 }
@@ -109,14 +109,6 @@ impl Event {
         EventId::derive(&[app_id.as_bytes(), source.as_bytes(), id.as_bytes()])
     }
 
-    /// True if `text` has the form of a W3C trace context: 55 characters of version 00, or a later one's beginning like it.
-    pub fn is_traceparent(text: &str) -> bool {
-        (55..=128).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-    }
-
     /// True if Postrider itself wrote this record: ingest, or fan-out for what it has yet to do.
     pub fn is_own(record: &Record) -> bool {
         record
@@ -159,8 +151,11 @@ impl Event {
         if let Some(uid) = &self.uid {
             headers.push("ce_eventuid", uid.to_string());
         }
-        if let Some(traceparent) = &self.traceparent {
-            headers.push("ce_traceparent", traceparent.clone());
+        if let Some(trace) = &self.trace {
+            headers.push("ce_traceparent", trace.traceparent().to_owned());
+            if let Some(state) = trace.tracestate() {
+                headers.push("ce_tracestate", state.to_owned());
+            }
         }
         match &self.origin {
             EventOrigin::Accepted => {}
@@ -206,7 +201,7 @@ impl Event {
             content_type: content_type.to_owned(),
             payload: record.value.clone(),
             accepted_at,
-            traceparent: header(record, "ce_traceparent")?.map(str::to_owned),
+            trace: trace(record)?,
             origin: EventOrigin::from_record(record)?,
         })
     }
@@ -232,6 +227,14 @@ fn channels(record: &Record) -> Result<Vec<Channel>, Malformed> {
     named
         .map(|channel| parsed("ce_channels", channel))
         .collect()
+}
+
+fn trace(record: &Record) -> Result<Option<Box<TraceContext>>, Malformed> {
+    let Some(parent) = header(record, "ce_traceparent")? else {
+        return Ok(None);
+    };
+    let state = header(record, "ce_tracestate")?.unwrap_or_default();
+    Ok(TraceContext::of_record(parent, state, ""))
 }
 
 /// A header as text, if it is there.
@@ -264,7 +267,8 @@ mod tests {
             content_type: "text/plain".to_owned(),
             payload: Bytes::from_static(b"\0 any bytes \xff"),
             accepted_at: Timestamp::from_millis(1_700_000_000_123),
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            trace: TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+                .map(|trace| trace.with_state("vendor=1")),
             origin,
         }
     }

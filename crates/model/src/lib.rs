@@ -37,6 +37,7 @@ mod schedule;
 mod tiers;
 mod time;
 pub mod topics;
+mod trace;
 
 /// The generated types of `proto/postrider/v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -71,3 +72,4 @@ pub use rejected_id::RejectedId;
 pub use schedule::{Schedule, ScheduleError};
 pub use tiers::{MAX_HOPS, tier_for};
 pub use time::Timestamp;
+pub use trace::TraceContext;

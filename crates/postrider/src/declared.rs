@@ -32,6 +32,7 @@ chapters! {
     "Log, embedded": postrider_log_embedded::LogMetrics;
     "Log on Kafka": postrider_log_kafka::LogMetrics;
     "Store": postrider_store_sql::StoreMetrics;
+    "Traces": postrider_trace::TraceMetrics;
     "Process": PartMetrics, ProcessMetrics;
 }
 

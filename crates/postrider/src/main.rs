@@ -37,6 +37,7 @@ mod signals;
 mod supervise;
 mod telemetry;
 mod token;
+mod traces;
 mod wiring;
 
 use std::process::ExitCode;

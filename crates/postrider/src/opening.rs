@@ -14,6 +14,7 @@ use postrider_model::{Clock, SystemClock, topics};
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::{Store, StoreError};
 use postrider_store_sql::{self as sql, StoreMetrics};
+use postrider_trace::Tracer;
 use tokio::time::Instant;
 
 use crate::condition::{Condition, Name};
@@ -30,6 +31,8 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Ports {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Gives no spans until it is replaced.
+    pub(crate) tracer: Tracer,
     store: Option<Arc<dyn Store>>,
     registry: Option<Arc<Registry>>,
 }
@@ -72,6 +75,7 @@ pub(crate) async fn open(
     let mut ports = Ports {
         log,
         clock,
+        tracer: Tracer::default(),
         store: None,
         registry: None,
     };

@@ -52,9 +52,10 @@ fn fanout(
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
     let (log, registry) = (Arc::clone(&ports.log), ports.registry()?);
+    let tracer = ports.tracer.clone();
     let (options, counts) = (options::fanout(config), FanoutMetrics::register(metrics)?);
     stage.spawn("fanout", |shutdown| async move {
-        Ok(postrider_fanout::run(log, registry, options, counts, shutdown).await?)
+        Ok(postrider_fanout::run(log, registry, tracer, options, counts, shutdown).await?)
     });
     Ok(())
 }
@@ -81,6 +82,7 @@ fn worker(
         endpoints: ports.registry()? as _,
         sender: Arc::new(HttpSender::new(guard, HttpOptions::default())?),
         clock: Arc::clone(&ports.clock),
+        tracer: ports.tracer.clone(),
         options: options::delivery(config),
         metrics: DeliveryMetrics::register(metrics)?,
     };
@@ -122,6 +124,7 @@ fn dead_letters(
         store: ports.store()?,
         endpoints: ports.registry()? as _,
         clock: Arc::clone(&ports.clock),
+        tracer: ports.tracer.clone(),
     };
     let (options, counts) = (
         options::dead_letters(config),
@@ -160,6 +163,7 @@ fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<R
             applications: Arc::clone(&store) as _,
             claims: store as _,
             clock: Arc::clone(&ports.clock),
+            tracer: ports.tracer.clone(),
         },
         options::ingest(config),
         IngestMetrics::register(metrics)?,
@@ -175,6 +179,7 @@ fn api(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Rout
             registry: ports.registry()?,
             guard: options::guard(config),
             clock: Arc::clone(&ports.clock),
+            tracer: ports.tracer.clone(),
         },
         options::api(config),
         ApiMetrics::register(metrics)?,

@@ -18,7 +18,7 @@ use crate::roles::Roles;
 use crate::routes::Admin;
 use crate::signals::Signals;
 use crate::supervise::{self, Stage};
-use crate::{out, services};
+use crate::{out, services, traces};
 
 /// What a stage gets to finish a batch: a commit each in log and store.
 const FINISH: Duration = Duration::from_secs(10);
@@ -78,13 +78,14 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         // Servers may have to be waited for, and meanwhile somebody may ask how it goes.
         doors.answer(&mut stages.front, &mut stages.base);
     }
-    let ports = tokio::select! {
+    let mut ports = tokio::select! {
         opened = opening::open(&config, &roles, &metrics, &condition) => opened?,
         why = &mut stop => {
             tracing::info!("{why}: stopping before everything was there");
             return Ok(());
         }
     };
+    ports.tracer = traces::start(&mut stages.base, &config, &roles, &metrics)?;
     watch(&mut stages.base, &ports, &roles, &metrics, &condition)?;
     services::start(&mut stages, &ports, &roles, &config, &metrics)?;
     doors.open(services::routes(&ports, &roles, &config, &metrics)?);

@@ -150,7 +150,7 @@ fn event(app_id: AppId, n: i64) -> Event {
         content_type: Event::JSON.into(),
         payload: vec![b'x'; 1024].into(),
         accepted_at,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     }
 }

@@ -57,13 +57,14 @@ enum Role {
 }
 
 /// The layer table: every crate of the workspace has its line here.
-const TABLE: [(&str, Role); 22] = [
+const TABLE: [(&str, Role); 23] = [
     ("postrider-model", Role::Base),
     ("postrider-metrics", Role::Base),
     ("postrider-failpoint", Role::Base),
     ("postrider-signing", Role::Policy),
     ("postrider-guard", Role::Policy),
     ("postrider-access", Role::Policy),
+    ("postrider-trace", Role::Policy),
     ("postrider-log", Role::Port),
     ("postrider-store", Role::Port),
     ("postrider-log-embedded", Role::Adapter),

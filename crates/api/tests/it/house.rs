@@ -21,6 +21,7 @@ use postrider_store::testing::MemoryStore;
 use postrider_store::{
     Application, Applications, EndpointRef, Endpoints, History, HistoryBatch, TokenScope,
 };
+use postrider_trace::Tracer;
 
 pub(crate) struct House {
     pub(crate) log: MemoryLog,
@@ -59,6 +60,7 @@ impl House {
             log: Arc::new(log.clone()),
             registry: registry.await.unwrap(),
             guard: Guard::new(vec!["127.0.0.0/8".parse().unwrap()], true),
+            tracer: Tracer::default(),
             clock: Arc::new(SystemClock),
         };
         let api = Api::new(ports, options, ApiMetrics::register(&metrics).unwrap());
@@ -131,7 +133,7 @@ impl House {
             content_type: Event::JSON.to_owned(),
             payload: Bytes::from(format!("{{ \"uid\" : \"{uid}\" }}")),
             accepted_at,
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         }
     }

@@ -6,6 +6,7 @@ use postrider_failpoint::fail_point;
 use postrider_log::{Backoff, Durability, LogError, Purpose};
 use postrider_model::{DeadLetter, Delivery, NewRecord, Schedule, Timestamp};
 use postrider_store::{DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
+use postrider_trace::Span;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,8 @@ impl From<StoreError> for Stalled {
 /// What a step does.
 struct Planned {
     records: Vec<NewRecord>,
+    /// Of those that are sampled. They end when it is published.
+    spans: Vec<Span>,
     heaviest: usize,
     step: ReplayStep,
 }
@@ -143,6 +146,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             fail_point!("replay.publish.before");
             self.publish(planned.records).await?;
             fail_point!("replay.publish.after");
+            planned.spans.into_iter().for_each(Span::end);
         }
         pace.took(published, planned.heaviest, Instant::now());
         let advanced = self.advance(replay, &planned.step).await?;
@@ -166,6 +170,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         let most = self.ports.log.limits().record_bytes;
         let mut planned = Planned {
             records: Vec::with_capacity(part.letters.len()),
+            spans: Vec::new(),
             heaviest: 0,
             step: ReplayStep {
                 cursor: part.cursor,
@@ -176,11 +181,15 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         };
         for letter in part.letters {
             let id = letter.id;
-            let record = self.delivery(replay, letter, now).map(|d| d.to_record());
-            match record.filter(|record| record.size() <= most) {
-                Some(record) => {
+            let made = self.delivery(replay, letter, now).map(|delivery| {
+                let (delivery, span) = self.traced(delivery, replay);
+                (delivery.to_record(), span)
+            });
+            match made.filter(|(record, _)| record.size() <= most) {
+                Some((record, span)) => {
                     planned.heaviest = planned.heaviest.max(record.size());
                     planned.records.push(record);
+                    planned.spans.extend(span.is_recording().then_some(span));
                     planned.step.published.push(id);
                 }
                 None => planned.step.failed += 1,
@@ -204,6 +213,25 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         let version = self.ports.endpoints.version();
         let delivery = letter.delivery;
         Some(delivery.again(replay.generation, version, now, deadline))
+    }
+
+    /// `delivery` in a trace of its own, if that which it repeats was sampled.
+    fn traced(&self, delivery: Delivery, replay: &Replay) -> (Delivery, Span) {
+        let tracer = &self.ports.tracer;
+        let mut span = tracer.send_again(delivery.trace.as_deref(), delivery.class.topic());
+        span.note(|note| {
+            note.show("messaging.message.id", delivery.id);
+            note.show("postrider.replay.id", replay.id);
+            note.show("postrider.delivery.id", delivery.id);
+            note.number("postrider.delivery.generation", delivery.generation);
+            note.show("postrider.event.id", delivery.event_id);
+            note.show("postrider.application.id", delivery.app_id);
+            note.show("postrider.endpoint.id", delivery.endpoint_id);
+        });
+        match span.context() {
+            Some(trace) => (delivery.traced(trace), span),
+            None => (delivery, span),
+        }
     }
 
     async fn publish(&self, records: Vec<NewRecord>) -> Result<(), Stalled> {

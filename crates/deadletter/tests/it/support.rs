@@ -20,6 +20,7 @@ use postrider_store::{
     Application, Applications, DeadLetterFilter, DeadLetters, Endpoints as _, Replay, ReplayStatus,
     Replays, Selection, StoreError,
 };
+use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,7 @@ fn start_on(
         log: Arc::new(log.clone()),
         store: Arc::new(store.clone()),
         endpoints: Arc::new(endpoints.clone()),
+        tracer: Tracer::default(),
         clock: Arc::new(clock),
     };
     let handle = tokio::spawn(postrider_deadletter::run(
@@ -301,7 +303,7 @@ pub(crate) fn letter(endpoint: EndpointId, generation: u64, now: Timestamp) -> D
         content_type: "application/json".to_owned(),
         payload: Bytes::from_static(b"{}"),
         accepted_at: now,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     };
     let delivery = Delivery::of_event(&event, (0, 1), endpoint, 1, Class::Normal, now);

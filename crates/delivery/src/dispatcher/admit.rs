@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_metrics::Label;
 use postrider_model::{
     DeadLetter, DeathReason, Delivery, Endpoint, EndpointId, NewRecord, Partition, Position,
     Timestamp, TopicPartition,
@@ -18,6 +19,7 @@ use crate::{
     Terms, Waiting,
     lane::is_new,
     metrics::{ByDeath, Prompt},
+    traced,
 };
 
 /// A lane that waited for a socket so lately is still short of them.
@@ -72,6 +74,7 @@ impl<S: Sender> Dispatcher<S> {
                     at: arrived.at,
                     position: arrived.position,
                     delivery,
+                    read_at: now.instant,
                     prompt: false,
                 };
                 self.admit(waiting, now);
@@ -180,6 +183,8 @@ impl<S: Sender> Dispatcher<S> {
 
     fn park(&mut self, waiting: Waiting, until: Timestamp, reason: ParkReason, now: Now) {
         self.metrics.parked.of(reason).inc();
+        let why = ParkReason::VALUES[reason.index()];
+        traced::put_aside(&self.ports.tracer, &waiting, now.instant, "parked", why);
         let delivery = &waiting.delivery;
         // While the store is down the lane was not asked.
         let unasked = reason == ParkReason::StoreDown && is_new(delivery);
@@ -252,6 +257,8 @@ impl<S: Sender> Dispatcher<S> {
 
     pub(super) fn bury(&mut self, waiting: Waiting, reason: DeathReason, now: Now) {
         self.metrics.dead.of(ByDeath(reason)).inc();
+        let (tracer, why) = (&self.ports.tracer, reason.label());
+        traced::put_aside(tracer, &waiting, now.instant, "dead_letter", why);
         let dead = DeadLetter::of(
             Arc::unwrap_or_clone(Arc::clone(&waiting.delivery)),
             reason,

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use postrider_log::{Committer, Limits, LogError};
 use postrider_model::{Clock, EndpointId, EndpointState, Partition, TopicPartition};
+use postrider_trace::Tracer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,7 @@ pub(crate) struct Ports<S> {
     pub(crate) endpoints: Arc<dyn Endpoints>,
     pub(crate) sender: Arc<S>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tracer: Tracer,
     pub(crate) inbox: mpsc::Receiver<Inbound>,
     /// What is not to be read at present.
     pub(crate) pause: watch::Sender<Vec<TopicPartition>>,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Dispatcher;
 use super::admit::terms;
 use crate::attempt::{Begin, Ended};
+use crate::traced::Traced;
 use crate::{Next, Now, ParkReason, Sender, Standing, Target, Waiting};
 
 /// Attempts that one lane starts before the next has its turn.
@@ -172,6 +173,7 @@ impl<S: Sender> Dispatcher<S> {
         }
         let spare = waiting.clone();
         let begin = Begin {
+            traced: Traced::begin(&self.ports.tracer, &waiting, &target, now.instant),
             waiting,
             epoch,
             timeout: target

@@ -8,7 +8,7 @@ use postrider_delivery::{Failure, HttpOptions, HttpSender, Outgoing, Sender, Tar
 use postrider_guard::Guard;
 use postrider_model::{
     AppId, Class, Delivery, Endpoint, EndpointId, EndpointPolicy, Event, EventId, EventOrigin,
-    Timestamp,
+    Timestamp, TraceContext,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +38,8 @@ fn delivery(payload: &'static [u8]) -> Delivery {
         content_type: "application/json".to_owned(),
         payload: Bytes::from_static(payload),
         accepted_at: now,
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        trace: TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            .map(|trace| trace.with_state("vendor=1")),
         origin: EventOrigin::Accepted,
     };
     Delivery::of_event(
@@ -63,6 +64,7 @@ fn to(url: &str, timeout: Duration) -> Outgoing {
     Outgoing {
         target: Arc::new(Target::prepare(Arc::new(endpoint)).unwrap()),
         delivery: Arc::new(delivery(b"{\"n\":1}")),
+        trace: None,
         at: Timestamp::from_millis(1_700_000_000_000),
         timeout,
     }
@@ -148,7 +150,11 @@ async fn a_request_has_the_signature_and_the_headers_of_its_endpoint() {
         "content-type: application/json".to_owned(),
         "x-tenant: blue".to_owned(),
         concat!("user-agent: Postrider/", env!("CARGO_PKG_VERSION")).to_owned(),
-        format!("traceparent: {}", delivery.traceparent),
+        format!(
+            "traceparent: {}",
+            delivery.trace.as_ref().unwrap().traceparent()
+        ),
+        "tracestate: vendor=1".to_owned(),
     ] {
         assert!(
             request.lines().any(|line| line == header),

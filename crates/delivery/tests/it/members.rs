@@ -6,6 +6,7 @@ use postrider_delivery::{DeliveryError, DeliveryMetrics, Worker};
 use postrider_log::testing::MemoryLog;
 use postrider_metrics::Registry;
 use postrider_model::{Endpoint, EndpointId, EndpointPolicy, EventId, TopicPartition, topics};
+use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,7 @@ impl Second {
             endpoints: world.endpoints.clone(),
             sender: sender.clone(),
             clock: world.clock.clone(),
+            tracer: Tracer::default(),
             options: world.options.clone(),
             metrics: DeliveryMetrics::register(&Registry::new()).unwrap(),
         };

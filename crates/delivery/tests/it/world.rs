@@ -22,6 +22,7 @@ use postrider_model::{
     EndpointPolicy, EndpointSecret, Event, EventId, EventOrigin, NewRecord, SecretText, Timestamp,
     tier_for, topics,
 };
+use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -268,6 +269,7 @@ impl World {
             endpoints: self.endpoints.clone(),
             sender: self.sender.clone(),
             clock: self.clock.clone(),
+            tracer: Tracer::default(),
             options: self.options.clone(),
             metrics: self.metrics.clone(),
         };
@@ -291,7 +293,7 @@ impl World {
             content_type: "application/json".to_owned(),
             payload: Bytes::from_static(b"{\"n\":1}"),
             accepted_at: now,
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         };
         let deadline = now.plus(S * 3600 * 24);

@@ -15,6 +15,7 @@ use postrider_model::{
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::testing::MemoryStore;
 use postrider_store::{Application, Applications, Endpoints};
+use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,7 @@ impl House {
         let service = tokio::spawn(run(
             log.clone(),
             registry,
+            Tracer::default(),
             options.clone(),
             metrics.clone(),
             stop.clone(),
@@ -196,7 +198,7 @@ pub(super) fn event(app_id: AppId) -> Event {
         content_type: Event::JSON.to_owned(),
         payload: Bytes::from_static(br#"{"order": 1}"#),
         accepted_at: SystemClock.now(),
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     }
 }

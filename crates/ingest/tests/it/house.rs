@@ -14,6 +14,7 @@ use postrider_model::{Event, SystemClock, topics};
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::testing::MemoryStore;
 use postrider_store::{Application, Applications, TokenScope};
+use postrider_trace::Tracer;
 
 pub(crate) struct House {
     pub(crate) log: MemoryLog,
@@ -99,5 +100,6 @@ fn ports(log: MemoryLog, store: &MemoryStore, registry: &Arc<Registry>) -> Ports
         applications: Arc::new(store.clone()),
         claims: Arc::new(store.clone()),
         clock: Arc::new(SystemClock),
+        tracer: Tracer::default(),
     }
 }

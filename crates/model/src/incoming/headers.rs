@@ -16,14 +16,16 @@ pub(super) enum Known {
     CeChannels,
     CeApplication,
     CeTraceparent,
+    CeTracestate,
     Application,
     EventType,
     EventId,
     Channels,
     Traceparent,
+    Tracestate,
 }
 
-const NAMES: [(Known, &str); 14] = [
+const NAMES: [(Known, &str); 16] = [
     (Known::ContentType, "content-type"),
     (Known::CeSpecversion, "ce_specversion"),
     (Known::CeId, "ce_id"),
@@ -33,11 +35,13 @@ const NAMES: [(Known, &str); 14] = [
     (Known::CeChannels, "ce_channels"),
     (Known::CeApplication, "ce_application"),
     (Known::CeTraceparent, "ce_traceparent"),
+    (Known::CeTracestate, "ce_tracestate"),
     (Known::Application, "application"),
     (Known::EventType, "event-type"),
     (Known::EventId, "event-id"),
     (Known::Channels, "channels"),
     (Known::Traceparent, "traceparent"),
+    (Known::Tracestate, "tracestate"),
 ];
 
 impl Known {

@@ -14,7 +14,7 @@ use self::headers::{Given, Known};
 use crate::cloudevent::Name;
 use crate::{
     AppId, CloudEvent, Event, EventType, Published, Record, Refused, RefusedFor, StructuredEvent,
-    Timestamp,
+    Timestamp, TraceContext,
 };
 
 pub use waiting::{RECORD_ID, again, record_id, waiting};
@@ -139,7 +139,7 @@ fn binary(record: &Record, given: &Given<'_>) -> Result<(Option<String>, Publish
         time: given.owned(Known::CeTime),
         channels: given.owned(Known::CeChannels).unwrap_or_default(),
         application: given.owned(Known::CeApplication),
-        traceparent: traceparent(given),
+        trace: trace(given),
         content_type: content_type(given),
         data: record.value.clone(),
     };
@@ -200,7 +200,7 @@ fn plain(record: &Record, given: &Given<'_>) -> Result<(Option<String>, Publishe
             at => at.to_owned(),
         })
     })?;
-    let published = published.with(record.value.clone(), traceparent(given));
+    let published = published.with(record.value.clone(), trace(given));
     Ok((Some(application.to_owned()), published))
 }
 
@@ -210,10 +210,16 @@ fn content_type(given: &Given<'_>) -> String {
         .unwrap_or_else(|| Event::JSON.to_owned())
 }
 
-fn traceparent(given: &Given<'_>) -> Option<String> {
-    given
-        .owned(Known::CeTraceparent)
-        .or_else(|| given.owned(Known::Traceparent))
+/// The extensions are of the event, and a producer's own word; the headers may be those of a library that wrote the record.
+fn trace(given: &Given<'_>) -> Option<Box<TraceContext>> {
+    let pairs = [
+        (Known::CeTraceparent, Known::CeTracestate),
+        (Known::Traceparent, Known::Tracestate),
+    ];
+    pairs.into_iter().find_map(|(parent, state)| {
+        let state = given.get(state).unwrap_or_default();
+        TraceContext::of_record(given.get(parent)?, state, "")
+    })
 }
 
 fn check_size(bytes: &Bytes, limit: usize) -> Result<(), Refused> {

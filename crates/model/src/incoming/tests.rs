@@ -85,7 +85,7 @@ fn a_cloudevent_in_binary_mode_is_read_with_its_attributes_from_the_headers() {
             content_type: "text/plain".to_owned(),
             payload: record.value.clone(),
             accepted_at: record.appended_at,
-            traceparent: Some(trace.to_owned()),
+            trace: TraceContext::parse(trace),
             origin: EventOrigin::Accepted,
         }
     );

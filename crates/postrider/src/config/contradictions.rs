@@ -29,6 +29,10 @@ pub(super) fn all(config: &Config, wrong: &[&str]) -> Vec<Problem> {
         (&["log.kind", "store.url"], engines(config)),
         (&["data", "store.url"], store_file(config)),
         (&["store.url", "store.call_timeout"], call(config)),
+        (
+            &["traces.endpoint", "traces.sampling", "traces.headers"],
+            traces(config),
+        ),
     ];
     if config.log.kind == LogKind::Kafka {
         pairs.extend(kafka(config));
@@ -144,6 +148,16 @@ fn call(config: &Config) -> Option<String> {
             store.call_timeout.toml(),
             parts.toml()
         )
+    })
+}
+
+/// What would have no effect.
+fn traces(config: &Config) -> Option<String> {
+    let traces = &config.traces;
+    let wanted = traces.sampling.ratio() > 0.0 || traces.headers.is_some();
+    (traces.endpoint.is_none() && wanted).then(|| {
+        "traces.sampling or traces.headers are set and traces.endpoint is not: say where spans are sent, or leave them out"
+            .to_owned()
     })
 }
 

@@ -16,6 +16,7 @@ use super::kafka_kinds::{
 };
 use super::kinds::{LogFilter, LogFormat, LogKind, StoreUrl};
 use super::secret::Secret;
+use super::trace_kinds::{Collector, SecretHeaders, ServiceName, Share};
 use super::value::{Bytes, Value};
 
 keys! {
@@ -176,5 +177,19 @@ keys! {
             "How the process logs, on standard error."
         level: LogFilter = "info";
             "What it logs."
+    }
+    traces: Traces in "traces" {
+        endpoint: Option<Collector> = "";
+            "Where spans are sent by OTLP over HTTP (protobuf), such as http://collector:4318; /v1/traces is added. Without it nothing is traced, and a producer's trace context is passed on as it came."
+        headers: Option<SecretHeaders> = "";
+            "Headers that the collector wants to see, such as a token; in a file they may be a table."
+        sampling: Share = "0", "0" ..= "1";
+            "The share of the traces that begin here which is sampled; what a producer began is as the producer sampled it."
+        service_name: ServiceName = "postrider";
+            "What the service is called in traces."
+        queue: usize = "8192", "64" ..= "1000000";
+            "Spans that may wait to be sent; what ends beyond them is dropped and counted."
+        timeout: Duration = "5s", "100ms" ..= "1m";
+            "How long the collector may take to answer. It is not waited for when the process stops: what is left is sent for a second at most."
     }
 }

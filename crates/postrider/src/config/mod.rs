@@ -12,6 +12,7 @@ mod kinds;
 mod print;
 mod secret;
 mod stray;
+mod trace_kinds;
 mod value;
 
 #[cfg(test)]

@@ -36,5 +36,6 @@ mod secured;
 mod signatures;
 mod stopping;
 mod tokens;
+mod traces;
 mod upgrades;
 mod world;

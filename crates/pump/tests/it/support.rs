@@ -158,7 +158,7 @@ pub(crate) fn delivery(endpoint: EndpointId, now: Timestamp) -> Delivery {
         content_type: "application/json".to_owned(),
         payload: Bytes::from_static(b"{}"),
         accepted_at: now,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     };
     let deadline = now.plus(Duration::from_secs(7 * 86_400));

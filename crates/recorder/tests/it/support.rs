@@ -157,7 +157,7 @@ impl Running {
             content_type: "application/json".to_owned(),
             payload: Bytes::from_static(b"{}"),
             accepted_at: self.now(),
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         }
     }

@@ -80,7 +80,10 @@ async fn write_events(
         }))
         .bind(column(&events, |event| event.content_type.as_bytes()))
         .bind(column(&events, |event| {
-            event.traceparent.as_ref().map(|text| text.as_bytes())
+            event
+                .trace
+                .as_ref()
+                .map(|trace| trace.traceparent().as_bytes())
         }))
         .bind(column(&events, |event| event.payload.as_ref()))
         .execute(&mut **tx)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use postrider_model::{Attempt, Channel, EndpointId, Event, EventOrigin};
+use postrider_model::{Attempt, Channel, EndpointId, Event, EventOrigin, TraceContext};
 use postrider_store::{FannedOut, StatusFilter, StoreError};
 
 use crate::columns::Columns;
@@ -26,7 +26,7 @@ pub(crate) fn event(row: &impl Columns) -> Result<Event, StoreError> {
         content_type: row.some_text("content_type")?.to_owned(),
         payload: Bytes::copy_from_slice(row.some_blob("payload")?),
         accepted_at: row.some_time("accepted_at")?,
-        traceparent: row.text("traceparent")?.map(str::to_owned),
+        trace: row.text("traceparent")?.and_then(TraceContext::parse),
         origin: EventOrigin::Accepted,
     })
 }

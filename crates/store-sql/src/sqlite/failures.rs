@@ -26,7 +26,7 @@ fn large_events(app_id: AppId) -> HistoryBatch {
         content_type: Event::JSON.into(),
         payload: vec![b'x'; 100_000].into(),
         accepted_at: Timestamp::from_millis(1),
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     };
     HistoryBatch {

@@ -55,7 +55,7 @@ fn bind_event(values: &mut Values, event: &Event) -> Result<(), StoreError> {
     values.push(channels_column(&event.channels))?;
     values.push(event.uid.as_ref().map(|uid| uid.as_str()))?;
     values.push(event.content_type.as_str())?;
-    values.push(event.traceparent.as_deref())?;
+    values.push(event.trace.as_ref().map(|trace| trace.traceparent()))?;
     values.push(event.payload.as_ref())
 }
 

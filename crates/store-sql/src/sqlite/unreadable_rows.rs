@@ -80,7 +80,7 @@ async fn dead_letters(store: &SqliteStore, count: i64) -> Vec<DeadLetter> {
             content_type: Event::JSON.into(),
             payload: Bytes::from_static(b"{}"),
             accepted_at: at(1),
-            traceparent: None,
+            trace: None,
             origin: EventOrigin::Accepted,
         };
         let delivery =

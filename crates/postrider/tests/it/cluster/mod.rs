@@ -27,7 +27,7 @@ use process::Process;
 
 /// Ends a test that waits in vain. Takeovers wait for sessions to end, which are long over on a quiet machine; on a
 /// starved one brokers answer late, and everything that depends on them begins again.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_postrider");
 
@@ -104,6 +104,12 @@ impl Cluster {
     pub(crate) fn set(&mut self, key: &'static str, value: impl ToString) {
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.to_string()));
+    }
+
+    /// A setting.
+    pub(crate) fn setting(&self, key: &str) -> &str {
+        let found = self.settings.iter().find(|(known, _)| *known == key);
+        found.map_or("", |(_, value)| value)
     }
 
     /// Creates the topics, and the token that processes are given.

@@ -35,7 +35,7 @@ pub(super) fn event(app_id: AppId, accepted_at: Timestamp) -> Event {
         content_type: Event::JSON.into(),
         payload: "{}".into(),
         accepted_at,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     }
 }

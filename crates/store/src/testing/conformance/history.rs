@@ -1,7 +1,7 @@
 //! Archived events, and whom they went to.
 
 use bytes::Bytes;
-use postrider_model::{AppId, EndpointId, Event, EventId, EventOrigin, Fanout};
+use postrider_model::{AppId, EndpointId, Event, EventId, EventOrigin, Fanout, TraceContext};
 
 use super::Harness;
 use super::samples::{all, at, attempt, event, known_application};
@@ -110,7 +110,7 @@ pub async fn any_byte_comes_back_as_it_was(harness: &mut dyn Harness) {
         channels: vec!["a".parse().unwrap(), "a.b".parse().unwrap()],
         content_type: "application/x; ü=\"\u{1}\"".into(),
         payload: every_byte.into(),
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        trace: TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ..event(app, at(0))
     };
     let empty = Event {

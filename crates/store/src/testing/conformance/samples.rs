@@ -105,7 +105,7 @@ pub(super) fn event(app_id: AppId, accepted_at: Timestamp) -> Event {
         content_type: Event::JSON.into(),
         payload: "{\"n\": 1}".into(),
         accepted_at,
-        traceparent: None,
+        trace: None,
         origin: EventOrigin::Accepted,
     }
 }
