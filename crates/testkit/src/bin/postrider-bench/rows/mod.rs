@@ -6,6 +6,7 @@ mod latency;
 mod scale;
 mod takeover;
 mod throughput;
+mod traces;
 mod workers;
 
 use anyhow::{Result, bail};
@@ -34,6 +35,8 @@ pub(crate) enum Name {
     Scale,
     /// Four workers of a fixed share of a core against one: throughput. On Kafka only.
     Workers,
+    /// Spans of a share of the events sent to a collector: CPU against no traces.
+    Traces,
     /// One of two workers killed: how long the last delivery takes. On Kafka only.
     Takeover,
 }
@@ -72,6 +75,7 @@ pub(crate) async fn run(row: Name, bench: &Bench, report: &mut Report) -> Result
         Name::Backlog => backlog::backlog(bench, report).await,
         Name::Scale => scale::scale(bench, report).await,
         Name::Workers => workers::workers(bench, report).await,
+        Name::Traces => traces::traces(bench, report).await,
         Name::Takeover => takeover::takeover(bench, report).await,
     }
 }

@@ -12,18 +12,26 @@ use crate::platform::Platform;
 use crate::report::{Figure, Report, median, progress};
 
 /// As many connections to the receiver as the bare loop has, over all endpoints.
-const CONNECTIONS: (&str, &str) = ("DELIVERY__IN_FLIGHT", "64");
+pub(super) const CONNECTIONS: (&str, &str) = ("DELIVERY__IN_FLIGHT", "64");
 
-/// What one pair came to.
-struct Pair {
-    platform_us: f64,
+/// What one run of the platform came to.
+pub(super) struct Run {
+    pub(super) platform_us: f64,
     /// Of the broker and of the database, on Kafka.
     servers_us: Option<(f64, f64)>,
-    bare_us: f64,
-    seconds: f64,
+    pub(super) seconds: f64,
     peak_rss: u64,
     load_cpu: f64,
     receiver_cpu: f64,
+    /// Spans that the collector took, and that were dropped, of the process that is spoken to.
+    pub(super) exported: u64,
+    pub(super) dropped: u64,
+}
+
+/// A run, and the bare loop beside it.
+struct Pair {
+    run: Run,
+    bare_us: f64,
 }
 
 /// One endpoint.
@@ -33,7 +41,7 @@ pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
     if bench.servers.is_some() {
         return Ok(());
     }
-    let peak = pairs.iter().map(|pair| pair.peak_rss).max();
+    let peak = pairs.iter().map(|pair| pair.run.peak_rss).max();
     report.add(Figure {
         what: "one endpoint: peak RSS".to_owned(),
         value: mib(peak.unwrap_or_default()),
@@ -42,7 +50,7 @@ pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
         from: json!(
             pairs
                 .iter()
-                .map(|pair| mib(pair.peak_rss))
+                .map(|pair| mib(pair.run.peak_rss))
                 .collect::<Vec<_>>()
         ),
     });
@@ -62,31 +70,56 @@ async fn pairs(bench: &Bench, endpoints: u64, events: u64) -> Result<Vec<Pair>> 
         let pair = pair(bench, endpoints, events, run).await?;
         progress(&format!(
             "  {:.1} µs a delivery, {:.1} µs a bare request; {:.0} deliveries/s, peak {:.0} MiB",
-            pair.platform_us,
+            pair.run.platform_us,
             pair.bare_us,
-            number(events * endpoints) / pair.seconds,
-            mib(pair.peak_rss)
+            number(events * endpoints) / pair.run.seconds,
+            mib(pair.run.peak_rss)
         ));
         pairs.push(pair);
     }
     Ok(pairs)
 }
 
-async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<Pair> {
+async fn pair(bench: &Bench, endpoints: u64, events: u64, number: usize) -> Result<Pair> {
+    let prefix = format!("/ok/{endpoints}-{number}/");
+    let run = run(
+        bench,
+        &[CONNECTIONS],
+        &prefix,
+        (endpoints, events),
+        number == 0,
+    )
+    .await?;
+    let count = (events * endpoints).min(100_000);
+    let bare = Bare::measure(&bench.receiver.url("/bare"), count).await?;
+    Ok(Pair {
+        run,
+        bare_us: bare.us_each(),
+    })
+}
+
+/// Delivers `events` to so many endpoints, at paths below `prefix`, by a platform of its own. The first of all warms a
+/// broker up.
+pub(super) async fn run(
+    bench: &Bench,
+    settings: &[(&str, &str)],
+    prefix: &str,
+    (endpoints, events): (u64, u64),
+    first: bool,
+) -> Result<Run> {
     const SETTLE: Duration = Duration::from_secs(60);
     const WARM_UP: u64 = 500;
     // A broker that has just been started compiles itself meanwhile.
     const COLD: u64 = 20_000;
-    let prefix = format!("/ok/{endpoints}-{run}/");
-    let platform = Platform::start(bench, &[CONNECTIONS]).await?;
+    let platform = Platform::start(bench, settings).await?;
     for endpoint in 0..endpoints {
         let url = bench.receiver.url(&format!("{prefix}{endpoint}"));
         platform.endpoint(&url, None).await?;
     }
-    let is_cold = run == 0 && bench.servers.is_some();
+    let is_cold = first && bench.servers.is_some();
     let warm_up = if is_cold { COLD } else { WARM_UP };
     platform
-        .load_until(bench, (1, 0.0, warm_up), (&prefix, warm_up * endpoints))
+        .load_until(bench, (1, 0.0, warm_up), (prefix, warm_up * endpoints))
         .await?;
     platform.settle(SETTLE).await?;
 
@@ -95,7 +128,7 @@ async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<
     let began = std::time::Instant::now();
     let deliveries = events * endpoints;
     let loaded = platform
-        .load_until(bench, (1, 0.0, events), (&prefix, deliveries))
+        .load_until(bench, (1, 0.0, events), (prefix, deliveries))
         .await?;
     let seconds = began.elapsed().as_secs_f64();
     let receiver_cpu = bench.receiver.cpu()? - receiver;
@@ -108,33 +141,39 @@ async fn pair(bench: &Bench, endpoints: u64, events: u64, run: usize) -> Result<
         (broker, each(to.database - from.database))
     });
     let peak_rss = platform.peak_rss()?;
-    drop(platform);
-
-    let bare = Bare::measure(&bench.receiver.url("/bare"), deliveries.min(100_000)).await?;
-    Ok(Pair {
+    let metrics = platform.api.metrics().await?;
+    Ok(Run {
         platform_us,
         servers_us,
-        bare_us: bare.us_each(),
         seconds,
         peak_rss,
         load_cpu: loaded.cpu_seconds,
         receiver_cpu,
+        exported: spans(&metrics, "postrider_trace_spans_exported_total"),
+        dropped: spans(&metrics, "postrider_trace_spans_dropped_total"),
     })
+}
+
+/// The sum of a counter over its labels; nothing of a server that has none.
+fn spans(metrics: &str, name: &str) -> u64 {
+    let values = metrics.lines().filter(|line| line.starts_with(name));
+    let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    values.sum()
 }
 
 /// What is to be reached in one process; on Kafka by our processes alone, and with the broker and the database.
 fn add_ratios(report: &mut Report, what: &str, to_reach: [f64; 3], pairs: &[Pair]) {
     let [embedded, alone, all] = to_reach;
     let what = format!("{what}: CPU of a delivery ÷ of a bare request");
-    if pairs.iter().all(|pair| pair.servers_us.is_none()) {
-        return add_ratio(report, what, embedded, pairs, |pair| pair.platform_us);
+    if pairs.iter().all(|pair| pair.run.servers_us.is_none()) {
+        return add_ratio(report, what, embedded, pairs, |pair| pair.run.platform_us);
     }
     add_ratio(
         report,
         format!("{what}, ours alone"),
         alone,
         pairs,
-        |pair| pair.platform_us,
+        |pair| pair.run.platform_us,
     );
     add_ratio(
         report,
@@ -142,8 +181,8 @@ fn add_ratios(report: &mut Report, what: &str, to_reach: [f64; 3], pairs: &[Pair
         all,
         pairs,
         |pair| {
-            let (broker, database) = pair.servers_us.unwrap_or_default();
-            pair.platform_us + broker + database
+            let (broker, database) = pair.run.servers_us.unwrap_or_default();
+            pair.run.platform_us + broker + database
         },
     );
 }
@@ -157,11 +196,11 @@ fn add_ratio(
 ) {
     let ratios: Vec<_> = pairs.iter().map(|one| of(one) / one.bare_us).collect();
     let from = pairs.iter().map(|one| {
-        let (broker_us, database_us) = one.servers_us.unzip();
+        let (broker_us, database_us) = one.run.servers_us.unzip();
         json!({
-            "platform_us": one.platform_us, "broker_us": broker_us, "database_us": database_us,
-            "bare_us": one.bare_us, "seconds": one.seconds,
-            "load_cpu_seconds": one.load_cpu, "receiver_cpu_seconds": one.receiver_cpu,
+            "platform_us": one.run.platform_us, "broker_us": broker_us, "database_us": database_us,
+            "bare_us": one.bare_us, "seconds": one.run.seconds,
+            "load_cpu_seconds": one.run.load_cpu, "receiver_cpu_seconds": one.run.receiver_cpu,
         })
     });
     report.add(Figure {
