@@ -46,6 +46,8 @@ def schema_of(path, default, value, meaning):
         taken = {"type": ["boolean", "null"]}
     elif whole:
         taken = {"type": ["integer", "null"], "minimum": int(whole[1]), "maximum": int(whole[2])}
+    elif value.startswith("a share"):
+        taken = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
     elif words:
         taken = {"enum": [*re.split(r", | or ", words[1]), None]}
     elif path.endswith(".properties"):

@@ -9,6 +9,8 @@ import subprocess
 SECRETS = {
     "postrider-store": {"url": "postgres://postrider:secret@db:5432/postrider"},
     "database": {"uri": "postgres://postrider:secret@db:6432/postrider"},
+    "traces": {"headers": "authorization=Bearer secret", "other": "x-key=secret"},
+    "collector": {"headers": "x-key=secret"},
     "kafka-user": {"username": "alice", "password": "secret", "user": "alice", "pass": "secret"},
     "kafka-tls": {"ca.crt": "ca", "tls.crt": "certificate", "tls.key": "key", "password": "secret"},
 }

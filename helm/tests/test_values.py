@@ -17,7 +17,7 @@ SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
 # What the chart sets by itself (test_refusals.py), and with what value sets below.
 BY_THE_CHART = {"data", "listen", "log.kind", "store.url", "admin.listen"} | {
     f"log.kafka.{key}" for key in ("create_topics", "ca", "certificate", "key", "key_password", "username", "password", "instance_id")
-}
+} | {"traces.headers"}
 # Values of keys that are not taken from what the schema says of them.
 PARTICULAR = {
     "log.kafka.brokers": "other:9094",
@@ -35,6 +35,9 @@ PARTICULAR = {
     "delivery.disable_failing_after": "never",
     "retention.events": "never",
     "store.call_timeout": "40s",
+    "traces.endpoint": "http://collector:4318",
+    "traces.sampling": 0.25,
+    "traces.service_name": "hooks",
 }
 # By which value of the chart the binary comes to have another value of a key than in the set `minimal`.
 OTHERWISE = {
@@ -51,6 +54,7 @@ OTHERWISE = {
     "log.kafka.username": "kafka-sasl",
     "log.kafka.password": "kafka-sasl",
     "log.kafka.instance_id": "static",
+    "traces.headers": "full",
 }
 
 

@@ -54,6 +54,7 @@ by every render (configmaps.yaml).
   "log.kafka.ca" "put it into a Secret and name that in secrets.kafkaTls"
   "log.kafka.certificate" "put it into a Secret and name that in secrets.kafkaTls"
   "log.kafka.key" "put it into a Secret and name that in secrets.kafkaTls"
+  "traces.headers" "they hold a token: put them into a Secret and name that in secrets.traces"
   "log.kafka.instance_id" "set staticMembership: true for the role: its pods' names are used"
 -}}
 {{- $at := $config -}}
@@ -81,6 +82,10 @@ by every render (configmaps.yaml).
 {{- $insync := int ($kafka.min_insync_replicas | default 2) -}}
 {{- if gt $insync $copies -}}
 {{- $wrong = append $wrong (printf "config.log.kafka.min_insync_replicas is %d and config.log.kafka.replication %d: no more copies can be in sync than there are" $insync $copies) -}}
+{{- end -}}
+{{- $traces := $config.traces | default dict -}}
+{{- if and (or $secrets.traces.name $traces.sampling) (not $traces.endpoint) -}}
+{{- $wrong = append $wrong "config.traces.sampling or secrets.traces.name is given and config.traces.endpoint empty: say where spans are sent (--set config.traces.endpoint=http://collector.monitoring:4318), or leave them out" -}}
 {{- end -}}
 {{- if eq (int .Values.listen.port) (int .Values.listen.adminPort) -}}
 {{- $wrong = append $wrong (printf "listen.port and listen.adminPort are both %d: choose two" (int .Values.listen.port)) -}}

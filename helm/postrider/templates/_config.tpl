@@ -79,6 +79,9 @@ so that a command in a pod (`kubectl exec … -- postrider topics check`) finds 
 - {name: POSTRIDER__LOG__KAFKA__KEY_PASSWORD, valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .keyPassword | quote }}}}}
 {{- end }}{{ end }}
 {{- end -}}
+{{- with $secrets.traces }}{{ if .name }}
+- {name: POSTRIDER__TRACES__HEADERS, valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}}}
+{{- end }}{{ end }}
 {{- end -}}
 
 {{- /* A duration of the configuration (15s, 500ms, 1m) in seconds, rounded up; of a list of it and its default. */ -}}
