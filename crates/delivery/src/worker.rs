@@ -93,12 +93,10 @@ impl<S: Sender> Worker<S> {
 
 fn subscription() -> Subscription {
     let weighted = |topic, weight| Weighted { topic, weight };
-    Subscription {
-        group: topics::WORKER,
-        topics: vec![
-            weighted(topics::DELIVERIES_HIGH, 8),
-            weighted(topics::DELIVERIES_NORMAL, 4),
-            weighted(topics::DELIVERIES_BULK, 1),
-        ],
-    }
+    let topics = vec![
+        weighted(topics::DELIVERIES_HIGH, 8),
+        weighted(topics::DELIVERIES_NORMAL, 4),
+        weighted(topics::DELIVERIES_BULK, 1),
+    ];
+    Subscription::to_all(topics::WORKER, topics)
 }

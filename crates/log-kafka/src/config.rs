@@ -1,5 +1,7 @@
 //! What librdkafka is told.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use secrecy::ExposeSecret;
@@ -8,6 +10,10 @@ use crate::options::{GroupProtocol, Mechanism, Options, Security};
 
 /// What a record may take beside its key, headers and value: their lengths and the batch around them.
 pub(crate) const FRAMING_BYTES: usize = 64 << 10;
+
+/// How long a broker may wait with an answer that has nothing in it. A partition that is added waits for the request that is
+/// under way.
+const FETCH_WAIT: Duration = Duration::from_millis(100);
 
 /// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.
 const FIXED: [&str; 23] = [
@@ -119,21 +125,33 @@ pub(crate) fn consumer(options: &Options, group: &str) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
-        // A partition that is added waits for the request that is under way.
-        .set("fetch.wait.max.ms", "100")
+        .set("fetch.wait.max.ms", FETCH_WAIT.as_millis().to_string())
         // A partition whose queue was full is asked for again so soon.
         .set("fetch.queue.backoff.ms", "20");
     config
 }
 
-/// What reads for a member, so many partitions at most. In no group: `group` has no members.
-pub(crate) fn fetcher(options: &Options, group: &str, queues: usize) -> ClientConfig {
+/// What reads for a member, so many partitions at most, records that may wait so long for others. In no group: `group` has
+/// no members.
+pub(crate) fn fetcher(
+    options: &Options,
+    group: &str,
+    queues: usize,
+    patience: Duration,
+) -> ClientConfig {
     let mut config = consumer(options, group);
     // The bound holds for each partition's queue; at worst all are this member's.
     let share = (options.fetch_bytes / queues.max(1)).max(64 << 10);
     config
         .set("queued.max.messages.kbytes", (share >> 10).to_string())
         .set("fetch.message.max.bytes", share.to_string());
+    if !patience.is_zero() {
+        // All may lie in one partition, and more than its share of it is not looked at.
+        config.set("fetch.min.bytes", (share / 2).to_string()).set(
+            "fetch.wait.max.ms",
+            patience.min(FETCH_WAIT).as_millis().to_string(),
+        );
+    }
     config
 }
 

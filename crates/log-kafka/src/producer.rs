@@ -47,7 +47,7 @@ struct Outcome {
 struct Batch {
     outcome: Mutex<Outcome>,
     record_bytes: usize,
-    metrics: LogMetrics,
+    metrics: Arc<LogMetrics>,
     _share: Share,
 }
 
@@ -152,7 +152,7 @@ pub(crate) struct Producer {
     room: Room,
     record_bytes: usize,
     delivery_timeout: Duration,
-    metrics: LogMetrics,
+    metrics: Arc<LogMetrics>,
 }
 
 impl Producer {
@@ -170,7 +170,7 @@ impl Producer {
             ),
             record_bytes: options.record_bytes,
             delivery_timeout: options.delivery_timeout,
-            metrics: options.metrics.clone(),
+            metrics: Arc::new(options.metrics.clone()),
         })
     }
 
@@ -237,7 +237,7 @@ impl Producer {
                 reply: Some(reply),
             }),
             record_bytes: self.record_bytes,
-            metrics: self.metrics.clone(),
+            metrics: Arc::clone(&self.metrics),
             _share: share,
         });
         for (index, (record, (at, _))) in records.iter().zip(&places).enumerate() {

@@ -47,6 +47,10 @@ impl Gatherer {
         on_trimmed: impl Fn(&LogError) + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Result<Self, LogError> {
+        let subscription = Subscription {
+            patience: gathering.linger,
+            ..subscription
+        };
         let (reader, committer) = log.subscribe(subscription).await?;
         Ok(Self {
             reader,

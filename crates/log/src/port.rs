@@ -55,14 +55,23 @@ pub struct Subscription {
     pub group: Group,
     /// What to read. Partition n of each is always owned together.
     pub topics: Vec<Weighted>,
+    /// How long a record may wait for others, to be read with them: what reads for a store has no use for each at once. A log
+    /// that is asked over the network is asked less often for it; one in the process need not heed it.
+    pub patience: Duration,
 }
 
 impl Subscription {
-    /// One topic.
+    /// One topic, each record at once.
     pub fn to(group: Group, topic: Topic) -> Self {
+        Self::to_all(group, vec![Weighted { topic, weight: 1 }])
+    }
+
+    /// Several topics, each record at once.
+    pub fn to_all(group: Group, topics: Vec<Weighted>) -> Self {
         Self {
             group,
-            topics: vec![Weighted { topic, weight: 1 }],
+            topics,
+            patience: Duration::ZERO,
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::codec::{self, Malformed, id_bytes};
+use crate::wire::{Fields, Sink};
 use crate::{
     AppId, AttemptId, DeliveryId, EndpointId, EventId, EventType, NewRecord, Timestamp, Trigger,
     proto, topics,
@@ -129,36 +129,8 @@ impl Attempt {
 
     /// The record for `attempts`.
     pub fn to_record(&self) -> NewRecord {
-        NewRecord::new(
-            topics::ATTEMPTS,
-            id_bytes(self.endpoint_id),
-            self.to_proto().encode_to_vec(),
-        )
-    }
-
-    fn to_proto(&self) -> proto::Attempt {
-        proto::Attempt {
-            id: id_bytes(self.id),
-            delivery_id: id_bytes(self.delivery_id),
-            generation: self.generation,
-            number: self.number,
-            event_id: id_bytes(self.event_id),
-            app_id: id_bytes(self.app_id),
-            endpoint_id: id_bytes(self.endpoint_id),
-            event_type: self.event_type.to_string(),
-            endpoint_version: self.endpoint_version,
-            url: self.url.clone(),
-            started_at_ms: self.started_at.as_millis(),
-            duration_ms: u32::try_from(self.duration.as_millis()).unwrap_or(u32::MAX),
-            outcome: proto::Outcome::from(self.outcome).into(),
-            status_code: self.status_code.unwrap_or(0).into(),
-            response_body: self.response_body.clone(),
-            error: self.error.clone(),
-            next_attempt_at_ms: self.next_attempt_at.map_or(0, Timestamp::as_millis),
-            trigger: proto::Trigger::from(self.trigger).into(),
-            accepted_at_ms: self.accepted_at.as_millis(),
-            exhausted: self.exhausted,
-        }
+        let key = id_bytes(self.endpoint_id);
+        NewRecord::new(topics::ATTEMPTS, key, self.encode())
     }
 
     /// The attempt in a record's value.
@@ -190,6 +162,32 @@ impl Attempt {
             response_body: given.response_body,
             error: given.error,
         })
+    }
+}
+
+impl Fields for Attempt {
+    fn write(&self, to: &mut impl Sink) {
+        to.id(1, self.id);
+        to.id(2, self.delivery_id);
+        to.number(3, self.generation);
+        to.number(4, self.number);
+        to.id(5, self.event_id);
+        to.id(6, self.app_id);
+        to.id(7, self.endpoint_id);
+        to.text(8, self.event_type.as_str());
+        to.number(9, self.endpoint_version);
+        to.text(10, &self.url);
+        to.millis(11, self.started_at.as_millis());
+        let duration_ms = u32::try_from(self.duration.as_millis());
+        to.number(12, duration_ms.unwrap_or(u32::MAX));
+        to.choice(13, proto::Outcome::from(self.outcome));
+        to.number(14, self.status_code.unwrap_or(0));
+        to.bytes(15, &self.response_body);
+        to.text(16, &self.error);
+        to.millis(17, self.next_attempt_at.map_or(0, Timestamp::as_millis));
+        to.choice(18, proto::Trigger::from(self.trigger));
+        to.millis(19, self.accepted_at.as_millis());
+        to.number(20, self.exhausted);
     }
 }
 

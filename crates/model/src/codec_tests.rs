@@ -169,6 +169,66 @@ fn whatever_is_written_reads_back_the_same() {
     assert_eq!(EndpointState::decode(&state.to_record().value), Ok(state));
 }
 
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// What the generated code makes of an encoding that it has read.
+fn as_generated<M: Message + Default>(value: &Bytes) -> String {
+    hex(&M::decode(value.clone()).unwrap().encode_to_vec())
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_written_field_by_field_is_what_the_generated_code_writes(
+        (generation, number, at) in (0_u64.., 0_u32.., i64::MIN..i64::MAX),
+        (text, body) in (".{0,300}", proptest::collection::vec(0_u8.., 0..300)),
+        (is, status) in (proptest::bool::ANY, proptest::option::of(0_u16..999)),
+    ) {
+        let at = Timestamp::from_millis(at);
+        let delivery = Delivery {
+            generation,
+            attempts_made: number,
+            accepted_at: at,
+            event_at: (number, generation),
+            content_type: text.clone(),
+            payload: body.clone().into(),
+            trace: is.then(|| TraceContext::parse(PARENT).unwrap().with_state("a=1").repeating(PARENT)),
+            parked_since: is.then_some(at),
+            ..delivery()
+        };
+        let attempt = Attempt {
+            generation,
+            number,
+            url: text.clone(),
+            started_at: at,
+            status_code: status,
+            response_body: body.into(),
+            error: text.clone(),
+            next_attempt_at: is.then_some(at),
+            exhausted: is,
+            ..attempt()
+        };
+        let fanout = Fanout {
+            event_id: id(1),
+            app_id: id(2),
+            endpoints: vec![id(3); number as usize % 3],
+            registry_version: generation,
+            stale: is,
+            accepted_at: at,
+            complete: !is,
+        };
+        let value = delivery.to_record().value;
+        assert_eq!(as_generated::<proto::Delivery>(&value), hex(&value));
+        let value = attempt.to_record().value;
+        assert_eq!(as_generated::<proto::Attempt>(&value), hex(&value));
+        let value = fanout.to_record().value;
+        assert_eq!(as_generated::<proto::Fanout>(&value), hex(&value));
+        let dead = DeadLetter::of(delivery, DeathReason::Expired, at);
+        let dead = DeadLetter { payload_left_out: is, ..dead.after(Outcome::Refused, status, text) };
+        let value = dead.to_record().value;
+        assert_eq!(as_generated::<proto::DeadLetter>(&value), hex(&value));
+    }
+}
+
 #[test]
 fn what_a_newer_version_adds_is_read_over() {
     let mut bytes = delivery().to_record().value.to_vec();

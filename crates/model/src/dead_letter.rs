@@ -1,10 +1,10 @@
 //! A delivery that was given up.
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::attempt::status;
 use crate::codec::{self, Malformed, id_bytes};
+use crate::wire::{Fields, Sink};
 use crate::{DeadLetterId, Delivery, NewRecord, Outcome, Timestamp, proto, topics};
 
 /// Why a delivery was given up.
@@ -123,23 +123,8 @@ impl DeadLetter {
 
     /// The record for `dead-letters`.
     pub fn to_record(&self) -> NewRecord {
-        let value = proto::DeadLetter {
-            delivery: Some(self.delivery.to_proto()),
-            reason: proto::DeathReason::from(self.reason).into(),
-            died_at_ms: self.died_at.as_millis(),
-            last_outcome: self
-                .last_outcome
-                .map_or(proto::Outcome::Unspecified, Into::into)
-                .into(),
-            last_status_code: self.last_status_code.unwrap_or(0).into(),
-            last_error: self.last_error.clone(),
-            payload_left_out: self.payload_left_out,
-        };
-        NewRecord::new(
-            topics::DEAD_LETTERS,
-            id_bytes(self.delivery.endpoint_id),
-            value.encode_to_vec(),
-        )
+        let key = id_bytes(self.delivery.endpoint_id);
+        NewRecord::new(topics::DEAD_LETTERS, key, self.encode())
     }
 
     /// The dead letter in a record's value.
@@ -158,6 +143,19 @@ impl DeadLetter {
             last_error: given.last_error,
             payload_left_out: given.payload_left_out,
         })
+    }
+}
+
+impl Fields for DeadLetter {
+    fn write(&self, to: &mut impl Sink) {
+        to.message(1, &self.delivery);
+        to.choice(2, proto::DeathReason::from(self.reason));
+        to.millis(3, self.died_at.as_millis());
+        let unknown = proto::Outcome::Unspecified;
+        to.choice(4, self.last_outcome.map_or(unknown, Into::into));
+        to.number(5, self.last_status_code.unwrap_or(0));
+        to.text(6, &self.last_error);
+        to.number(7, self.payload_left_out);
     }
 }
 

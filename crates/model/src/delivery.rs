@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::codec::{self, Malformed, id_bytes};
+use crate::wire::{Fields, Sink};
 use crate::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord,
     Partition, Position, Timestamp, Topic, TraceContext, proto, topics,
@@ -238,47 +238,12 @@ impl Delivery {
 
     /// The record for `topic`: a tier of retries or of parking.
     pub fn to_record_in(&self, topic: Topic) -> NewRecord {
-        NewRecord::new(
-            topic,
-            id_bytes(self.endpoint_id),
-            self.to_proto().encode_to_vec(),
-        )
+        NewRecord::new(topic, id_bytes(self.endpoint_id), self.encode())
     }
 
     /// The delivery in a record's value. The payload is a slice of it, not a copy.
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
         Self::from_proto(codec::decode("delivery", value)?)
-    }
-
-    pub(crate) fn to_proto(&self) -> proto::Delivery {
-        let trace = self.trace.as_deref();
-        let text = |part: fn(&TraceContext) -> Option<&str>| {
-            trace.and_then(part).unwrap_or_default().to_owned()
-        };
-        proto::Delivery {
-            id: id_bytes(self.id),
-            generation: self.generation,
-            attempts_made: self.attempts_made,
-            event_id: id_bytes(self.event_id),
-            app_id: id_bytes(self.app_id),
-            endpoint_id: id_bytes(self.endpoint_id),
-            event_type: self.event_type.to_string(),
-            accepted_at_ms: self.accepted_at.as_millis(),
-            event_partition: self.event_at.0,
-            event_position: self.event_at.1,
-            deadline_ms: self.deadline.as_millis(),
-            registry_version: self.registry_version,
-            class: proto::Class::from(self.class).into(),
-            not_before_ms: self.not_before.as_millis(),
-            waiting_since_ms: self.waiting_since.as_millis(),
-            content_type: self.content_type.clone(),
-            payload: self.payload.clone(),
-            traceparent: text(|trace| Some(trace.traceparent())),
-            tracestate: text(TraceContext::tracestate),
-            repeats: text(TraceContext::repeats),
-            trigger: proto::Trigger::from(self.trigger).into(),
-            parked_since_ms: self.parked_since.map_or(0, Timestamp::as_millis),
-        }
     }
 
     pub(crate) fn from_proto(given: proto::Delivery) -> Result<Self, Malformed> {
@@ -307,6 +272,35 @@ impl Delivery {
             payload: given.payload,
             trace: TraceContext::of_record(&given.traceparent, &given.tracestate, &given.repeats),
         })
+    }
+}
+
+impl Fields for Delivery {
+    fn write(&self, to: &mut impl Sink) {
+        to.id(1, self.id);
+        to.number(2, self.generation);
+        to.number(3, self.attempts_made);
+        to.id(4, self.event_id);
+        to.id(5, self.app_id);
+        to.id(6, self.endpoint_id);
+        to.text(7, self.event_type.as_str());
+        to.millis(8, self.accepted_at.as_millis());
+        to.number(9, self.event_at.0);
+        to.number(10, self.event_at.1);
+        to.millis(11, self.deadline.as_millis());
+        to.number(12, self.registry_version);
+        to.choice(13, proto::Class::from(self.class));
+        to.millis(14, self.not_before.as_millis());
+        to.millis(15, self.waiting_since.as_millis());
+        to.text(16, &self.content_type);
+        to.bytes(17, &self.payload);
+        let trace = self.trace.as_deref();
+        to.text(18, trace.map_or("", TraceContext::traceparent));
+        to.choice(19, proto::Trigger::from(self.trigger));
+        to.millis(20, self.parked_since.map_or(0, Timestamp::as_millis));
+        let (state, repeats) = (TraceContext::tracestate, TraceContext::repeats);
+        to.text(21, trace.and_then(state).unwrap_or_default());
+        to.text(22, trace.and_then(repeats).unwrap_or_default());
     }
 }
 

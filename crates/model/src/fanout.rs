@@ -1,9 +1,9 @@
 //! Whom an event went to.
 
 use bytes::Bytes;
-use prost::Message;
 
-use crate::codec::{self, Malformed, id_bytes};
+use crate::codec::{self, Malformed};
+use crate::wire::{Fields, Sink};
 use crate::{AppId, EndpointId, EventId, NewRecord, Timestamp, proto, topics};
 
 /// Whom an event went to, at which version of the registry.
@@ -26,27 +26,10 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// The record for `fanouts`.
+    /// The record for `fanouts`, keyed by the application as its event is: what is written together for one application goes
+    /// to one partition.
     pub fn to_record(&self) -> NewRecord {
-        let ids: Vec<u8> = self
-            .endpoints
-            .iter()
-            .flat_map(|id| *id.as_bytes())
-            .collect();
-        let value = proto::Fanout {
-            event_id: id_bytes(self.event_id),
-            app_id: id_bytes(self.app_id),
-            endpoint_ids: ids.into(),
-            registry_version: self.registry_version,
-            stale: self.stale,
-            accepted_at_ms: self.accepted_at.as_millis(),
-            complete: self.complete,
-        };
-        NewRecord::new(
-            topics::FANOUTS,
-            id_bytes(self.event_id),
-            value.encode_to_vec(),
-        )
+        NewRecord::new(topics::FANOUTS, self.app_id.to_string(), self.encode())
     }
 
     /// The fan-out in a record's value.
@@ -65,5 +48,17 @@ impl Fanout {
             accepted_at: Timestamp::from_millis(given.accepted_at_ms),
             complete: given.complete,
         })
+    }
+}
+
+impl Fields for Fanout {
+    fn write(&self, to: &mut impl Sink) {
+        to.id(1, self.event_id);
+        to.id(2, self.app_id);
+        to.ids(3, &self.endpoints);
+        to.number(4, self.registry_version);
+        to.number(5, self.stale);
+        to.millis(6, self.accepted_at.as_millis());
+        to.number(7, self.complete);
     }
 }

@@ -38,6 +38,7 @@ mod tiers;
 mod time;
 pub mod topics;
 mod trace;
+mod wire;
 
 /// The generated types of `proto/postrider/v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]

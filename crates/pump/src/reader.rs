@@ -70,11 +70,9 @@ pub(crate) async fn run(
         topic: tier.topic,
         weight: 1,
     };
+    let tiers = kind.tiers().iter().map(weighted).collect();
     let (reader, committer) = log
-        .subscribe(Subscription {
-            group: topics::PUMP,
-            topics: kind.tiers().iter().map(weighted).collect(),
-        })
+        .subscribe(Subscription::to_all(topics::PUMP, tiers))
         .await?;
     let pump = Pump {
         kind,

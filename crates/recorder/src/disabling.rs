@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use postrider_model::{Attempt, Disabled, Endpoint, EndpointId, Outcome, Timestamp};
 use postrider_store::{
-    AttemptFilter, EndpointRef, Endpoints, History, Order, Page, PageStart, StatusFilter,
-    StoreError,
+    AttemptFilter, EncodedAttempt, EndpointRef, Endpoints, History, Order, Page, PageStart,
+    StatusFilter, StoreError,
 };
 
 use crate::RecorderMetrics;
@@ -43,12 +43,12 @@ impl Disabling {
     pub(crate) async fn judge<S: History + Endpoints + ?Sized>(
         &mut self,
         store: &S,
-        attempts: &[Attempt],
+        attempts: &[EncodedAttempt],
         now: Timestamp,
         metrics: &RecorderMetrics,
     ) -> Result<(), StoreError> {
         let (mut judged, mut lookups) = (HashSet::new(), 0);
-        for attempt in attempts {
+        for EncodedAttempt { attempt, .. } in attempts {
             let (why, disabled) = if attempt.outcome == Outcome::Gone {
                 if !judged.insert((attempt.endpoint_id, attempt.endpoint_version)) {
                     continue;

@@ -76,12 +76,9 @@ async fn gatherer(
     metrics: &RecorderMetrics,
     stop: &CancellationToken,
 ) -> Result<Gatherer, LogError> {
-    let subscription = Subscription {
-        group: topics::RECORDER,
-        topics: [topics::EVENTS, topics::FANOUTS, topics::ATTEMPTS]
-            .map(|topic| Weighted { topic, weight: 1 })
-            .to_vec(),
-    };
+    let all = [topics::EVENTS, topics::FANOUTS, topics::ATTEMPTS];
+    let weighted = all.map(|topic| Weighted { topic, weight: 1 });
+    let subscription = Subscription::to_all(topics::RECORDER, weighted.to_vec());
     let gathering = Gathering {
         records: options.batch_records,
         at_once: options.batch_records * BEHIND,

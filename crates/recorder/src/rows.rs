@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use postrider_model::{Attempt, Event, EventOrigin, Fanout, Malformed, Record, topics};
-use postrider_store::HistoryBatch;
+use postrider_model::{Event, EventOrigin, Fanout, Malformed, Record, topics};
+use postrider_store::{EncodedAttempt, HistoryBatch};
 
 /// Rows, and which record each came from.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Rows {
     /// record into `fanouts`.
     fn add(&mut self, index: usize, record: &Record) -> Result<(), Malformed> {
         if record.at.topic == topics::ATTEMPTS {
-            let attempt = Attempt::decode(&record.value)?;
+            let attempt = EncodedAttempt::decode(&record.value)?;
             self.history.attempts.push(attempt);
             self.attempts_from.push(index);
         } else if record.at.topic == topics::FANOUTS && !Event::is_own(record) {

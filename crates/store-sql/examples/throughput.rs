@@ -32,7 +32,7 @@ async fn main() {
             let what = format!("attempts, of {endpoints} endpoints, by {batch}");
             let size = (rows, batch);
             measure(&what, size, endpoints, |event, endpoint| HistoryBatch {
-                attempts: vec![attempt(event, endpoint)],
+                attempts: vec![attempt(event, endpoint).into()],
                 ..HistoryBatch::default()
             })
             .await;
@@ -58,7 +58,7 @@ async fn main() {
         |event, endpoint| HistoryBatch {
             events: vec![event.clone()],
             fanouts: vec![fanout(event, endpoint)],
-            attempts: vec![attempt(event, endpoint)],
+            attempts: vec![attempt(event, endpoint).into()],
         },
     )
     .await;

@@ -1,9 +1,10 @@
 //! What happened: archived events, whom they went to, and every attempt.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use postrider_model::{
-    AppId, Attempt, AttemptId, Channel, EndpointId, Event, EventId, EventType, Fanout, Timestamp,
-    Uid,
+    AppId, Attempt, AttemptId, Channel, EndpointId, Event, EventId, EventType, Fanout, Malformed,
+    Timestamp, Uid,
 };
 
 use crate::{HistoryKey, Page, StoreError};
@@ -16,7 +17,39 @@ pub struct HistoryBatch {
     /// Whom events went to. A part may come before its event, and parts of one event add up.
     pub fanouts: Vec<Fanout>,
     /// Attempts.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<EncodedAttempt>,
+}
+
+/// An attempt and its encoding, which is kept as it came: it is not made again for each, and an older recorder loses nothing
+/// of what a newer worker wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedAttempt {
+    /// What it says.
+    pub attempt: Attempt,
+    /// The value of its record.
+    pub encoded: Bytes,
+}
+
+impl EncodedAttempt {
+    /// The attempt in a record's value.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
+        Ok(Self {
+            attempt: Attempt::decode(value)?,
+            encoded: value.clone(),
+        })
+    }
+}
+
+impl From<Attempt> for EncodedAttempt {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            encoded: attempt.to_record().value,
+            attempt,
+        }
+    }
 }
 
 impl HistoryBatch {

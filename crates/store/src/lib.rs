@@ -34,7 +34,8 @@ pub use dead_letters::{
 pub use error::StoreError;
 pub use halving::Halving;
 pub use history::{
-    AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, StatusFilter,
+    AttemptFilter, EncodedAttempt, EventFilter, EventRef, FannedOut, History, HistoryBatch,
+    StatusFilter,
 };
 pub use idempotency::{Claim, Claims};
 pub use page::{HistoryKey, Order, Page, PageStart};

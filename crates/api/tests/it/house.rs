@@ -205,7 +205,7 @@ impl House {
             exhausted: !next && status != 200,
         };
         self.record(HistoryBatch {
-            attempts: vec![attempt.clone()],
+            attempts: vec![attempt.clone().into()],
             ..HistoryBatch::default()
         })
         .await;

@@ -93,7 +93,7 @@ impl Member {
             .map(|topic| (topic.topic, topic.weight));
         let member = Arc::new(Self {
             config: config::member(&shared.options, &group),
-            fetching: config::fetcher(&shared.options, &nobody, queues),
+            fetching: config::fetcher(&shared.options, &nobody, queues, subscription.patience),
             group: subscription.group,
             names,
             topics,

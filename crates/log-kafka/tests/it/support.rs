@@ -103,7 +103,7 @@ impl Party {
             weight: 1,
         };
         let topics = topics.iter().map(weighted).collect();
-        let joined = log.subscribe(Subscription { group, topics }).await;
+        let joined = log.subscribe(Subscription::to_all(group, topics)).await;
         let (reader, committer) = joined.unwrap();
         Self {
             reader,

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use postrider_model::{Attempt, Event, Fanout, Timestamp};
-use postrider_store::{HistoryBatch, StoreError};
+use postrider_model::{Event, Fanout, Timestamp};
+use postrider_store::{EncodedAttempt, HistoryBatch, StoreError};
 use sqlx::{Postgres, Row, Transaction};
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ impl PostgresStore {
             return Ok(());
         }
         for attempt in &batch.attempts {
-            signed("generation", attempt.generation)?;
+            signed("generation", attempt.attempt.generation)?;
         }
         self.renew_partitions_daily().await;
         let mut tx = self.begin().await?;
@@ -149,22 +149,26 @@ async fn write_fanouts(
 
 async fn write_attempts(
     tx: &mut Transaction<'_, Postgres>,
-    attempts: &[Attempt],
+    attempts: &[EncodedAttempt],
 ) -> Result<(), StoreError> {
     if attempts.is_empty() {
         return Ok(());
     }
     sqlx::query(ATTEMPTS)
-        .bind(column(attempts, |one| uuid(one.event_id)))
-        .bind(column(attempts, |one| one.started_at.as_millis()))
-        .bind(column(attempts, |one| uuid(one.id)))
-        .bind(column(attempts, |one| uuid(one.endpoint_id)))
-        .bind(column(attempts, |one| uuid(one.app_id)))
-        .bind(column(attempts, |one| one.accepted_at.as_millis()))
-        .bind(column(attempts, |one| AttemptStatus::of(one) as i16))
-        .bind(column(attempts, |one| one.status_code.map(i32::from)))
-        .bind(column(attempts, |one| one.event_type.as_str()))
-        .bind(column(attempts, |one| Vec::from(one.to_record().value)))
+        .bind(column(attempts, |one| uuid(one.attempt.event_id)))
+        .bind(column(attempts, |one| one.attempt.started_at.as_millis()))
+        .bind(column(attempts, |one| uuid(one.attempt.id)))
+        .bind(column(attempts, |one| uuid(one.attempt.endpoint_id)))
+        .bind(column(attempts, |one| uuid(one.attempt.app_id)))
+        .bind(column(attempts, |one| one.attempt.accepted_at.as_millis()))
+        .bind(column(attempts, |one| {
+            AttemptStatus::of(&one.attempt) as i16
+        }))
+        .bind(column(attempts, |one| {
+            one.attempt.status_code.map(i32::from)
+        }))
+        .bind(column(attempts, |one| one.attempt.event_type.as_str()))
+        .bind(column(attempts, |one| one.encoded.as_ref()))
         .execute(&mut **tx)
         .await
         .map_err(store_error)?;

@@ -1,7 +1,7 @@
 //! Writing history: the one path of the store that every delivery pays for.
 
-use postrider_model::{Attempt, Event, Fanout};
-use postrider_store::{HistoryBatch, StoreError};
+use postrider_model::{Event, Fanout};
+use postrider_store::{EncodedAttempt, HistoryBatch, StoreError};
 
 use super::SqliteStore;
 use super::insert::{Insert, Values};
@@ -10,19 +10,21 @@ use crate::error::{signed, store_error};
 use crate::metrics::RowKind;
 use crate::rows::{AttemptStatus, channels_column};
 
+// Of these statements none is undone alone: where one fails, all that is written with it fails. Told so, SQLite keeps no journal
+// of each.
 static EVENTS: Insert = Insert::new(
-    "INSERT INTO events \
+    "INSERT OR ROLLBACK INTO events \
      (id, app_id, accepted_at, event_type, channels, uid, content_type, traceparent, payload)",
     9,
     "ON CONFLICT DO NOTHING",
 );
 static FANOUTS: Insert = Insert::new(
-    "INSERT INTO fanouts (event_id, endpoints, app_id, registry_version, stale, complete)",
+    "INSERT OR ROLLBACK INTO fanouts (event_id, endpoints, app_id, registry_version, stale, complete)",
     6,
     "ON CONFLICT DO NOTHING",
 );
 static ATTEMPTS: Insert = Insert::new(
-    "INSERT INTO attempts \
+    "INSERT OR ROLLBACK INTO attempts \
      (event_id, started_at, id, endpoint_id, app_id, status, status_code, event_type, detail)",
     9,
     "ON CONFLICT DO NOTHING",
@@ -69,13 +71,14 @@ fn bind_fanout(values: &mut Values, part: &Fanout) -> Result<(), StoreError> {
 }
 
 /// In this order each page of the index by endpoint is found once a batch. The other indexes lose little by it.
-fn by_endpoint(attempts: &[Attempt]) -> Vec<&Attempt> {
-    let mut sorted: Vec<&Attempt> = attempts.iter().collect();
-    sorted.sort_unstable_by_key(|attempt| (attempt.endpoint_id, attempt.started_at));
+fn by_endpoint(attempts: &[EncodedAttempt]) -> Vec<&EncodedAttempt> {
+    let mut sorted: Vec<&EncodedAttempt> = attempts.iter().collect();
+    sorted.sort_unstable_by_key(|one| (one.attempt.endpoint_id, one.attempt.started_at));
     sorted
 }
 
-fn bind_attempt(values: &mut Values, attempt: &&Attempt) -> Result<(), StoreError> {
+fn bind_attempt(values: &mut Values, one: &&EncodedAttempt) -> Result<(), StoreError> {
+    let attempt = &one.attempt;
     signed("generation", attempt.generation)?;
     values.push(blob(attempt.event_id))?;
     values.push(attempt.started_at.as_millis())?;
@@ -85,5 +88,5 @@ fn bind_attempt(values: &mut Values, attempt: &&Attempt) -> Result<(), StoreErro
     values.push(AttemptStatus::of(attempt) as i64)?;
     values.push(attempt.status_code)?;
     values.push(attempt.event_type.as_str())?;
-    values.push(Vec::from(attempt.to_record().value))
+    values.push(one.encoded.as_ref())
 }

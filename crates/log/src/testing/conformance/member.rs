@@ -41,7 +41,7 @@ impl Member {
             weight: *weight,
         };
         let topics = topics.iter().map(weighted).collect();
-        let subscription = Subscription { group, topics };
+        let subscription = Subscription::to_all(group, topics);
         let joined = log.subscribe(subscription).await;
         let (reader, committer) = joined.expect("a group can be joined");
         let mut member = Self {

@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn whole(event: &Event, started_at: Timestamp) -> HistoryBatch {
     HistoryBatch {
-        attempts: vec![attempt(event, started_at)],
+        attempts: vec![attempt(event, started_at).into()],
         ..events(std::slice::from_ref(event))
     }
 }

@@ -8,7 +8,7 @@ use crate::{AttemptFilter, HistoryBatch, StatusFilter, Store};
 
 async fn record(store: &dyn Store, attempts: &[Attempt]) {
     let batch = HistoryBatch {
-        attempts: attempts.to_vec(),
+        attempts: attempts.iter().cloned().map(Into::into).collect(),
         ..HistoryBatch::default()
     };
     store.record(&batch).await.unwrap();
@@ -70,7 +70,7 @@ pub async fn each_filter_of_attempts_selects(harness: &mut dyn Harness) {
     (made[3].outcome, made[3].status_code) = (Outcome::Refused, Some(400));
     let batch = HistoryBatch {
         events: events.clone(),
-        attempts: made.clone(),
+        attempts: made.iter().cloned().map(Into::into).collect(),
         ..HistoryBatch::default()
     };
     store.record(&batch).await.unwrap();

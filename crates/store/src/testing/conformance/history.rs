@@ -5,7 +5,10 @@ use postrider_model::{AppId, EndpointId, Event, EventId, EventOrigin, Fanout, Tr
 
 use super::Harness;
 use super::samples::{all, at, attempt, event, known_application};
-use crate::{AttemptFilter, EventFilter, EventRef, FannedOut, HistoryBatch, Store, StoreError};
+use crate::{
+    AttemptFilter, EncodedAttempt, EventFilter, EventRef, FannedOut, HistoryBatch, Store,
+    StoreError,
+};
 
 fn events(events: &[Event]) -> HistoryBatch {
     HistoryBatch {
@@ -33,7 +36,10 @@ pub async fn history_written_twice_is_there_once(harness: &mut dyn Harness) {
     let batch = HistoryBatch {
         events: vec![one.clone(), one.clone()],
         fanouts: vec![fanout(&one, &[hook], true), fanout(&one, &[hook], true)],
-        attempts: vec![attempt(&one, hook, at(1)), attempt(&one, hook, at(1))],
+        attempts: vec![
+            attempt(&one, hook, at(1)).into(),
+            attempt(&one, hook, at(1)).into(),
+        ],
     };
     store.record(&batch).await.unwrap();
     store.record(&batch).await.unwrap();
@@ -225,7 +231,7 @@ pub async fn a_batch_with_a_row_that_is_refused_writes_nothing(harness: &mut dyn
     bad.generation = u64::MAX;
     let batch = HistoryBatch {
         events: vec![one.clone()],
-        attempts: vec![good, bad],
+        attempts: vec![good.into(), bad.into()],
         ..HistoryBatch::default()
     };
     let result = store.record(&batch).await;
@@ -244,7 +250,7 @@ pub async fn a_large_batch_is_written_whole(harness: &mut dyn Harness) {
         fanouts: made.iter().map(|one| fanout(one, &[hook], true)).collect(),
         attempts: made
             .iter()
-            .map(|one| attempt(one, hook, one.accepted_at))
+            .map(|one| attempt(one, hook, one.accepted_at).into())
             .collect(),
         events: made.clone(),
     };
@@ -256,6 +262,7 @@ pub async fn a_large_batch_is_written_whole(harness: &mut dyn Harness) {
         ..AttemptFilter::default()
     };
     let found = store.attempts(app, &filter, &all()).await.unwrap();
+    let found: Vec<EncodedAttempt> = found.into_iter().map(Into::into).collect();
     assert!(found == batch.attempts);
     for one in &made {
         assert!(store.fanned_out(app, one.id).await.unwrap().is_some());

@@ -165,7 +165,7 @@ pub async fn attempts_of_one_time_come_in_pages_by_id(harness: &mut dyn Harness)
     let made = made.iter().map(|one| attempt(one, hook, one.accepted_at));
     let mut made: Vec<_> = made.collect();
     let batch = HistoryBatch {
-        attempts: made.clone(),
+        attempts: made.iter().cloned().map(Into::into).collect(),
         ..HistoryBatch::default()
     };
     store.record(&batch).await.unwrap();

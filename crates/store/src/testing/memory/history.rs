@@ -10,8 +10,8 @@ use postrider_model::{
 use super::timeline::Timeline;
 use super::{MemoryStore, Row};
 use crate::{
-    AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
-    StatusFilter, StoreError,
+    AttemptFilter, EncodedAttempt, EventFilter, EventRef, FannedOut, History, HistoryBatch,
+    HistoryKey, Page, StatusFilter, StoreError,
 };
 
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Archive {
             parts.endpoints.extend(&part.endpoints);
             parts.complete |= part.complete;
         }
-        for attempt in &batch.attempts {
+        for EncodedAttempt { attempt, .. } in &batch.attempts {
             self.attempts
                 .insert(attempt.started_at, *attempt.id.as_bytes(), attempt.clone());
         }
@@ -109,7 +109,7 @@ impl History for MemoryStore {
         let state = &mut self.state()?;
         self.check(batch.events.iter().map(Row::Event))?;
         self.check(batch.fanouts.iter().map(Row::Fanout))?;
-        self.check(batch.attempts.iter().map(Row::Attempt))?;
+        self.check(batch.attempts.iter().map(|one| Row::Attempt(&one.attempt)))?;
         state.history.record(batch);
         Ok(())
     }

@@ -152,6 +152,11 @@ impl Platform {
         self.pids().map(cpu_seconds).sum()
     }
 
+    /// Of each of its processes, in the order in which they were started.
+    pub(crate) fn cpu_apart(&self) -> Result<Vec<f64>> {
+        self.pids().map(cpu_seconds).collect()
+    }
+
     /// Of the broker and the database that it stands on, if it does.
     pub(crate) fn servers_cpu(&self) -> Result<Option<ServersCpu>> {
         let servers = self.ground.as_ref().map(|ground| &ground.servers);

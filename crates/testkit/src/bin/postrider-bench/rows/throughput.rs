@@ -17,6 +17,8 @@ pub(super) const CONNECTIONS: (&str, &str) = ("DELIVERY__IN_FLIGHT", "64");
 /// What one run of the platform came to.
 pub(super) struct Run {
     pub(super) platform_us: f64,
+    /// Of each of the platform's processes, in the order in which they were started.
+    processes_us: Vec<f64>,
     /// Of the broker and of the database, on Kafka.
     servers_us: Option<(f64, f64)>,
     pub(super) seconds: f64,
@@ -109,33 +111,35 @@ pub(super) async fn run(
 ) -> Result<Run> {
     const SETTLE: Duration = Duration::from_secs(60);
     const WARM_UP: u64 = 500;
-    // A broker that has just been started compiles itself meanwhile.
-    const COLD: u64 = 20_000;
     let platform = Platform::start(bench, settings).await?;
     for endpoint in 0..endpoints {
         let url = bench.receiver.url(&format!("{prefix}{endpoint}"));
         platform.endpoint(&url, None).await?;
     }
-    let is_cold = first && bench.servers.is_some();
-    let warm_up = if is_cold { COLD } else { WARM_UP };
-    platform
-        .load_until(bench, (1, 0.0, warm_up), (prefix, warm_up * endpoints))
-        .await?;
+    let load = async |events| {
+        let deliveries = events * endpoints;
+        let (load, arrivals) = ((1, 0.0, events), (prefix, deliveries));
+        platform.load_until(bench, load, arrivals).await
+    };
+    load(WARM_UP).await?;
     platform.settle(SETTLE).await?;
+    if first && bench.servers.is_some() {
+        warm(&platform, async || load(events).await.map(drop)).await?;
+    }
 
-    let (server, receiver) = (platform.cpu()?, bench.receiver.cpu()?);
+    let (apart, receiver) = (platform.cpu_apart()?, bench.receiver.cpu()?);
     let servers = platform.servers_cpu()?;
     let began = std::time::Instant::now();
     let deliveries = events * endpoints;
-    let loaded = platform
-        .load_until(bench, (1, 0.0, events), (prefix, deliveries))
-        .await?;
+    let loaded = load(events).await?;
     let seconds = began.elapsed().as_secs_f64();
     let receiver_cpu = bench.receiver.cpu()? - receiver;
     // The recorder and the trimmer work on after the last arrival: their CPU counts.
     platform.settle(SETTLE).await?;
     let each = |seconds: f64| seconds * 1e6 / number(deliveries);
-    let platform_us = each(platform.cpu()? - server);
+    let spent = platform.cpu_apart()?.into_iter().zip(apart);
+    let processes_us: Vec<f64> = spent.map(|(to, from)| each(to - from)).collect();
+    let platform_us = processes_us.iter().sum();
     let servers_us = servers.zip(platform.servers_cpu()?).map(|(from, to)| {
         let broker = each(to.broker - from.broker);
         (broker, each(to.database - from.database))
@@ -144,6 +148,7 @@ pub(super) async fn run(
     let metrics = platform.api.metrics().await?;
     Ok(Run {
         platform_us,
+        processes_us,
         servers_us,
         seconds,
         peak_rss,
@@ -159,6 +164,25 @@ fn spans(metrics: &str, name: &str) -> u64 {
     let values = metrics.lines().filter(|line| line.starts_with(name));
     let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
     values.sum()
+}
+
+/// Loads a broker until it has compiled itself: until a load costs it hardly less than the one before.
+async fn warm(platform: &Platform, load: impl AsyncFn() -> Result<()>) -> Result<()> {
+    const LOADS: u32 = 8;
+    const HARDLY: f64 = 0.95;
+    let spent = || Ok::<_, anyhow::Error>(platform.servers_cpu()?.map_or(0.0, |cpu| cpu.broker));
+    let mut before = f64::INFINITY;
+    for _ in 0..LOADS {
+        let from = spent()?;
+        load().await?;
+        let cost = spent()? - from;
+        progress(&format!("  warming the broker up: {cost:.1} s of CPU"));
+        if cost > HARDLY * before {
+            break;
+        }
+        before = cost;
+    }
+    Ok(())
 }
 
 /// What is to be reached in one process; on Kafka by our processes alone, and with the broker and the database.
@@ -198,7 +222,7 @@ fn add_ratio(
     let from = pairs.iter().map(|one| {
         let (broker_us, database_us) = one.run.servers_us.unzip();
         json!({
-            "platform_us": one.run.platform_us, "broker_us": broker_us, "database_us": database_us,
+            "platform_us": one.run.platform_us, "processes_us": one.run.processes_us, "broker_us": broker_us, "database_us": database_us,
             "bare_us": one.bare_us, "seconds": one.run.seconds,
             "load_cpu_seconds": one.run.load_cpu, "receiver_cpu_seconds": one.run.receiver_cpu,
         })
