@@ -1,15 +1,29 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::{IpNet, Ipv4Net};
 use url::{Host, Url};
 
 use crate::{Refused, blocks};
 
-/// The rule: which addresses may be called. Made once from the configuration, then shared.
+/// The rule: which addresses may be called. Made once from the configuration, then shared: its clones are the same guard,
+/// and what replaces the rule in one counts in all.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct Guard(Arc<RwLock<Rule>>);
+
+#[derive(Debug)]
+struct Rule {
     allow: Vec<IpNet>,
     require_https: bool,
+}
+
+impl Rule {
+    fn new(allow: Vec<IpNet>, require_https: bool) -> Self {
+        Self {
+            allow: allow.into_iter().map(unmapped).collect(),
+            require_https,
+        }
+    }
 }
 
 impl Guard {
@@ -17,10 +31,18 @@ impl Guard {
     /// `require_https`, no `http://`.
     #[must_use]
     pub fn new(allow: Vec<IpNet>, require_https: bool) -> Self {
-        Self {
-            allow: allow.into_iter().map(unmapped).collect(),
-            require_https,
-        }
+        Self(Arc::new(RwLock::new(Rule::new(allow, require_https))))
+    }
+
+    /// From now on this is the rule, for every connection and attempt that begins: [`Guard::new`] says what it means.
+    pub fn replace(&self, allow: Vec<IpNet>, require_https: bool) {
+        let rule = Rule::new(allow, require_https);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rule;
+    }
+
+    /// Asks the rule. Nobody holds it for longer than it takes to compare an address.
+    fn ask<T>(&self, question: impl FnOnce(&Rule) -> T) -> T {
+        question(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this address may be called.
@@ -30,7 +52,7 @@ impl Guard {
     pub fn check_ip(&self, ip: IpAddr) -> Result<(), Refused> {
         // A mapped address connects over IPv4: what counts is where it leads.
         let ip = ip.to_canonical();
-        if self.allow.iter().any(|net| net.contains(&ip)) {
+        if self.ask(|rule| rule.allow.iter().any(|net| net.contains(&ip))) {
             return Ok(());
         }
         blocks::check(ip)
@@ -44,7 +66,7 @@ impl Guard {
     pub fn check_url(&self, url: &Url) -> Result<(), Refused> {
         match url.scheme() {
             "https" => {}
-            "http" if self.require_https => return Err(Refused::NotHttps),
+            "http" if self.ask(|rule| rule.require_https) => return Err(Refused::NotHttps),
             "http" => {}
             scheme => {
                 return Err(Refused::Scheme {

@@ -14,7 +14,9 @@
 //! addresses that are then connected to, so a name that changes gains nothing. The caller's client
 //! must use no proxy and follow no redirect, or the check is made on somebody else's address.
 //!
-//! **Authority and crashes.** The configuration decides; nothing is kept or cached.
+//! **Authority and crashes.** The configuration decides, and [`Guard::replace`] is for when it changes; nothing is kept or
+//! cached. What is open when the rule becomes narrower stays open: callers check the URL of each request, and a name's
+//! address when they connect.
 //!
 //! **Failure.** [`Refused`] is our own decision, never the endpoint's fault: find it in the error of
 //! a request with [`refusal_in`] and do not charge the endpoint for it. There is nothing to stop.

@@ -7,6 +7,7 @@ use postrider_metrics::{Declaration, Error, Kind, Registry};
 
 use crate::observe::{LagMetrics, ProcessMetrics};
 use crate::parts::PartMetrics;
+use crate::reload::ReloadMetrics;
 
 /// A chapter, and what declares its metrics.
 type Chapter = (&'static str, fn(&Registry) -> Result<(), Error>);
@@ -33,7 +34,7 @@ chapters! {
     "Log on Kafka": postrider_log_kafka::LogMetrics;
     "Store": postrider_store_sql::StoreMetrics;
     "Traces": postrider_trace::TraceMetrics;
-    "Process": PartMetrics, ProcessMetrics;
+    "Process": PartMetrics, ProcessMetrics, ReloadMetrics;
 }
 
 /// The chapters of the reference, as Markdown.

@@ -29,6 +29,7 @@ mod options;
 mod out;
 mod parts;
 mod receiver;
+mod reload;
 mod roles;
 mod routes;
 mod services;

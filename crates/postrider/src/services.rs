@@ -7,6 +7,7 @@ use postrider_api::{Api, ApiMetrics};
 use postrider_deadletter::DeadLetterMetrics;
 use postrider_delivery::{DeliveryMetrics, HttpOptions, HttpSender, Worker};
 use postrider_fanout::FanoutMetrics;
+use postrider_guard::Guard;
 use postrider_ingest::{Ingest, IngestMetrics};
 use postrider_metrics::Registry as Metrics;
 use postrider_pump::PumpMetrics;
@@ -25,6 +26,7 @@ pub(crate) fn start(
     ports: &Ports,
     roles: &Roles,
     config: &Config,
+    guard: &Guard,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
     if roles.has(Role::Fanout) {
@@ -34,7 +36,7 @@ pub(crate) fn start(
         pump(&mut stages.feeding, ports, metrics)?;
     }
     if roles.has(Role::Worker) {
-        worker(&mut stages.worker, ports, config, metrics)?;
+        worker(&mut stages.worker, ports, config, guard, metrics)?;
     }
     if roles.has(Role::Recorder) {
         recorder(&mut stages.recording, ports, config, metrics)?;
@@ -74,9 +76,10 @@ fn worker(
     stage: &mut Stage,
     ports: &Ports,
     config: &Config,
+    guard: &Guard,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    let guard = Arc::new(options::guard(config));
+    let guard = Arc::new(guard.clone());
     let worker = Worker {
         log: Arc::clone(&ports.log),
         endpoints: ports.registry()? as _,
@@ -142,6 +145,7 @@ pub(crate) fn routes(
     ports: &Ports,
     roles: &Roles,
     config: &Config,
+    guard: Guard,
     metrics: &Metrics,
 ) -> anyhow::Result<Router> {
     let mut routes = Router::new();
@@ -149,7 +153,7 @@ pub(crate) fn routes(
         routes = routes.merge(intake(ports, config, metrics)?);
     }
     if roles.has(Role::Api) {
-        routes = routes.merge(api(ports, config, metrics)?);
+        routes = routes.merge(api(ports, config, guard, metrics)?);
     }
     Ok(routes)
 }
@@ -171,13 +175,13 @@ fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<R
     Ok(postrider_ingest::router(ingest))
 }
 
-fn api(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
+fn api(ports: &Ports, config: &Config, guard: Guard, metrics: &Metrics) -> anyhow::Result<Router> {
     let api = Api::new(
         postrider_api::Ports {
             store: ports.store()?,
             log: Arc::clone(&ports.log),
             registry: ports.registry()?,
-            guard: options::guard(config),
+            guard,
             clock: Arc::clone(&ports.clock),
             tracer: ports.tracer.clone(),
         },

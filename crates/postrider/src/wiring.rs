@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use postrider_metrics::Registry as Metrics;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::condition::Condition;
 use crate::config::{Config, LogKind};
@@ -14,11 +15,12 @@ use crate::doors::Doors;
 use crate::observe::{LogWatch, ProcessMetrics, watch_store};
 use crate::opening::{self, Ports};
 use crate::parts::Parts;
+use crate::reload::{Origin, Reload};
 use crate::roles::Roles;
 use crate::routes::Admin;
 use crate::signals::Signals;
 use crate::supervise::{self, Stage};
-use crate::{out, services, traces};
+use crate::{options, out, services, traces};
 
 /// What a stage gets to finish a batch: a commit each in log and store.
 const FINISH: Duration = Duration::from_secs(10);
@@ -59,7 +61,8 @@ impl Stages {
 }
 
 /// Plays `roles` until the process is told to stop or a service ends.
-pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyhow::Result<()> {
+    let hangups = signal(SignalKind::hangup()).context("cannot handle signals")?;
     let mut stop = pin!(Signals::new().context("cannot handle signals")?.stop());
     let metrics = Metrics::new();
     let condition = Condition::new(roles.use_store());
@@ -87,8 +90,11 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     };
     ports.tracer = traces::start(&mut stages.base, &config, &roles, &metrics)?;
     watch(&mut stages.base, &ports, &roles, &metrics, &condition)?;
-    services::start(&mut stages, &ports, &roles, &config, &metrics)?;
-    doors.open(services::routes(&ports, &roles, &config, &metrics)?);
+    let guard = options::guard(&config);
+    let reload = Reload::new(origin, &roles, &config, &guard, &metrics)?;
+    reload.start(&mut stages.base, hangups);
+    services::start(&mut stages, &ports, &roles, &config, &guard, &metrics)?;
+    doors.open(services::routes(&ports, &roles, &config, guard, &metrics)?);
     doors.answer(&mut stages.front, &mut stages.base);
     condition.start();
     let address = doors.address();

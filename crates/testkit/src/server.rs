@@ -67,6 +67,14 @@ impl Launch {
         self
     }
 
+    /// Without what was said of this so far.
+    #[must_use]
+    pub fn unset(mut self, key: &str) -> Self {
+        let name = format!("POSTRIDER__{key}");
+        self.env.retain(|(known, _)| *known != name);
+        self
+    }
+
     /// With one more argument.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -221,6 +229,14 @@ impl Server {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Has it read its configuration again, by SIGHUP.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn hang_up(&self) -> Result<()> {
+        signal(self.pid(), Signal::HUP)
     }
 
     /// Asks it to end, by SIGTERM, and waits until it has.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::Sources;
 use crate::config::Flags;
+use crate::reload::Origin;
 use crate::roles::{Role, Roles};
 use crate::{config, limits, telemetry, wiring};
 
@@ -38,9 +39,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn serve(flags: &Flags, roles: &Roles) -> anyhow::Result<ExitCode> {
     let config = config::load_for(flags, roles)?;
-    telemetry::start(&config.logs)?;
+    let origin = Origin {
+        flags: flags.clone(),
+        level: telemetry::start(&config.logs)?,
+    };
     limits::raise_open_files();
-    runtime()?.block_on(wiring::serve(config, roles.clone()))?;
+    runtime()?.block_on(wiring::serve(config, roles.clone(), origin))?;
     Ok(ExitCode::SUCCESS)
 }
 

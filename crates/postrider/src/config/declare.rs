@@ -123,6 +123,14 @@ macro_rules! keys {
                 Some(Self { $( $top: $top?, )* $( $section: $section?, )* })
             }
 
+            /// Whether each value is that of another configuration, in the order of [`KEYS`].
+            pub(super) fn compared(&self, other: &Self) -> Vec<bool> {
+                vec![
+                    $( self.$top == other.$top, )*
+                    $( $( self.$section.$key == other.$section.$key, )* )*
+                ]
+            }
+
             /// Every value as TOML, in the order of [`KEYS`].
             pub(super) fn values(&self) -> Vec<String> {
                 vec![

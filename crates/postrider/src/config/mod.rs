@@ -53,6 +53,13 @@ pub(crate) fn load_for(flags: &Flags, roles: &Roles) -> Result<Config, ConfigErr
     load_with(flags, None, Some(roles))
 }
 
+/// The keys in which two configurations differ, by their names alone: a value may be secret.
+pub(crate) fn differences(one: &Config, other: &Config) -> Vec<&'static str> {
+    let compared = KEYS.iter().zip(one.compared(other));
+    let different = compared.filter(|(_, same)| !same);
+    different.map(|(key, _)| key.path).collect()
+}
+
 fn load_with(
     flags: &Flags,
     variables: Option<::config::Map<String, String>>,

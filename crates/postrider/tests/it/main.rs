@@ -29,6 +29,7 @@ mod parking;
 mod partitions;
 mod poison;
 mod producers;
+mod reloading;
 mod replay;
 mod retries;
 mod rolling;
