@@ -97,6 +97,7 @@ DASHBOARDS = {
         ],
         "What do the workers have in hand?": [
             panel("Deliveries in memory", "Read and not started, and attempts in flight.", "short", (of("postrider_delivery_waiting"), "waiting"), (of("postrider_delivery_in_flight"), "in flight")),
+            panel("Age of the oldest in memory", "Not started: more workers would help. Unfinished alone: an endpoint is slow.", "s", (of("postrider_delivery_oldest_waiting_seconds", "", "", "max"), "not started"), (of("postrider_delivery_oldest_unfinished_seconds", "", "", "max"), "unfinished")),
             panel("Lanes", "Endpoints that have a lane in memory.", "short", (of("postrider_delivery_lanes"), "lanes")),
             panel("Paused partitions", "Partitions whose reading is paused because memory, budget or the log are short.", "short", (of("postrider_delivery_reading_paused"), "paused")),
         ],

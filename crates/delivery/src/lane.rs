@@ -449,6 +449,11 @@ impl Lane {
         self.queue.len() as u64 + self.parking.parked.count()
     }
 
+    /// The delivery that is ready and has waited longest, if one is.
+    pub(crate) fn first_ready(&self) -> Option<&Waiting> {
+        self.queue.first()
+    }
+
     /// Where its breaker stands.
     pub(crate) fn breaker(&self) -> BreakerState {
         self.breaker.state()

@@ -116,6 +116,11 @@ impl Queue {
         Some(waiting)
     }
 
+    /// The longest ready one, left where it is.
+    pub fn first(&self) -> Option<&Waiting> {
+        self.ready.front()
+    }
+
     /// When the next delayed one is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.delayed.peek().map(|Reverse(next)| next.due)

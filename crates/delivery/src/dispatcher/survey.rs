@@ -1,4 +1,4 @@
-//! Which endpoints are worst: all lanes are looked at, now and then.
+//! Which endpoints are worst, and what has waited longest: all lanes are looked at, now and then.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -51,12 +51,15 @@ impl<S: Sender> Dispatcher<S> {
         self.survey_at = now.instant + EVERY + longer;
         let (mut backlog, mut failing) = (Largest::default(), Largest::default());
         let [mut closed, mut open, mut half_open] = [0; 3];
+        let mut oldest = now.instant;
         for (id, entry) in &self.lanes {
             backlog.see(entry.lane.backlog(), *id);
             if let Some(since) = entry.lane.failing_since() {
                 let ms = now.wall.since(since).as_millis();
                 failing.see(u64::try_from(ms).unwrap_or(u64::MAX), *id);
             }
+            let first = entry.lane.first_ready();
+            oldest = first.map_or(oldest, |one| one.read_at.min(oldest));
             *match entry.lane.breaker() {
                 BreakerState::Closed => &mut closed,
                 BreakerState::Open => &mut open,
@@ -67,6 +70,7 @@ impl<S: Sender> Dispatcher<S> {
         metrics.breakers.of(BreakerAt::Closed).set(closed);
         metrics.breakers.of(BreakerAt::Open).set(open);
         metrics.breakers.of(BreakerAt::HalfOpen).set(half_open);
+        metrics.oldest_waiting.set_duration(now.instant - oldest);
         metrics.worst_backlog.show(&backlog.named(1.0));
         metrics.worst_failing.show(&failing.named(1000.0));
     }

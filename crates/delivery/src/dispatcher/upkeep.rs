@@ -204,8 +204,11 @@ impl<S: Sender> Dispatcher<S> {
         metrics
             .unfinished
             .set(whole(self.partitions.most_unfinished()));
+        if self.waiting == 0 {
+            metrics.oldest_waiting.set_duration(Duration::ZERO);
+        }
         metrics
-            .oldest_waiting
+            .oldest_unfinished
             .set_duration(self.partitions.oldest(now.instant));
         metrics.paused.set(whole(self.ports.pause.borrow().len()));
     }

@@ -18,4 +18,5 @@ mod repeats;
 mod restart;
 mod retries;
 mod slow_log;
+mod waiting;
 mod world;
