@@ -1,7 +1,9 @@
 """Every value does something: changed, it changes what Kubernetes is given, and each key of `config` what the binary runs with."""
 
+import concurrent.futures
 import functools
 import json
+import os
 import pathlib
 import shutil
 import tempfile
@@ -67,6 +69,13 @@ def made(values):
     return chart.render(json.loads(values))
 
 
+def make_all(sets):
+    """So many at once as there are processors; `made` has them then, but for what is refused."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(made, values) for values in sets]:
+            done.exception()
+
+
 def keys_of(schema, above=""):
     for name, below in schema["properties"].items():
         if "properties" in below:
@@ -104,19 +113,23 @@ class Values(unittest.TestCase):
         self.assertEqual({".".join(path) for path, _ in chart.leaves(DEFAULTS)}, set(ALTERNATIVES))
 
     def test_every_value_changes_what_kubernetes_is_given(self):
+        pairs = {}
         for name, how in ALTERNATIVES.items():
             if how.get("files"):
                 continue
+            path = how.get("at", name).split(".")
+            upon = value_set(how.get("upon", "minimal"))
+            before = upon
+            if "from" in how:
+                before = chart.merged(upon, chart.at(path, how["from"]))
+            elif how.get("upon") == "none":
+                before = value_set("minimal")
+            after = chart.merged(upon, chart.at(path, how["to"]))
+            pairs[name] = (json.dumps(before), json.dumps(after))
+        make_all({values for pair in pairs.values() for values in pair})
+        for name, (before, after) in pairs.items():
             with self.subTest(name):
-                path = how.get("at", name).split(".")
-                upon = value_set(how.get("upon", "minimal"))
-                before = upon
-                if "from" in how:
-                    before = chart.merged(upon, chart.at(path, how["from"]))
-                elif how.get("upon") == "none":
-                    before = value_set("minimal")
-                after = chart.merged(upon, chart.at(path, how["to"]))
-                self.assertNotEqual(made(json.dumps(before)), made(json.dumps(after)))
+                self.assertNotEqual(made(before), made(after))
 
     def test_dashboards_and_alerts_are_made_of_the_files_there_are(self):
         with tempfile.TemporaryDirectory() as folder:
