@@ -102,6 +102,16 @@ impl Crowd {
         Running::begin(load, cluster.target(ingest))
     }
 
+    /// Everybody answers from now on.
+    pub(crate) async fn recover(&self, cluster: &Cluster, api: &str) {
+        cluster.receiver.on("/hanging", Behaviour::Ok);
+        cluster.receiver.on("/flapping", Behaviour::Ok);
+        let path = format!("/api/v1/app/{}/endpoint/{}", self.app, self.dead);
+        let url = cluster.receiver.url("/dead");
+        let fields = json!({ "url": url });
+        cluster.api(api).patch(&path, &fields).await.unwrap();
+    }
+
     /// Everybody recovers. Every event that was accepted must come to all, and only what the faults excuse again; and
     /// the limited one's limit must have been held.
     pub(crate) async fn hold(
@@ -111,12 +121,7 @@ impl Crowd {
         report: &Report,
         faults: &Faults,
     ) {
-        cluster.receiver.on("/hanging", Behaviour::Ok);
-        cluster.receiver.on("/flapping", Behaviour::Ok);
-        let path = format!("/api/v1/app/{}/endpoint/{}", self.app, self.dead);
-        let url = cluster.receiver.url("/dead");
-        let fields = json!({ "url": url });
-        cluster.api(api).patch(&path, &fields).await.unwrap();
+        self.recover(cluster, api).await;
         let mut checker = LossChecker::default();
         checker.is_silent("/hanging");
         expect_everywhere(&mut checker, report, &PATHS);

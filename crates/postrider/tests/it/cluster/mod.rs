@@ -3,6 +3,7 @@
 
 mod brokers;
 mod crowd;
+pub(crate) mod fail_points;
 mod killing;
 mod limits;
 mod process;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use postrider_failpoint::VARIABLE;
 use postrider_testkit::{Kill, Launch, Server, eventually};
 use serde_json::Value;
 
@@ -54,6 +55,14 @@ impl Process {
     pub(crate) async fn restart(&mut self) {
         assert!(self.server.is_none(), "it runs");
         self.server = Some(self.launch.start().await.unwrap());
+    }
+
+    /// Starts it again, so that it stops at this passage of a fail point.
+    pub(crate) async fn restart_stopping_at(&mut self, point: &str, passage: u64) {
+        let launch = self.launch.clone();
+        self.launch = launch.variable(VARIABLE, format!("{point}:{passage}"));
+        self.restart().await;
+        self.launch = self.launch.clone().without_variable(VARIABLE);
     }
 
     /// Waits until it says that it is ready.

@@ -53,7 +53,7 @@ async fn events(world: &mut World, point: Point, checker: &mut LossChecker) -> u
         payload_bytes: 8 << 10,
         ..Load::of(&world.app, "scenario.event")
     });
-    reached(world.server(), point).await;
+    reached(world.server(), point.name).await;
     let report = load.stop().await;
     let unfinished = die(world, point).await;
     assert!(!report.accepted.is_empty(), "{}", report.last_failure);
@@ -72,7 +72,7 @@ async fn keys(world: &mut World, point: Point, checker: &mut LossChecker) -> u64
             send(&api, &app, number).await.unwrap();
         }
     });
-    reached(world.server(), point).await;
+    reached(world.server(), point.name).await;
     sending.abort();
     let unfinished = die(world, point).await;
     world.start().await;
@@ -108,7 +108,7 @@ async fn replay(world: &mut World, point: Point, checker: &mut LossChecker) -> u
     expect_everywhere(checker, &report, &PATHS);
     world.receiver.on("/dying", Behaviour::Ok);
     replay_dead_letters(world, checker).await;
-    reached(world.server(), point).await;
+    reached(world.server(), point.name).await;
     let unfinished = die(world, point).await;
     world.start().await;
     unfinished
