@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use postrider_model::{NewRecord, Position, Record, TopicPartition};
+use postrider_model::{Clock as _, NewRecord, Position, Record, SystemClock, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Committed, Committer, Completion, Durability, LogError, Progress, Purpose, complete_patiently,
+    shrink,
 };
 
 /// What was read and is not finished yet.
@@ -59,9 +60,9 @@ impl Batch {
         Some((first + linger).min(last + idle))
     }
 
-    /// Finishes all of it together with what follows from it, and asks again for as long as the log is busy or full;
-    /// `refused` is told each time. A partition that is another's by now is left out: who has it deals with it again.
-    /// Returns false if `stop` came first: nothing was written then.
+    /// Finishes all of it together with what follows from it, made smaller where the log takes none of its size, and asks
+    /// again for as long as the log is busy or full; `refused` is told each time. A partition that is another's by now is
+    /// left out: who has it deals with it again. Returns false if `stop` came first: nothing was written then.
     ///
     /// # Errors
     /// When the log stops, or refuses an output for good.
@@ -86,6 +87,12 @@ impl Batch {
                     completion.finished = self.progress();
                 }
                 Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(false),
+                // What is set aside for its content may be too large for where it is put, too.
+                Err(error @ LogError::TooLarge { limit, .. }) => {
+                    if shrink(&mut completion.outputs, limit, SystemClock.now()) == 0 {
+                        return Err(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -106,7 +113,10 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+    use async_trait::async_trait;
     use bytes::Bytes;
     use postrider_model::{Headers, Timestamp, topics};
 
@@ -150,5 +160,52 @@ mod tests {
         let progress = batch.progress();
         assert_eq!((progress.len(), progress[0].committed.next), (1, 21));
         assert_eq!((batch.records.len(), batch.bytes()), (2, 8));
+    }
+
+    /// Takes no output above so many bytes, whatever our own limit is; counts the commits that it took.
+    struct Broker(usize, AtomicU32);
+
+    #[async_trait]
+    impl Committer for Broker {
+        async fn complete(&self, completion: Completion) -> Result<(), LogError> {
+            let large = completion.outputs.iter().find(|one| one.size() > self.0);
+            if let Some(output) = large {
+                return Err(LogError::TooLarge {
+                    topic: output.topic.0,
+                    size: output.size(),
+                    limit: self.0,
+                });
+            }
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        fn holds(&self, _at: TopicPartition) -> bool {
+            true
+        }
+
+        async fn release(&self, _partitions: &[TopicPartition]) -> Result<(), LogError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_and_too_large_for_the_broker_is_set_aside_without_its_value() {
+        let batch = || {
+            let mut batch = Batch::default();
+            batch.take(vec![record(topics::ATTEMPTS, 8)], Instant::now());
+            batch
+        };
+        let aside = |topic| NewRecord::new(topic, "key", vec![0; 2000]);
+        let (broker, stop) = (Broker(1000, AtomicU32::new(0)), CancellationToken::new());
+        let rejected = vec![aside(topics::EVENTS_REJECTED)];
+        let finished = batch().finish(&broker, rejected, &stop, |_| {}).await;
+        assert!(finished.unwrap());
+        assert_eq!(broker.1.load(Ordering::SeqCst), 1);
+        let nothing_smaller = vec![aside(topics::FANOUTS)];
+        let refused = batch()
+            .finish(&broker, nothing_smaller, &stop, |_| {})
+            .await;
+        assert!(matches!(refused, Err(LogError::TooLarge { .. })));
     }
 }

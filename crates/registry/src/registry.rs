@@ -58,6 +58,8 @@ pub struct Registry {
 struct Cursor {
     store: StoreId,
     since: u64,
+    /// The newest refresh that failed, and why.
+    failed: Option<(u64, StoreError)>,
 }
 
 impl Registry {
@@ -71,6 +73,7 @@ impl Registry {
         let cursor = Cursor {
             store: changes.store,
             since: changes.next,
+            failed: None,
         };
         let registry = Self {
             feed,
@@ -95,12 +98,18 @@ impl Registry {
         self.fresh_at.load().elapsed()
     }
 
-    /// Applies every change that is visible in the store now. Callers that wait at the same time share one read.
+    /// Applies every change that is visible in the store now. Callers that wait at the same time share one read, and its
+    /// failure: a store that hangs is waited for twice at most, however many ask.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let asked = self.begun.load(Ordering::SeqCst);
         let mut cursor = self.cursor.lock().await;
         if self.succeeded.load(Ordering::SeqCst) > asked {
             return Ok(());
+        }
+        if let Some((number, error)) = &cursor.failed
+            && *number > asked
+        {
+            return Err(error.clone());
         }
         let began = Instant::now();
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -110,7 +119,10 @@ impl Registry {
                 self.fresh_at.store(Arc::new(began));
                 self.succeeded.store(number, Ordering::SeqCst);
             }
-            Err(_) => self.metrics.failures.inc(),
+            Err(error) => {
+                self.metrics.failures.inc();
+                cursor.failed = Some((number, error.clone()));
+            }
         }
         read
     }
@@ -180,6 +192,7 @@ impl Registry {
         *cursor = Cursor {
             store: changes.store,
             since: changes.next,
+            failed: None,
         };
         let current = self.current.load();
         if changes.whole {

@@ -1,17 +1,19 @@
 //! The registry on the in-memory store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use postrider_access::{Denied, Scope, Token};
 use postrider_model::{
     AppId, Channel, Clock, Disabled, Endpoint, EndpointId, EndpointPolicy, EventType, SystemClock,
-    TokenId,
+    Timestamp, TokenId,
 };
 use postrider_store::testing::MemoryStore;
 use postrider_store::{
-    Application, ApplicationRef, Applications, ConfigFeed, Endpoints, TokenRecord, TokenScope,
-    Tokens,
+    Application, ApplicationRef, Applications, Changes, ConfigFeed, Endpoints, StoreError,
+    TokenRecord, TokenScope, Tokens,
 };
 
 use crate::{AuthError, Found, Registry, RegistryMetrics};
@@ -316,6 +318,49 @@ async fn many_that_refresh_at_once_each_see_what_was_made_before_they_asked() {
         asked.await.unwrap();
     }
     assert_eq!(registry.snapshot().endpoint_count(), 64 * 20);
+}
+
+/// A store that answers once, and then takes half a minute to say that it cannot.
+struct Hanging {
+    store: MemoryStore,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl ConfigFeed for Hanging {
+    async fn changes(&self, since: u64) -> Result<Changes, StoreError> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            return self.store.changes(since).await;
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        Err(StoreError::Unavailable("it hangs".to_owned()))
+    }
+
+    async fn forget_removals(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.store.forget_removals(before, limit).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_ask_a_store_that_hangs_wait_for_it_twice_at_most() {
+    let hanging = Arc::new(Hanging {
+        store: MemoryStore::new(),
+        asked: AtomicU32::new(0),
+    });
+    let metrics = RegistryMetrics::register(&postrider_metrics::Registry::new()).unwrap();
+    let feed: Arc<dyn ConfigFeed> = Arc::<Hanging>::clone(&hanging);
+    let registry = Registry::load(feed, metrics).await.unwrap();
+    let asking = (0..100).map(|_| {
+        let registry = Arc::clone(&registry);
+        tokio::spawn(async move { registry.refresh().await })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        assert!(matches!(
+            asked.await.unwrap(),
+            Err(StoreError::Unavailable(_))
+        ));
+    }
+    assert!(hanging.asked.load(Ordering::SeqCst) <= 3);
 }
 
 #[tokio::test]
