@@ -121,6 +121,7 @@ DASHBOARDS = {
         ],
         "How do replays go?": [
             panel("Replays under way", "Being carried out at present.", "short", (of("postrider_replay_active"), "replays"), kind="stat"),
+            panel("Still to replay", "Dead letters that the replays under way have still to come to.", "short", (of("postrider_replay_remaining"), "dead letters"), kind="stat"),
             panel("Replayed", "Dead letters published again, and those that could not be.", "ops", (rate("postrider_replay_published_total"), "published"), (rate("postrider_replay_failed_total"), "failed")),
             panel("Halted by us", "Replays that we paused because the store refused their progress.", "short", (of("postrider_replay_halted_total"), "halted"), kind="stat"),
         ],

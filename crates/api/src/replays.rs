@@ -84,6 +84,8 @@ struct ReplayOut {
     /// `None` for a dry run, which leaves nothing behind.
     id: Option<ReplayId>,
     status: &'static str,
+    /// Why it was paused, if no operator did.
+    paused_because: Option<String>,
     total: u64,
     done: u64,
     failed: u64,
@@ -103,6 +105,7 @@ impl From<&Replay> for ReplayOut {
         Self {
             id: Some(replay.id),
             status: replay.status.label(),
+            paused_because: replay.paused_because.clone(),
             total,
             done: replay.done,
             failed: replay.failed,
@@ -190,7 +193,9 @@ impl Api {
         to: ReplayStatus,
     ) -> Answer {
         let there = self.replay(reach, id).await?;
-        let changed = self.store.set_replay_status(there.id, from, to, self.now());
+        let changed = self
+            .store
+            .set_replay_status(there.id, from, to, None, self.now());
         Reply::ok(&ReplayOut::from(&changed.await?))
     }
 
@@ -216,6 +221,7 @@ impl Api {
             selection,
             rate,
             status: ReplayStatus::Running,
+            paused_because: None,
             total,
             done: 0,
             failed: 0,

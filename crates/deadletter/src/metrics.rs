@@ -34,8 +34,11 @@ postrider_metrics::metrics! {
             "Dead letters of replays not published: their endpoint is disabled or gone, or they are gone or cannot be read."),
         replays_halted: Counter(
             "postrider_replay_halted_total", "replays",
-            "Replays paused by us because the store refuses their progress: the log says why."),
+            "Replays paused by us because the store refuses their progress: pausedBecause says why."),
         replays_active: Gauge(
             "postrider_replay_active", "replays", "Replays being carried out here."),
+        replay_remaining: Gauge(
+            "postrider_replay_remaining", "dead letters",
+            "Dead letters that replays being carried out here have still to come to; those that they will leave to others included."),
     }
 }

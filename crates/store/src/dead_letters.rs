@@ -158,6 +158,8 @@ pub struct Replay {
     pub rate: u32,
     /// Where it stands.
     pub status: ReplayStatus,
+    /// Why its owner paused it; `None` if an operator did, or it is not paused.
+    pub paused_because: Option<String>,
     /// How many dead letters it took when it began.
     pub total: u64,
     /// How many were published.
@@ -255,13 +257,15 @@ pub trait Replays: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Replay, StoreError>;
 
-    /// Changes the status to `to` if it is one of `from`, and returns the replay as it is then. `Conflict` if it was none of
-    /// them, `NotFound` if it is not there.
+    /// Changes the status to `to` if it is one of `from`, and returns the replay as it is then. With the status goes
+    /// `because`, the reason of a pause; one that was `to` already keeps its own. `Conflict` if it was none of them,
+    /// `NotFound` if it is not there.
     async fn set_replay_status(
         &self,
         id: ReplayId,
         from: &[ReplayStatus],
         to: ReplayStatus,
+        because: Option<&str>,
         now: Timestamp,
     ) -> Result<Replay, StoreError>;
 

@@ -245,6 +245,34 @@ async fn a_replay_by_ids_is_counted_stored_and_steered() {
 }
 
 #[tokio::test]
+async fn a_replay_that_its_owner_paused_says_why_until_it_is_resumed() {
+    let house = House::new().await;
+    letters(&house, house.endpoint("one").await.id, 2).await;
+    let made = house.post("/replay", r#"{"filter":{}}"#).await.with(202);
+    assert_eq!(made["pausedBecause"], Value::Null);
+    let id = made["id"].as_str().unwrap();
+    let (running, why) = ([ReplayStatus::Running], "the store refuses its progress");
+    let paused = ReplayStatus::Paused;
+    let halted =
+        house
+            .store
+            .set_replay_status(id.parse().unwrap(), &running, paused, Some(why), at(9));
+    halted.await.unwrap();
+    let path = format!("/replay/{id}");
+    let read = house.get(&path).await.with(200);
+    assert_eq!(
+        (&read["status"], &read["pausedBecause"]),
+        (&"paused".into(), &why.into())
+    );
+    let listed = house.get("/replay").await.with(200);
+    assert_eq!(listed["data"][0]["pausedBecause"], why);
+    let resumed = house.post(format!("{path}/resume"), "").await.with(200);
+    assert_eq!(resumed["pausedBecause"], Value::Null);
+    let paused = house.post(format!("{path}/pause"), "").await.with(200);
+    assert_eq!(paused["pausedBecause"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_replay_by_filter_is_bounded_when_it_begins() {
     let house = House::new().await;
     letters(&house, house.endpoint("one").await.id, 3).await;

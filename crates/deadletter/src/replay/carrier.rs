@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_log::{Backoff, Durability, LogError, Purpose};
+use postrider_metrics::Gauge;
 use postrider_model::{DeadLetter, Delivery, NewRecord, Schedule, Timestamp};
 use postrider_store::{DeadLetters, Replay, ReplayStatus, ReplayStep, Replays, StoreError};
 use postrider_trace::Span;
@@ -16,6 +17,9 @@ use crate::{DeadLetterError, DeadLetterMetrics, Options, Ports, Takes};
 
 /// Nothing is published in the last part of a lease: the write may take a while.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// Characters of the reason why a replay was paused, at most.
+const MOST_WORDS: usize = 500;
 
 /// Carries one replay out under one lease.
 pub(crate) struct Carrier<S: ?Sized> {
@@ -33,6 +37,31 @@ const fn why_let_go(status: ReplayStatus) -> &'static str {
         ReplayStatus::Paused => "a replay rests: it is paused",
         ReplayStatus::Cancelled => "a replay has ended: it was cancelled",
         ReplayStatus::Running => "a replay goes on elsewhere",
+    }
+}
+
+/// What a replay that is carried out here has still to do, as part of the gauge of all such.
+struct Remaining {
+    gauge: Gauge,
+    counted: i64,
+}
+
+impl Remaining {
+    fn new(gauge: Gauge) -> Self {
+        Self { gauge, counted: 0 }
+    }
+
+    fn set(&mut self, replay: &Replay) {
+        let left = replay.total.saturating_sub(replay.done + replay.failed);
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        self.gauge.add(left - self.counted);
+        self.counted = left;
+    }
+}
+
+impl Drop for Remaining {
+    fn drop(&mut self) {
+        self.gauge.add(-self.counted);
     }
 }
 
@@ -91,7 +120,9 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
     ) -> Result<(), DeadLetterError> {
         let mut pace = Pace::new(replay.rate, self.options.step, Instant::now());
         let mut backoff = Backoff::default();
+        let mut remaining = Remaining::new(self.metrics.replay_remaining.clone());
         while replay.status == ReplayStatus::Running {
+            remaining.set(&replay);
             tokio::select! {
                 () = stop.cancelled() => return self.let_go(&replay).await,
                 () = tokio::time::sleep_until(pace.next_at()) => {}
@@ -283,11 +314,13 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             "a replay is paused: the store refuses its progress; resumed, it repeats its last step"
         );
         self.metrics.replays_halted.inc();
+        let because = reason(why);
         let mut backoff = Backoff::default();
         let store = self.ports.store.as_ref();
         while self.ports.clock.now() < self.lease_until {
             let (now, running) = (self.ports.clock.now(), [ReplayStatus::Running]);
-            let paused = store.set_replay_status(replay.id, &running, ReplayStatus::Paused, now);
+            let (to, because) = (ReplayStatus::Paused, Some(because.as_str()));
+            let paused = store.set_replay_status(replay.id, &running, to, because, now);
             match paused.await {
                 Err(StoreError::Unavailable(_)) => {
                     self.metrics.store_failures.inc();
@@ -301,6 +334,16 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             }
         }
     }
+}
+
+/// What an operator is told of a replay that we paused. The store is certain to take it.
+fn reason(why: &StoreError) -> String {
+    let why = why.to_string();
+    let words = why.chars().filter(|c| !c.is_control()).take(MOST_WORDS);
+    format!(
+        "its progress cannot be recorded: {}",
+        String::from_iter(words)
+    )
 }
 
 #[cfg(test)]

@@ -51,7 +51,12 @@ async fn a_replay_whose_progress_is_refused_is_paused_and_publishes_no_step_agai
     running.letters(EndpointId::new(), 3000).await;
     running.store.refuse_progress(true);
     let replay = running.replay_all(RATE).await;
-    running.until(&replay, ReplayStatus::Paused).await;
+    let halted = running.until(&replay, ReplayStatus::Paused).await;
+    let why = halted.paused_because.unwrap();
+    assert_eq!(
+        why,
+        "its progress cannot be recorded: the store refuses this: testing"
+    );
     let published = running.published().len();
     assert!((1..=step(&running)).contains(&published));
     // Many leases later.
@@ -62,7 +67,7 @@ async fn a_replay_whose_progress_is_refused_is_paused_and_publishes_no_step_agai
     running.store.refuse_progress(false);
     running.set_status(&replay, ReplayStatus::Running).await;
     let state = running.until(&replay, ReplayStatus::Done).await;
-    assert_eq!(state.done, 3000);
+    assert_eq!((state.done, state.paused_because), (3000, None));
     assert_eq!(repeats(&running), published);
     running.stop().await.unwrap();
 }

@@ -176,6 +176,35 @@ async fn a_dead_letter_whose_payload_was_left_out_counts_as_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_replays_have_still_to_do_is_told_while_they_run() {
+    let running = start();
+    let letters = running.letters(EndpointId::new(), 300).await;
+    let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+    let one = running
+        .replay(Selection::Ids(ids[..100].to_vec()), 10)
+        .await;
+    let other = running
+        .replay(Selection::Ids(ids[100..].to_vec()), 10)
+        .await;
+    let told = || running.metrics.replay_remaining.get();
+    let mut most = 0;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let done = running.state(&one).await.done + running.state(&other).await.done;
+        let left = 300 - i64::try_from(done).unwrap();
+        most = most.max(told());
+        // Those that the second begins with are told once it is claimed, and a step a moment after it is recorded.
+        assert!(told() <= left + 10, "{} of {left}", told());
+    }
+    assert!((280..=300).contains(&most), "{most}");
+    running.until(&one, ReplayStatus::Done).await;
+    running.until(&other, ReplayStatus::Done).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(told(), 0);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_of_nothing_is_done_at_once() {
     let running = start();
     let replay = running.replay_all(10).await;
@@ -194,6 +223,7 @@ async fn a_paused_replay_stands_within_a_second_and_goes_on_where_it_stood() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let stood = running.published().len();
     assert!((300..=550).contains(&stood), "{stood}");
+    assert_eq!(running.metrics.replay_remaining.get(), 0);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(running.published().len(), stood);
     assert_eq!(running.state(&replay).await.done, stood as u64);

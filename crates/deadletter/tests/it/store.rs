@@ -163,8 +163,11 @@ impl Replays for DoorStore {
         id: ReplayId,
         from: &[ReplayStatus],
         to: ReplayStatus,
+        because: Option<&str>,
         now: Timestamp,
     ) -> Result<Replay, StoreError> {
-        self.memory.set_replay_status(id, from, to, now).await
+        self.memory
+            .set_replay_status(id, from, to, because, now)
+            .await
     }
 }

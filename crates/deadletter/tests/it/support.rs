@@ -212,16 +212,21 @@ impl Running {
     }
 
     pub(crate) async fn replay(&self, selection: Selection, rate: u32) -> Replay {
+        let total = match &selection {
+            Selection::Ids(ids) => ids.len() as u64,
+            Selection::Filter(filter) => self.store.count_dead_letters(filter).await.unwrap(),
+        };
         let replay = Replay {
             id: ReplayId::new(),
             app_id: None,
             selection,
             rate,
             status: ReplayStatus::Running,
-            total: 0,
+            total,
             done: 0,
             failed: 0,
             cursor: None,
+            paused_because: None,
             requested_by: "tok_test".to_owned(),
             generation: self.store.new_generation(self.now()).await.unwrap(),
             created_at: self.now(),
@@ -238,7 +243,9 @@ impl Running {
     pub(crate) async fn set_status(&self, replay: &Replay, to: ReplayStatus) {
         let from = [ReplayStatus::Running, ReplayStatus::Paused];
         let now = self.now();
-        let set = self.store.set_replay_status(replay.id, &from, to, now);
+        let set = self
+            .store
+            .set_replay_status(replay.id, &from, to, None, now);
         set.await.unwrap();
     }
 

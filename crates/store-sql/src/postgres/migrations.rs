@@ -8,11 +8,18 @@ use sqlx::{PgConnection, SqlSafeStr};
 use super::open::Server;
 use crate::OpenError;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "first",
-    include_str!("../../migrations/postgres/0001_first.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "first",
+        include_str!("../../migrations/postgres/0001_first.sql"),
+    ),
+    (
+        2,
+        "halts",
+        include_str!("../../migrations/postgres/0002_halts.sql"),
+    ),
+];
 
 pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 

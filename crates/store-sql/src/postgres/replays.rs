@@ -14,7 +14,7 @@ use super::{PostgresStore, push_simple_window, uuid, uuids};
 use crate::columns::{Columns, blob_of_ids};
 use crate::error::signed;
 use crate::metrics::Operation;
-use crate::rows::{self, read_all};
+use crate::rows::{self, read_all, replay_columns};
 use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \
@@ -23,17 +23,25 @@ const INSERT: &str = "INSERT INTO replays \
      created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
+const ONE: &str = concat!("SELECT ", replay_columns!(), " FROM replays WHERE id = $1");
+
 /// The step that has the stored cursor was counted already: all right-hand sides see the old row.
-const ADVANCE: &str = "UPDATE replays SET \
+const ADVANCE: &str = concat!(
+    "UPDATE replays SET \
     done = done + CASE WHEN (cursor_at, cursor_id) IS NOT DISTINCT FROM ($1, $2) THEN 0 ELSE $3 END, \
     failed = failed + CASE WHEN (cursor_at, cursor_id) IS NOT DISTINCT FROM ($1, $2) THEN 0 ELSE $4 END, \
     cursor_at = $1, cursor_id = $2, updated_at = $5, status = $6, lease_owner = $7, lease_until = $8 \
-    WHERE id = $9 RETURNING *";
+    WHERE id = $9 RETURNING ",
+    replay_columns!()
+);
 
 /// One that somebody else is just claiming or changing is not waited for.
-const CLAIM: &str = "UPDATE replays SET lease_owner = $1, lease_until = $2 WHERE id = \
+const CLAIM: &str = concat!(
+    "UPDATE replays SET lease_owner = $1, lease_until = $2 WHERE id = \
     (SELECT id FROM replays WHERE status = 'running' AND (lease_until IS NULL OR lease_until <= $3) \
-     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *";
+     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING ",
+    replay_columns!()
+);
 
 /// In one order, so that two replays do not wait for each other. Who holds the rows is judged by the statement behind this
 /// one: it sees what was committed while this one waited.
@@ -47,11 +55,20 @@ const TAKE: &str = "UPDATE dead_letters SET taken_by = $1 WHERE id = ANY($2) AND
     AND EXISTS (SELECT 1 FROM replays AS own WHERE own.id = $1 AND (replay_id IS NULL OR replay_id = $1 \
      OR (NOT own.filter_only_unreplayed AND replayed_at < own.created_at))) RETURNING id";
 
+const STATUS: &str = concat!(
+    "UPDATE replays SET status = $1, updated_at = $2 WHERE id = $3 RETURNING ",
+    replay_columns!()
+);
+
 pub(super) const OLD: &str = "DELETE FROM replays WHERE id = ANY(ARRAY(SELECT id FROM replays \
     WHERE status IN ('cancelled', 'done') AND updated_at < $1 ORDER BY updated_at, id LIMIT $2))";
 
 pub(super) fn listing(app_id: Option<AppId>, window: &Window<ReplayId>) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new("SELECT * FROM replays WHERE ");
+    let mut query = QueryBuilder::new(concat!(
+        "SELECT ",
+        replay_columns!(),
+        " FROM replays WHERE "
+    ));
     match app_id {
         Some(app_id) => query.push("app_id = ").push_bind(uuid(app_id)),
         None => query.push("true"),
@@ -82,7 +99,7 @@ impl Replays for PostgresStore {
 
     async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         self.timed(Operation::Replay, async {
-            let row = sqlx::query("SELECT * FROM replays WHERE id = $1")
+            let row = sqlx::query(ONE)
                 .bind(uuid(id))
                 .fetch_optional(&self.pool)
                 .await
@@ -199,6 +216,7 @@ impl Replays for PostgresStore {
         id: ReplayId,
         from: &[ReplayStatus],
         to: ReplayStatus,
+        because: Option<&str>,
         now: Timestamp,
     ) -> Result<Replay, StoreError> {
         self.timed(Operation::Replay, async {
@@ -210,15 +228,16 @@ impl Replays for PostgresStore {
                     status.label()
                 )));
             }
-            let row = sqlx::query(
-                "UPDATE replays SET status = $1, updated_at = $2 WHERE id = $3 RETURNING *",
-            )
-            .bind(to.label())
-            .bind(now.as_millis())
-            .bind(uuid(id))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_error)?;
+            if status != to {
+                set_halt(&mut tx, id, because).await?;
+            }
+            let row = sqlx::query(STATUS)
+                .bind(to.label())
+                .bind(now.as_millis())
+                .bind(uuid(id))
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_error)?;
             tx.commit().await.map_err(store_error)?;
             rows::replay(&row)
         })
@@ -269,12 +288,31 @@ impl PostgresStore {
 
 /// The row of a replay, which stays as it is until `tx` ends.
 async fn locked(tx: &mut Transaction<'_, Postgres>, id: ReplayId) -> Result<PgRow, StoreError> {
-    let row = sqlx::query("SELECT * FROM replays WHERE id = $1 FOR UPDATE")
-        .bind(uuid(id))
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(store_error)?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        replay_columns!(),
+        " FROM replays WHERE id = $1 FOR UPDATE"
+    ))
+    .bind(uuid(id))
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(store_error)?;
     row.ok_or(StoreError::NotFound("replay"))
+}
+
+/// Keeps why a replay was paused, or forgets it.
+async fn set_halt(
+    tx: &mut Transaction<'_, Postgres>,
+    id: ReplayId,
+    because: Option<&str>,
+) -> Result<(), StoreError> {
+    let forgotten = sqlx::query("DELETE FROM replay_halts WHERE replay_id = $1").bind(uuid(id));
+    forgotten.execute(&mut **tx).await.map_err(store_error)?;
+    let Some(why) = because else { return Ok(()) };
+    let kept = sqlx::query("INSERT INTO replay_halts (replay_id, why) VALUES ($1, $2)");
+    let kept = kept.bind(uuid(id)).bind(why);
+    kept.execute(&mut **tx).await.map_err(store_error)?;
+    Ok(())
 }
 
 async fn write_step(

@@ -38,14 +38,26 @@ pub(crate) fn history_key(row: &impl Columns) -> Result<HistoryKey, StoreError> 
     })
 }
 
+/// What [`replay`] reads, of the table `replays`.
+macro_rules! replay_columns {
+    () => {
+        "*, (SELECT why FROM replay_halts WHERE replay_halts.replay_id = replays.id) AS paused_because"
+    };
+}
+pub(crate) use replay_columns;
+
 pub(crate) fn replay(row: &impl Columns) -> Result<Replay, StoreError> {
     let status = row.some_text("status")?;
+    let status = ReplayStatus::from_label(status).ok_or_else(|| unreadable("status", status))?;
+    let halt = row.text("paused_because")?.map(str::to_owned);
     Ok(Replay {
         id: row.some_id("id")?,
         app_id: row.id("app_id")?,
         selection: selection(row)?,
         rate: row.some_number("rate")?,
-        status: ReplayStatus::from_label(status).ok_or_else(|| unreadable("status", status))?,
+        status,
+        // One that was halted and then resumed by a process of the version before has the reason still.
+        paused_because: halt.filter(|_| status == ReplayStatus::Paused),
         total: row.some_number("total")?,
         done: row.some_number("done")?,
         failed: row.some_number("failed")?,

@@ -8,7 +8,7 @@ use sqlx::{SqlSafeStr, SqlitePool};
 use crate::OpenError;
 use crate::error::is_damage;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "first",
@@ -18,6 +18,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "bounds",
         include_str!("../../migrations/sqlite/0002_bounds.sql"),
+    ),
+    (
+        3,
+        "halts",
+        include_str!("../../migrations/sqlite/0003_halts.sql"),
     ),
 ];
 

@@ -12,7 +12,7 @@ use super::{SqliteStore, push_simple_window};
 use crate::columns::{Columns, blob, blob_of_ids};
 use crate::error::{or_taken, signed, store_error};
 use crate::metrics::Operation;
-use crate::rows::{self, read_all};
+use crate::rows::{self, read_all, replay_columns};
 use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \
@@ -21,17 +21,30 @@ const INSERT: &str = "INSERT INTO replays \
      created_at, updated_at) \
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
+const ONE: &str = concat!("SELECT ", replay_columns!(), " FROM replays WHERE id = ?");
+
 /// The step that has the stored cursor was counted already. The comparison comes before the assignment: all right-hand
 /// sides see the old row.
-const ADVANCE: &str = "UPDATE replays SET \
+const ADVANCE: &str = concat!(
+    "UPDATE replays SET \
     done = done + iif((cursor_at, cursor_id) IS (?, ?), 0, ?), \
     failed = failed + iif((cursor_at, cursor_id) IS (?, ?), 0, ?), \
     cursor_at = ?, cursor_id = ?, updated_at = ?, status = ?, lease_owner = ?, lease_until = ? \
-    WHERE id = ? RETURNING *";
+    WHERE id = ? RETURNING ",
+    replay_columns!()
+);
 
-const CLAIM: &str = "UPDATE replays SET lease_owner = ?, lease_until = ? WHERE id = \
+const CLAIM: &str = concat!(
+    "UPDATE replays SET lease_owner = ?, lease_until = ? WHERE id = \
     (SELECT id FROM replays WHERE status = 'running' AND (lease_until IS NULL OR lease_until <= ?) \
-     ORDER BY id LIMIT 1) RETURNING *";
+     ORDER BY id LIMIT 1) RETURNING ",
+    replay_columns!()
+);
+
+const STATUS: &str = concat!(
+    "UPDATE replays SET status = ?, updated_at = ? WHERE id = ? RETURNING ",
+    replay_columns!()
+);
 
 pub(super) const OLD: &str = "DELETE FROM replays WHERE id IN (SELECT id FROM replays \
     WHERE status IN ('cancelled', 'done') AND updated_at < ? ORDER BY updated_at, id LIMIT ?)";
@@ -40,7 +53,11 @@ pub(super) const OLD: &str = "DELETE FROM replays WHERE id IN (SELECT id FROM re
 const MARKS: usize = 500;
 
 pub(super) fn listing(app_id: Option<AppId>, window: &Window<ReplayId>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new("SELECT * FROM replays WHERE ");
+    let mut query = QueryBuilder::new(concat!(
+        "SELECT ",
+        replay_columns!(),
+        " FROM replays WHERE "
+    ));
     match app_id {
         Some(app_id) => query.push("app_id = ").push_bind(blob(app_id)),
         None => query.push("1"),
@@ -71,7 +88,7 @@ impl Replays for SqliteStore {
 
     async fn replay(&self, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         self.timed(Operation::Replay, async {
-            let row = sqlx::query("SELECT * FROM replays WHERE id = ?")
+            let row = sqlx::query(ONE)
                 .bind(blob(id))
                 .fetch_optional(&self.readers)
                 .await
@@ -183,6 +200,7 @@ impl Replays for SqliteStore {
         id: ReplayId,
         from: &[ReplayStatus],
         to: ReplayStatus,
+        because: Option<&str>,
         now: Timestamp,
     ) -> Result<Replay, StoreError> {
         self.timed(Operation::Replay, async {
@@ -194,15 +212,16 @@ impl Replays for SqliteStore {
                     status.label()
                 )));
             }
-            let row = sqlx::query(
-                "UPDATE replays SET status = ?, updated_at = ? WHERE id = ? RETURNING *",
-            )
-            .bind(to.label())
-            .bind(now.as_millis())
-            .bind(blob(id))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_error)?;
+            if status != to {
+                set_halt(&mut tx, id, because).await?;
+            }
+            let row = sqlx::query(STATUS)
+                .bind(to.label())
+                .bind(now.as_millis())
+                .bind(blob(id))
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_error)?;
             tx.commit().await.map_err(store_error)?;
             rows::replay(&row)
         })
@@ -253,12 +272,27 @@ impl SqliteStore {
 
 /// The row of a replay; `tx` has the write lock, so it stays as it is.
 async fn locked(tx: &mut Transaction<'_, Sqlite>, id: ReplayId) -> Result<SqliteRow, StoreError> {
-    let row = sqlx::query("SELECT * FROM replays WHERE id = ?")
+    let row = sqlx::query(ONE)
         .bind(blob(id))
         .fetch_optional(&mut **tx)
         .await
         .map_err(store_error)?;
     row.ok_or(StoreError::NotFound("replay"))
+}
+
+/// Keeps why a replay was paused, or forgets it.
+async fn set_halt(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ReplayId,
+    because: Option<&str>,
+) -> Result<(), StoreError> {
+    let forgotten = sqlx::query("DELETE FROM replay_halts WHERE replay_id = ?").bind(blob(id));
+    forgotten.execute(&mut **tx).await.map_err(store_error)?;
+    let Some(why) = because else { return Ok(()) };
+    let kept = sqlx::query("INSERT INTO replay_halts (replay_id, why) VALUES (?, ?)");
+    let kept = kept.bind(blob(id)).bind(why.to_owned());
+    kept.execute(&mut **tx).await.map_err(store_error)?;
+    Ok(())
 }
 
 async fn write_step(

@@ -89,6 +89,7 @@ macro_rules! store_conformance {
             replays::an_owner_that_lost_its_lease_cannot_advance,
             replays::progress_is_counted_once_and_marks_what_was_published,
             replays::a_pause_is_seen_by_the_owner_and_ends_its_lease,
+            replays::why_a_replay_was_paused_is_kept_until_it_is_resumed,
             replays::the_end_of_a_replay_is_final,
             replays::a_lease_that_is_given_up_is_free_at_once,
             replays::no_generation_is_given_twice,

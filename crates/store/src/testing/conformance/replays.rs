@@ -158,7 +158,9 @@ pub async fn a_pause_is_seen_by_the_owner_and_ends_its_lease(harness: &mut dyn H
     let made = claimed(&*store).await;
     let (running, paused) = (ReplayStatus::Running, ReplayStatus::Paused);
     let set = async |from, to| {
-        let set = store.set_replay_status(made.id, &[from], to, at(5)).await;
+        let set = store
+            .set_replay_status(made.id, &[from], to, None, at(5))
+            .await;
         set.unwrap().status
     };
     assert_eq!(set(running, paused).await, paused);
@@ -173,16 +175,50 @@ pub async fn a_pause_is_seen_by_the_owner_and_ends_its_lease(harness: &mut dyn H
     assert_eq!(claim.map(|claim| claim.done), Some(4));
 }
 
+pub async fn why_a_replay_was_paused_is_kept_until_it_is_resumed(harness: &mut dyn Harness) {
+    let store = harness.open().await;
+    let made = claimed(&*store).await;
+    let (running, paused) = (ReplayStatus::Running, ReplayStatus::Paused);
+    let set = async |store: &dyn Store, to, because| {
+        let from = [running, paused];
+        let set = store.set_replay_status(made.id, &from, to, because, at(5));
+        set.await.unwrap().paused_because
+    };
+    let why = Some("the store \u{1f600} refuses".to_owned());
+    assert_eq!(set(&*store, paused, why.as_deref()).await, why);
+    // Whoever pauses it once more changes nothing.
+    assert_eq!(set(&*store, paused, None).await, why);
+    let store = harness.reopen(store).await;
+    assert_eq!(
+        store.replay(made.id).await.unwrap().unwrap().paused_because,
+        why
+    );
+    let listed = store.replays(None, &all()).await.unwrap();
+    assert_eq!(listed[0].paused_because, why);
+    assert_eq!(set(&*store, running, None).await, None);
+    let claim = store.claim_replay("b", at(20), at(30)).await.unwrap();
+    assert_eq!(claim.unwrap().paused_because, None);
+    assert_eq!(set(&*store, paused, None).await, None);
+    assert_eq!(set(&*store, running, None).await, None);
+    // One that has ended is not paused any more.
+    assert_eq!(set(&*store, paused, why.as_deref()).await, why);
+    let cancelled = store
+        .set_replay_status(made.id, &[paused], ReplayStatus::Cancelled, None, at(6))
+        .await;
+    assert_eq!(cancelled.unwrap().paused_because, None);
+    assert_eq!(store.delete_replays(at(7), 10).await.unwrap(), 1);
+}
+
 pub async fn the_end_of_a_replay_is_final(harness: &mut dyn Harness) {
     let store = harness.open().await;
     let made = claimed(&*store).await;
     let (running, cancelled) = (ReplayStatus::Running, ReplayStatus::Cancelled);
     let set = store
-        .set_replay_status(made.id, &[running], cancelled, at(5))
+        .set_replay_status(made.id, &[running], cancelled, None, at(5))
         .await;
     assert_eq!(set.unwrap().status, cancelled);
     let again = store
-        .set_replay_status(made.id, &[running], cancelled, at(6))
+        .set_replay_status(made.id, &[running], cancelled, None, at(6))
         .await;
     is_conflict(again);
     let mut last = step(1, 1, 0);
@@ -192,7 +228,7 @@ pub async fn the_end_of_a_replay_is_final(harness: &mut dyn Harness) {
         .await;
     assert_eq!(seen.unwrap().status, cancelled);
     let unknown = store
-        .set_replay_status(ReplayId::new(), &[running], cancelled, at(5))
+        .set_replay_status(ReplayId::new(), &[running], cancelled, None, at(5))
         .await;
     assert!(matches!(unknown, Err(StoreError::NotFound(_))));
 }
@@ -246,13 +282,13 @@ pub async fn what_one_replay_has_in_hand_no_other_gets_until_it_ends(harness: &m
     let running = [ReplayStatus::Running];
     let paused = ReplayStatus::Paused;
     store
-        .set_replay_status(one.id, &running, paused, at(5))
+        .set_replay_status(one.id, &running, paused, None, at(5))
         .await
         .unwrap();
     assert_eq!(take(&other, &ids).await, ids[2..]);
     let ended = ReplayStatus::Cancelled;
     store
-        .set_replay_status(one.id, &[paused], ended, at(6))
+        .set_replay_status(one.id, &[paused], ended, None, at(6))
         .await
         .unwrap();
     // Its owner may be publishing still.
@@ -276,7 +312,7 @@ pub async fn the_last_step_of_a_cancelled_replay_is_its_own_until_its_lease_ends
     assert_eq!(take(&*store, &one, &ids, 5).await, ids);
     let running = [ReplayStatus::Running];
     let ended = ReplayStatus::Cancelled;
-    let set = store.set_replay_status(one.id, &running, ended, at(6));
+    let set = store.set_replay_status(one.id, &running, ended, None, at(6));
     set.await.unwrap();
     assert_eq!(take(&*store, &other, &ids, 9).await, []);
     assert_eq!(take(&*store, &other, &ids, 10).await, ids);
@@ -316,7 +352,7 @@ pub async fn what_another_replay_published_first_is_not_taken(harness: &mut dyn 
     }
     let end = async |replay: &Replay| {
         let (from, to) = ([ReplayStatus::Running], ReplayStatus::Cancelled);
-        let set = store.set_replay_status(replay.id, &from, to, at(8));
+        let set = store.set_replay_status(replay.id, &from, to, None, at(8));
         set.await.unwrap();
     };
     // What is asked for after it was published is published again, and what was not is free.

@@ -176,6 +176,7 @@ pub(super) fn replay(app_id: Option<AppId>) -> Replay {
         done: 0,
         failed: 0,
         cursor: None,
+        paused_because: None,
         requested_by: "tok_someone".into(),
         generation: 9,
         created_at: at(500),

@@ -161,6 +161,7 @@ impl Replays for MemoryStore {
         id: ReplayId,
         from: &[ReplayStatus],
         to: ReplayStatus,
+        because: Option<&str>,
         now: Timestamp,
     ) -> Result<Replay, StoreError> {
         let replays = &mut self.state()?.replays.entries;
@@ -171,6 +172,9 @@ impl Replays for MemoryStore {
                 "the replay is {} already",
                 replay.status.label()
             )));
+        }
+        if replay.status != to {
+            replay.paused_because = because.map(str::to_owned);
         }
         replay.status = to;
         replay.updated_at = now;
