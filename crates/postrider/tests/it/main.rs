@@ -34,6 +34,7 @@ mod replay;
 mod retries;
 mod rolling;
 mod secured;
+mod showing;
 mod signatures;
 mod stopping;
 mod tokens;
