@@ -311,7 +311,8 @@ async fn run(
     })
     .await;
     fail_point!("worker.complete.after");
-    if result.is_ok() {
+    // Also where it ended otherwise: it may be the last commit, and nothing would be read to make another.
+    if !matches!(result, Err(LogError::Busy(_) | LogError::Full(_))) {
         refused.store(false, Ordering::Relaxed);
     }
     Commit { batch, result }

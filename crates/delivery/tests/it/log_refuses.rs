@@ -2,8 +2,9 @@
 
 use postrider_delivery::DeliveryError;
 use postrider_log::{Log, LogError, Purpose};
-use postrider_model::DeathReason;
+use postrider_model::{DeathReason, topics};
 
+use crate::members::{self, attempts_at, endpoint_in, partitions};
 use crate::world::{Does, S, World};
 
 #[tokio::test(start_paused = true)]
@@ -32,6 +33,42 @@ async fn while_the_log_is_full_nothing_is_started_and_afterwards_nothing_is_lost
         })
         .await;
     assert_eq!(world.sender.sent(), 501, "nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_refused_commit_was_all_that_it_had_and_is_lost_reads_what_it_is_given_back()
+{
+    let mut world = members::world();
+    let moved = endpoint_in(&mut world, 0, 0, Does::Answer(200));
+    let stays = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    world
+        .log
+        .fail_appends(Purpose::Pipeline, LogError::Busy("testing".to_owned()));
+    world.publish(&[moved]).await;
+    world
+        .until(S, "the commit is refused", |world| {
+            world.metrics.commit_failures.get() > 0
+        })
+        .await;
+    *world.loses.lock().unwrap() = partitions(0);
+    world
+        .until(5 * S, "it is lost", |world| {
+            world.loses.lock().unwrap().is_empty()
+        })
+        .await;
+    world.log.recover();
+    world.publish(&[moved, stays]).await;
+    world
+        .until(5 * S, "what it still has is read", |world| {
+            attempts_at(world, stays) == 1
+        })
+        .await;
+    world.log.assign(topics::WORKER, &partitions(0));
+    world
+        .until(5 * S, "what it is given back is read", World::is_finished)
+        .await;
+    assert_eq!(attempts_at(&world, moved), 2);
 }
 
 #[tokio::test(start_paused = true)]

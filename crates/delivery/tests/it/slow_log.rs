@@ -1,7 +1,7 @@
-//! A log that takes its time.
+//! A log that takes its time, and partitions that go at the worst of times.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,17 +10,22 @@ use postrider_log::{
     Committer, Completion, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord,
     Partition, Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
 };
+use postrider_model::topics;
 
 pub(crate) struct SlowLog {
     pub(crate) log: MemoryLog,
     pub(crate) commit_takes: Duration,
     /// How long it takes to begin to follow a topic, in milliseconds.
     pub(crate) follow_takes: Arc<AtomicU64>,
+    /// The worker loses these as its next commit is made: that ends before the reader hears of it.
+    pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
 }
 
 struct SlowCommitter {
     committer: Arc<dyn Committer>,
+    log: MemoryLog,
     takes: Duration,
+    loses: Arc<Mutex<Vec<TopicPartition>>>,
 }
 
 #[async_trait]
@@ -28,6 +33,10 @@ impl Committer for SlowCommitter {
     async fn complete(&self, completion: Completion) -> Result<(), LogError> {
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
+        }
+        let lost = std::mem::take(&mut *self.loses.lock().unwrap());
+        if !lost.is_empty() {
+            self.log.lose(topics::WORKER, &lost);
         }
         self.committer.complete(completion).await
     }
@@ -69,8 +78,13 @@ impl Log for SlowLog {
         subscription: Subscription,
     ) -> Result<(Box<dyn Reader>, Arc<dyn Committer>), LogError> {
         let (reader, committer) = self.log.subscribe(subscription).await?;
-        let takes = self.commit_takes;
-        Ok((reader, Arc::new(SlowCommitter { committer, takes })))
+        let committer = SlowCommitter {
+            committer,
+            log: self.log.clone(),
+            takes: self.commit_takes,
+            loses: Arc::clone(&self.loses),
+        };
+        Ok((reader, Arc::new(committer)))
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {

@@ -20,7 +20,7 @@ use postrider_model::topics::Tier;
 use postrider_model::{
     AppId, Attempt, Class, Clock, DeadLetter, DeathReason, Delivery, Endpoint, EndpointId,
     EndpointPolicy, EndpointSecret, Event, EventId, EventOrigin, NewRecord, SecretText, Timestamp,
-    tier_for, topics,
+    TopicPartition, tier_for, topics,
 };
 use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
@@ -202,6 +202,8 @@ pub(crate) struct World {
     pub(crate) commit_takes: Duration,
     /// How long it takes the worker to begin to follow a topic, in milliseconds.
     pub(crate) follow_takes: Arc<AtomicU64>,
+    /// What the worker loses as it makes its next commit.
+    pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
     pub(crate) clock: Arc<Paced>,
     pub(crate) endpoints: Arc<Known>,
     pub(crate) sender: Arc<Scripted>,
@@ -222,6 +224,7 @@ impl World {
             log: MemoryLog::with_clock(topics::all(), clock.clone()),
             commit_takes: Duration::ZERO,
             follow_takes: Arc::default(),
+            loses: Arc::default(),
             clock,
             endpoints: Arc::default(),
             sender: Arc::default(),
@@ -263,6 +266,7 @@ impl World {
             log: self.log.clone(),
             commit_takes: self.commit_takes,
             follow_takes: Arc::clone(&self.follow_takes),
+            loses: Arc::clone(&self.loses),
         });
         let worker = Worker {
             log,
