@@ -8,6 +8,7 @@ use postrider_model::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::ParkReason;
 
 const S: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,161 @@
+//! Where a delivery goes that is offered to a lane: into its queue, aside until a slot that is its own, or, if too much lies
+//! there already, to the dead letters.
+
+use std::time::Duration;
+
+use postrider_model::{Delivery, Timestamp};
+use tokio::time::Instant;
+
+use super::{Lane, LaneLimits};
+use crate::parking::SPREAD;
+use crate::{Admission, Now, ParkReason, Waiting};
+
+/// When what found a probe's waiting room full comes back.
+const AFTER_PROBE: Duration = Duration::from_secs(2);
+
+/// How long at least what was accepted and then had no place in memory stays away.
+const SHED_FOR: Duration = Duration::from_secs(5);
+
+/// What became of a delivery that was offered.
+#[derive(Debug)]
+pub enum Offered {
+    /// It waits in the lane.
+    Accepted,
+    /// It is to be parked until then; once it is, the lane is [told](Lane::parked).
+    Park(Waiting, Timestamp, ParkReason),
+    /// More is parked than may be: it is to become a dead letter.
+    Overflow(Waiting),
+}
+
+/// True if fan-out made it to be tried at once, and nobody has held it up so far.
+pub(crate) fn is_new(delivery: &Delivery) -> bool {
+    delivery.generation == 0
+        && delivery.attempts_made == 0
+        && delivery.parked_since.is_none()
+        && delivery.not_before == Timestamp::default()
+}
+
+impl Lane {
+    /// Takes a delivery, or says where it goes instead.
+    pub fn offer(&mut self, mut waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+        waiting.prompt = is_new(&waiting.delivery) && self.has_a_place_at_once(now.instant);
+        match self.place(&waiting.delivery, limits, now) {
+            None => {
+                let due = now.instant_of(waiting.delivery.not_before);
+                self.queue.push(waiting, due, now.instant);
+                Offered::Accepted
+            }
+            Some((until, reason)) => self.park(waiting, until, reason, limits, now),
+        }
+    }
+
+    /// Parks what was accepted: the breaker has opened, or memory is short.
+    pub fn put_aside(
+        &mut self,
+        waiting: Waiting,
+        reason: ParkReason,
+        limits: &LaneLimits,
+        now: Now,
+    ) -> Offered {
+        let (until, reason) = self
+            .place(&waiting.delivery, limits, now)
+            .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
+        self.park(waiting, until, reason, limits, now)
+    }
+
+    /// True if, as far as its endpoint is concerned, one more could start now.
+    fn has_a_place_at_once(&mut self, now: Instant) -> bool {
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        self.breaker.admits(now) == Admission::Pass
+            && queued.saturating_add(self.in_flight) < self.concurrency.limit()
+            && self
+                .rate
+                .as_mut()
+                .is_none_or(|rate| queued == 0 && rate.next_start(now) <= now)
+    }
+
+    /// Until when, and why, a delivery cannot be taken; `None` if it can.
+    fn place(
+        &mut self,
+        delivery: &Delivery,
+        limits: &LaneLimits,
+        now: Now,
+    ) -> Option<(Timestamp, ParkReason)> {
+        if delivery.wait(now.wall) > limits.hold {
+            return Some((delivery.not_before, ParkReason::NotDue));
+        }
+        match self.breaker.admits(now.instant) {
+            Admission::Refused(until) => {
+                let slot = self.parking.reserve_behind_probe(now.instant, until);
+                return Some((now.wall_of(slot), ParkReason::BreakerOpen));
+            }
+            Admission::ProbeOut | Admission::Probe if self.queue.len() >= limits.behind_probe => {
+                let soon = now.instant + AFTER_PROBE;
+                let slot = self.parking.reserve(now.instant, soon, SPREAD);
+                return Some((now.wall_of(slot), ParkReason::BreakerOpen));
+            }
+            Admission::ProbeOut | Admission::Probe | Admission::Pass => {}
+        }
+        if let Some(slot) = self.limited(delivery, limits, now.instant) {
+            return Some((now.wall_of(slot), ParkReason::Limited));
+        }
+        let full = self.queue.len() >= limits.deliveries
+            || self.queue.bytes() + delivery.weight() > limits.bytes;
+        full.then(|| (self.later(now, Duration::ZERO), ParkReason::Full))
+    }
+
+    /// The slot that a limited endpoint has for a delivery that cannot start within the hold.
+    ///
+    /// While slots are reserved, newcomers stand behind them, or they would starve what was parked before.
+    fn limited(
+        &mut self,
+        delivery: &Delivery,
+        limits: &LaneLimits,
+        now: Instant,
+    ) -> Option<Instant> {
+        let rate = self.rate.as_mut()?;
+        let interval = rate.interval();
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        let start = rate.next_start(now) + interval.saturating_mul(queued);
+        let horizon = now + limits.hold;
+        let newcomer = delivery.parked_since.is_none();
+        if start <= horizon && !(newcomer && self.parking.is_reserved_beyond(horizon)) {
+            return None;
+        }
+        Some(
+            self.parking
+                .reserve(now, start.max(now + Duration::from_secs(1)), interval),
+        )
+    }
+
+    /// A slot after the time that the queue takes at its present pace, and after `least`.
+    fn later(&mut self, now: Now, least: Duration) -> Timestamp {
+        let wait = self.pace.time_for(self.queue.len()).max(least);
+        let slot = self
+            .parking
+            .reserve(now.instant, now.instant + wait, SPREAD);
+        now.wall_of(slot)
+    }
+
+    fn park(
+        &mut self,
+        waiting: Waiting,
+        until: Timestamp,
+        reason: ParkReason,
+        limits: &LaneLimits,
+        now: Now,
+    ) -> Offered {
+        self.forget_parked(now);
+        let parked = self.parking.parked.bytes() + waiting.delivery.weight() as u64;
+        let came_round = waiting.delivery.parked_since.is_some();
+        let most = if came_round {
+            limits.parked_bytes
+        } else {
+            limits.parked_bytes.saturating_mul(2)
+        };
+        if parked > most {
+            return Offered::Overflow(waiting);
+        }
+        Offered::Park(waiting, until, reason)
+    }
+}
