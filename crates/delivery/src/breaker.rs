@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use postrider_model::{BreakerState, EndpointState};
+use postrider_model::{BreakerState, EndpointState, Timestamp};
 use tokio::time::Instant;
 
 use crate::Now;
+use crate::failures::Failures;
 
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,13 +67,7 @@ pub struct Breaker {
     position: Position,
     /// Since it was last closed.
     openings: u32,
-    consecutive_failures: u32,
-    failing_since: Option<Now>,
-    /// Opens on the first failure: of an endpoint of which an earlier owner may have known better.
-    cautious: bool,
-    window_began: Option<Instant>,
-    window_attempts: u32,
-    window_failures: u32,
+    failures: Failures,
 }
 
 impl Default for Breaker {
@@ -80,12 +75,7 @@ impl Default for Breaker {
         Self {
             position: Position::Closed,
             openings: 0,
-            consecutive_failures: 0,
-            failing_since: None,
-            cautious: false,
-            window_began: None,
-            window_attempts: 0,
-            window_failures: 0,
+            failures: Failures::default(),
         }
     }
 }
@@ -95,7 +85,7 @@ impl Breaker {
     /// healthy endpoint would crawl after each kill.
     pub fn cautious() -> Self {
         Self {
-            cautious: true,
+            failures: Failures::cautious(),
             ..Self::default()
         }
     }
@@ -107,13 +97,10 @@ impl Breaker {
             BreakerState::Closed => Position::Closed,
             BreakerState::Open | BreakerState::HalfOpen => Position::Open { until },
         };
-        let since = |wall| Now { wall, ..now };
         Self {
             position,
             openings: state.openings,
-            consecutive_failures: state.consecutive_failures,
-            failing_since: state.failing_since.map(since),
-            ..Self::default()
+            failures: Failures::restore(state.consecutive_failures, state.failing_since),
         }
     }
 
@@ -141,9 +128,7 @@ impl Breaker {
             }
             Position::Open { .. } | Position::HalfOpen => false,
             Position::Closed => {
-                self.count(false, policy, now.instant);
-                (self.consecutive_failures, self.failing_since) = (0, None);
-                self.cautious = false;
+                self.failures.succeeded(policy, now.instant);
                 false
             }
         }
@@ -151,14 +136,13 @@ impl Breaker {
 
     /// An attempt failed by the endpoint's fault. `draw` lies in 0..1. True if the breaker opened with it.
     pub fn failed(&mut self, probe: bool, policy: &BreakerPolicy, now: Now, draw: f64) -> bool {
-        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-        self.failing_since.get_or_insert(now);
+        self.failures.failed(now);
         let opens = match self.position {
             Position::HalfOpen => probe,
             Position::Open { .. } => false,
             Position::Closed => {
-                self.count(true, policy, now.instant);
-                self.is_too_much(policy)
+                self.failures.count(true, policy, now.instant);
+                self.failures.are_too_many(policy)
             }
         };
         if opens {
@@ -200,17 +184,17 @@ impl Breaker {
 
     /// Failures since the last success.
     pub fn consecutive_failures(&self) -> u32 {
-        self.consecutive_failures
+        self.failures.in_a_row()
     }
 
     /// When the first failure since the last success was.
-    pub fn failing_since(&self) -> Option<postrider_model::Timestamp> {
-        self.failing_since.map(|now| now.wall)
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        self.failures.since()
     }
 
     /// True if a new breaker would say the same.
     pub fn knows_nothing(&self) -> bool {
-        self.position == Position::Closed && self.consecutive_failures == 0
+        self.position == Position::Closed && self.failures.in_a_row() == 0
     }
 
     fn wait(&self, policy: &BreakerPolicy, draw: f64) -> Duration {
@@ -219,36 +203,11 @@ impl Breaker {
         let wait = wait.min(policy.longest_wait);
         wait + wait.mul_f64(0.2 * draw.clamp(0.0, 1.0))
     }
-
-    fn is_too_much(&self, policy: &BreakerPolicy) -> bool {
-        let threshold = if self.cautious {
-            1
-        } else {
-            policy.consecutive_failures
-        };
-        let by_share = self.window_attempts >= policy.least_attempts
-            && f64::from(self.window_failures)
-                >= policy.failure_rate * f64::from(self.window_attempts);
-        self.consecutive_failures >= threshold || by_share
-    }
-
-    fn count(&mut self, failure: bool, policy: &BreakerPolicy, now: Instant) {
-        let over = |began: Instant| now.saturating_duration_since(began) >= policy.window;
-        if self.window_began.is_none_or(over) {
-            (
-                self.window_began,
-                self.window_attempts,
-                self.window_failures,
-            ) = (Some(now), 0, 0);
-        }
-        self.window_attempts = self.window_attempts.saturating_add(1);
-        self.window_failures += u32::from(failure);
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use postrider_model::{EndpointId, Timestamp};
+    use postrider_model::EndpointId;
 
     use super::*;
     use proptest::prelude::*;

@@ -37,6 +37,7 @@ mod classify;
 mod concurrency;
 mod dispatcher;
 mod endpoints;
+mod failures;
 mod finished_map;
 mod finisher;
 mod handover;
