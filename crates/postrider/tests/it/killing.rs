@@ -46,7 +46,7 @@ async fn whenever_a_server_under_load_is_killed_nothing_is_lost_and_only_what_wa
     );
     println!("{} accepted, {kills} kills", report.accepted.len());
     assert!(
-        report.accepted.len() as u64 > kills,
+        report.accepted.len() as u64 >= 10 * kills,
         "{}",
         report.last_failure
     );
