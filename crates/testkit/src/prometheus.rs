@@ -30,7 +30,7 @@ pub fn prometheus_program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A server that scrapes one target every second, as job `postrider`. Killed when dropped.
+/// A server that scrapes its targets every second, as job `postrider`. Killed when dropped.
 #[derive(Debug)]
 pub struct Prometheus {
     child: Child,
@@ -40,16 +40,18 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes `target` and evaluates `rules`, the text of a file of rules, every second.
+    /// One that scrapes `targets` and evaluates `rules`, the text of a file of rules, every second.
     ///
     /// # Errors
     /// If it cannot be started; the message says why, or how to get it.
-    pub async fn start(target: SocketAddr, rules: &str) -> Result<Self> {
+    pub async fn start(targets: &[SocketAddr], rules: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join("rules.yaml"), rules)?;
+        let targets = targets.iter().map(|target| format!("\"{target}\""));
+        let targets = targets.collect::<Vec<_>>().join(", ");
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yaml]\n\
-             scrape_configs: [{{job_name: postrider, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
+             scrape_configs: [{{job_name: postrider, static_configs: [{{targets: [{targets}]}}]}}]\n"
         );
         fs::write(dir.path().join("prometheus.yaml"), config)?;
         let said = fs::File::create(dir.path().join("log"))?;

@@ -75,7 +75,7 @@ async fn goes_on(cluster: &Cluster) {
 
 /// Hands in more than the producer's queue takes while the broker hangs, until some of it was refused with 503; then has
 /// the broker go on. Returns what was accepted all the same, and how many were not.
-async fn overfill(
+pub(super) async fn overfill(
     cluster: &Cluster,
     crowd: &Crowd,
     go_on: impl FnOnce(),

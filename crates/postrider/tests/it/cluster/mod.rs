@@ -6,6 +6,7 @@ mod crowd;
 pub(crate) mod fail_points;
 mod killing;
 mod limits;
+mod panels;
 mod process;
 mod replicas;
 mod roles;

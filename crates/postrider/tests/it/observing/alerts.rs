@@ -22,7 +22,7 @@ async fn fires(prometheus: &Prometheus, alert: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_run_fires_nothing_endpoints_that_go_fire_theirs_and_so_does_a_killed_process() {
     let mut world = World::with(&[]).await;
-    let prometheus = watching(world.server().address().unwrap()).await;
+    let prometheus = watching(&[world.server().address().unwrap()]).await;
     world.endpoint("/ok", Behaviour::Ok).await;
     for gone in 0..SURGE {
         let endpoint = world

@@ -20,7 +20,7 @@ async fn every_query_of_every_panel_answers_and_the_counts_are_those_of_the_loss
         ("DELIVERY__BREAKER_LONGEST_WAIT", "2s"),
     ])
     .await;
-    let prometheus = watching(world.server().address().unwrap()).await;
+    let prometheus = watching(&[world.server().address().unwrap()]).await;
     world.endpoint("/ok", Behaviour::Ok).await;
     world
         .endpoint("/slow", Behaviour::Delay(Duration::from_millis(50)))

@@ -16,16 +16,16 @@ fn root() -> PathBuf {
 }
 
 /// One query of a panel.
-pub(super) struct Query {
+pub(crate) struct Query {
     /// Dashboard and panel.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// As Grafana would send it, for all jobs, over intervals that fit a scrape each second.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Query {
     /// True if only a log on Kafka has an answer.
-    pub(super) fn needs_kafka(&self) -> bool {
+    pub(crate) fn needs_kafka(&self) -> bool {
         self.text.contains("postrider_kafka_")
     }
 }
@@ -49,7 +49,7 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Every query of every panel.
-pub(super) fn queries() -> Vec<Query> {
+pub(crate) fn queries() -> Vec<Query> {
     let mut queries = Vec::new();
     for (name, dashboard) in dashboards() {
         for panel in panels(&dashboard) {

@@ -8,17 +8,19 @@ use std::net::SocketAddr;
 
 use postrider_testkit::Prometheus;
 
+pub(crate) use files::queries;
+
 use files::RULES;
 
-/// A Prometheus that scrapes a server and judges by our alerts, which wait no longer than it takes to tell a fault from an
+/// A Prometheus that scrapes servers and judges by our alerts, which wait no longer than it takes to tell a fault from an
 /// answer that a busy machine gave too late.
-async fn watching(server: SocketAddr) -> Prometheus {
+pub(crate) async fn watching(servers: &[SocketAddr]) -> Prometheus {
     let waits = RULES.lines().map(|line| {
         let wait = line.trim_start().starts_with("for: ");
         if wait { "        for: 10s" } else { line }
     });
     let impatient: Vec<_> = waits.collect();
-    Prometheus::start(server, &impatient.join("\n"))
+    Prometheus::start(servers, &impatient.join("\n"))
         .await
         .unwrap()
 }
