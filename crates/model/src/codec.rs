@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use crate::{Id, IdKind};
 
@@ -49,6 +50,25 @@ pub(crate) fn decode<M: prost::Message + Default>(
         what,
         why: error.to_string(),
     })
+}
+
+/// The fields of a protobuf value whose numbers are above `newest`, as they stand there.
+pub(crate) fn fields_above(newest: u32, value: &Bytes) -> Box<[u8]> {
+    let mut rest = value.clone();
+    let mut kept = Vec::new();
+    while !rest.is_empty() {
+        let field = rest.clone();
+        let Ok((number, wire)) = decode_key(&mut rest) else {
+            break;
+        };
+        if skip_field(wire, number, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
+        if number > newest {
+            kept.extend_from_slice(&field[..field.len() - rest.len()]);
+        }
+    }
+    kept.into()
 }
 
 /// The id in a bytes field.

@@ -36,6 +36,7 @@ fn delivery() -> Delivery {
         trace: None,
         trigger: Trigger::Manual,
         parked_since: Some(at(14)),
+        newer: Box::default(),
     }
 }
 
@@ -61,6 +62,40 @@ fn attempt() -> Attempt {
         trigger: Trigger::Scheduled,
         accepted_at: at(12),
         exhausted: true,
+    }
+}
+
+fn dead_letter() -> DeadLetter {
+    DeadLetter::of(delivery(), DeathReason::Exhausted, at(1)).after(Outcome::TimedOut, None, "slow")
+}
+
+fn fanout() -> Fanout {
+    Fanout {
+        event_id: id(1),
+        app_id: id(2),
+        endpoints: vec![id(3), id(4)],
+        registry_version: 5,
+        stale: true,
+        accepted_at: at(6),
+        complete: false,
+    }
+}
+
+fn state() -> EndpointState {
+    EndpointState {
+        endpoint_id: id(1),
+        breaker: BreakerState::Open,
+        probe_at: Some(at(2)),
+        openings: 3,
+        consecutive_failures: 4,
+        next_slot: None,
+        parked: 5,
+        parked_bytes: 6,
+        epoch: 7,
+        updated_at: at(8),
+        failing_since: Some(at(9)),
+        partition: 10,
+        nonce: 11,
     }
 }
 
@@ -129,43 +164,14 @@ fn the_encoding_of_an_attempt_is_golden() {
 #[test]
 fn whatever_is_written_reads_back_the_same() {
     let delivery = delivery();
-    assert_eq!(
-        Delivery::decode(&delivery.to_record().value),
-        Ok(delivery.clone())
-    );
+    assert_eq!(Delivery::decode(&delivery.to_record().value), Ok(delivery));
     let attempt = attempt();
     assert_eq!(Attempt::decode(&attempt.to_record().value), Ok(attempt));
-    let letter = DeadLetter::of(delivery, DeathReason::Exhausted, at(1)).after(
-        Outcome::TimedOut,
-        None,
-        "slow",
-    );
+    let letter = dead_letter();
     assert_eq!(DeadLetter::decode(&letter.to_record().value), Ok(letter));
-    let fanout = Fanout {
-        event_id: id(1),
-        app_id: id(2),
-        endpoints: vec![id(3), id(4)],
-        registry_version: 5,
-        stale: true,
-        accepted_at: at(6),
-        complete: false,
-    };
+    let fanout = fanout();
     assert_eq!(Fanout::decode(&fanout.to_record().value), Ok(fanout));
-    let state = EndpointState {
-        endpoint_id: id(1),
-        breaker: BreakerState::Open,
-        probe_at: Some(at(2)),
-        openings: 3,
-        consecutive_failures: 4,
-        next_slot: None,
-        parked: 5,
-        parked_bytes: 6,
-        epoch: 7,
-        updated_at: at(8),
-        failing_since: Some(at(9)),
-        partition: 10,
-        nonce: 11,
-    };
+    let state = state();
     assert_eq!(EndpointState::decode(&state.to_record().value), Ok(state));
 }
 
@@ -229,19 +235,71 @@ proptest::proptest! {
     }
 }
 
+/// Field 1000, the text "new".
+const NEW: [u8; 6] = [0xc2, 0x3e, 3, b'n', b'e', b'w'];
+
 #[test]
-fn what_a_newer_version_adds_is_read_over() {
+fn what_a_newer_version_adds_to_a_delivery_is_handed_on_by_whoever_moves_it() {
     let mut bytes = delivery().to_record().value.to_vec();
-    // Field 1000, text "new"; and a class, field 13, that this version does not know.
-    bytes.extend([0xc2, 0x3e, 3, b'n', b'e', b'w', 0x68, 99]);
+    bytes.extend(NEW);
+    // A class, field 13, that this version does not know: it is read as normal.
+    bytes.extend([0x68, 99]);
     let read = Delivery::decode(&bytes.into()).unwrap();
+    let expected = Delivery {
+        class: Class::Normal,
+        newer: NEW.into(),
+        ..delivery()
+    };
+    assert_eq!(read, expected);
+    for moved in [
+        read.clone().parked_until(at(20), at(30)),
+        read.clone().retry_at(at(20), at(30)),
+    ] {
+        let value = moved.to_record_in(topics::DELIVERIES_BULK).value;
+        assert!(value.ends_with(&NEW));
+        assert_eq!(Delivery::decode(&value), Ok(moved));
+    }
+}
+
+#[test]
+fn what_a_newer_version_adds_elsewhere_is_read_over_and_an_outcome_of_it_is_charged_to_nobody() {
+    let mut bytes = attempt().to_record().value.to_vec();
+    bytes.extend(NEW);
+    // An outcome, field 13, that this version does not know.
+    bytes.extend([0x68, 99]);
+    let read = Attempt::decode(&bytes.into()).unwrap();
+    let outcome = Outcome::OwnFault;
     assert_eq!(
         read,
-        Delivery {
-            class: Class::Normal,
-            ..delivery()
+        Attempt {
+            outcome,
+            ..attempt()
         }
     );
+}
+
+#[test]
+fn records_of_the_first_version_read_as_they_were_written() {
+    let file = include_str!("../tests/fixtures/records-0.1.0.txt");
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let records = lines.map(|line| {
+        let (name, value) = line.split_once(' ').unwrap();
+        (name, from_hex(value))
+    });
+    let records: std::collections::BTreeMap<_, _> = records.collect();
+    let value = |name: &str| &records[name];
+    assert_eq!(Delivery::decode(value("delivery")), Ok(delivery()));
+    assert_eq!(Attempt::decode(value("attempt")), Ok(attempt()));
+    assert_eq!(DeadLetter::decode(value("dead-letter")), Ok(dead_letter()));
+    assert_eq!(Fanout::decode(value("fanout")), Ok(fanout()));
+    assert_eq!(EndpointState::decode(value("endpoint-state")), Ok(state()));
+    assert_eq!(records.len(), 5);
+}
+
+fn from_hex(text: &str) -> Bytes {
+    let digits = text.as_bytes().chunks(2);
+    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16));
+    bytes.map(Result::unwrap).collect()
 }
 
 #[test]

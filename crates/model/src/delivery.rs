@@ -53,7 +53,11 @@ pub struct Delivery {
     pub trigger: Trigger,
     /// When it was first parked since its last attempt.
     pub parked_since: Option<Timestamp>,
+    /// Fields that a newer version gave it and this one does not know, as they came: what moves it on must not drop them.
+    pub newer: Box<[u8]>,
 }
+
+include!(concat!(env!("OUT_DIR"), "/delivery_fields.rs"));
 
 /// Which of the `deliveries` topics a delivery travels in; read by weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,6 +121,7 @@ impl Delivery {
             trace: event.trace.clone(),
             trigger: Trigger::Scheduled,
             parked_since: None,
+            newer: Box::default(),
         }
     }
 
@@ -243,7 +248,14 @@ impl Delivery {
 
     /// The delivery in a record's value. The payload is a slice of it, not a copy.
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
-        Self::from_proto(codec::decode("delivery", value)?)
+        let known: proto::Delivery = codec::decode("delivery", value)?;
+        // What this version wrote has nothing else in it, and is not looked through.
+        let newer = match prost::Message::encoded_len(&known) == value.len() {
+            true => Box::default(),
+            false => codec::fields_above(NEWEST_FIELD, value),
+        };
+        let delivery = Self::from_proto(known)?;
+        Ok(Self { newer, ..delivery })
     }
 
     pub(crate) fn from_proto(given: proto::Delivery) -> Result<Self, Malformed> {
@@ -271,6 +283,7 @@ impl Delivery {
             content_type: given.content_type,
             payload: given.payload,
             trace: TraceContext::of_record(&given.traceparent, &given.tracestate, &given.repeats),
+            newer: Box::default(),
         })
     }
 }
@@ -301,6 +314,7 @@ impl Fields for Delivery {
         let (state, repeats) = (TraceContext::tracestate, TraceContext::repeats);
         to.text(21, trace.and_then(state).unwrap_or_default());
         to.text(22, trace.and_then(repeats).unwrap_or_default());
+        to.raw(&self.newer);
     }
 }
 

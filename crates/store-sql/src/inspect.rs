@@ -13,6 +13,8 @@ pub struct Inspected {
     pub schema: Option<i64>,
     /// The newest version of the schema that this program knows, and brings it up to when it opens it.
     pub known: i64,
+    /// The newest of its steps for which this program is too old; none where all that it does not know expand the schema.
+    pub forbids: Option<i64>,
     /// What only a server has.
     pub server: Option<InspectedServer>,
 }

@@ -26,6 +26,7 @@ mod postgres;
 mod rows;
 mod secrets;
 mod sqlite;
+mod steps;
 mod window;
 
 use std::sync::Arc;

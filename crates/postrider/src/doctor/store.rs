@@ -30,18 +30,27 @@ fn schema(found: &Inspected) -> Finding {
         Some(server) => format!("{} (PostgreSQL {})", found.place, server.version),
         None => found.place.clone(),
     };
+    if let Some(step) = found.forbids {
+        return Finding::wrong(
+            PART,
+            format!(
+                "{place} has schema version {step}, and this program knows none above {}",
+                found.known
+            ),
+            "use the newer program that wrote it, or restore a backup of before",
+        );
+    }
     match found.schema {
         None => Finding::ok(
             PART,
             format!("{place} is new: the first start makes its schema"),
         ),
-        Some(schema) if schema > found.known => Finding::wrong(
+        Some(schema) if schema > found.known => Finding::ok(
             PART,
             format!(
-                "{place} has schema version {schema}, and this program knows none above {}",
+                "{place} has schema version {schema}: this program knows {}, and can work beside the newer one",
                 found.known
             ),
-            "use the newer program that wrote it, or restore a backup of before",
         ),
         Some(schema) if schema < found.known => Finding::ok(
             PART,

@@ -14,6 +14,15 @@ mod code {
     /// A key that is too long for an index, and the like.
     pub(super) const LIMIT: &str = "54";
     pub(super) const CORRUPTED: &str = "XX";
+    /// Of a prepared statement: its result would have other columns than when it was prepared.
+    pub(super) const NOT_SUPPORTED: &str = "0A000";
+}
+
+const OUTDATED: &str = "the schema was changed beside this connection, and the next one knows it";
+
+/// That a statement was prepared for an older schema.
+pub(super) fn is_outdated(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(words) if words == OUTDATED)
 }
 
 fn code_of(error: &sqlx::Error) -> Option<String> {
@@ -41,6 +50,9 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     }
     if code == code::DISK_FULL {
         return StoreError::Unavailable(format!("the disk is full ({words})"));
+    }
+    if code == code::NOT_SUPPORTED {
+        return StoreError::Unavailable(OUTDATED.to_owned());
     }
     match code.get(..2) {
         Some(code::DATA | code::CONSTRAINT | code::LIMIT) => StoreError::Refused(words),

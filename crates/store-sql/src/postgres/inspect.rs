@@ -8,8 +8,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
 use super::PostgresOptions;
-use super::migrations::{NEWEST, version};
+use super::migrations::{NEWEST, newer, version};
 use super::open::{OLDEST_SERVER, Server};
+use crate::steps::Newer;
 use crate::{Inspected, InspectedServer, OpenError};
 
 const ASK: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
@@ -34,10 +35,11 @@ pub(crate) async fn inspect(url: &str, options: &PostgresOptions) -> Result<Insp
             .map_err(|error| server.failed(&error))
     };
     match tokio::time::timeout(options.acquire_timeout * 2, looking).await {
-        Ok(looked) => looked.map(|(schema, seen)| Inspected {
+        Ok(looked) => looked.map(|(schema, newer, seen)| Inspected {
             place: server.name,
             schema,
             known: NEWEST,
+            forbids: newer.forbids(),
             server: Some(seen),
         }),
         Err(_) => Err(server.unreachable("it does not answer")),
@@ -46,8 +48,9 @@ pub(crate) async fn inspect(url: &str, options: &PostgresOptions) -> Result<Insp
 
 async fn look(
     connection: &mut PgConnection,
-) -> Result<(Option<i64>, InspectedServer), sqlx::Error> {
+) -> Result<(Option<i64>, Newer, InspectedServer), sqlx::Error> {
     let schema = version(&mut *connection).await?;
+    let newer = newer(&mut *connection).await?;
     let began = Instant::now();
     let (number, version, is_standby, may_make_tables, now): (i32, String, bool, bool, i64) =
         sqlx::query_as(ASK).fetch_one(connection).await?;
@@ -59,5 +62,5 @@ async fn look(
         now: Timestamp::from_millis(now),
         asked_for: began.elapsed(),
     };
-    Ok((schema, seen))
+    Ok((schema, newer, seen))
 }

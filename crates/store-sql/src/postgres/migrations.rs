@@ -1,14 +1,14 @@
-//! The schema's versions. A file that was released is never edited: a change is another file. Processes of the version
-//! before may run while it is applied, with statements prepared: add what they do not ask for, and no column to a table
-//! of which they ask for all (`SELECT *`) without a restart of theirs.
+//! The schema's steps in PostgreSQL. Other processes work while one is applied: it holds no lock for long, and their prepared
+//! statements that ask for all columns of a table which got another fail once and are prepared anew (`outdated.rs`).
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
 
 use super::open::Server;
 use crate::OpenError;
+use crate::steps::{Newer, Step};
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [Step; 2] = [
     (
         1,
         "first",
@@ -16,8 +16,8 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
     ),
     (
         2,
-        "halts",
-        include_str!("../../migrations/postgres/0002_halts.sql"),
+        "expand_halts",
+        include_str!("../../migrations/postgres/0002_expand_halts.sql"),
     ),
 ];
 
@@ -29,8 +29,8 @@ pub(super) async fn migrate(
     server: &Server,
     connection: &mut PgConnection,
 ) -> Result<(), OpenError> {
-    let found = version(connection).await.map_err(|e| server.failed(&e))?;
-    if let Some(found) = found.filter(|found| *found > NEWEST) {
+    let newer = newer(connection).await.map_err(|e| server.failed(&e))?;
+    if let Some(found) = newer.forbids() {
         return Err(OpenError::NewerDatabase {
             server: server.name.clone(),
             found,
@@ -41,7 +41,8 @@ pub(super) async fn migrate(
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     });
-    let migrator = Migrator::with_migrations(migrations.into());
+    let mut migrator = Migrator::with_migrations(migrations.into());
+    migrator.set_ignore_missing(true);
     // Not `run`: its future cannot be sent to another thread.
     let done = migrator.run_direct(None, connection, false).await;
     done.map_err(|error| OpenError::Server {
@@ -52,13 +53,36 @@ pub(super) async fn migrate(
 
 /// The version of the schema; `None` for a new database.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !there {
+    if is_new(connection).await? {
         return Ok(None);
     }
     sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
         .fetch_one(connection)
         .await
+}
+
+/// The steps that this program does not know.
+pub(super) async fn newer(connection: &mut PgConnection) -> Result<Newer, sqlx::Error> {
+    if is_new(connection).await? {
+        return Ok(Newer(Vec::new()));
+    }
+    let steps = "SELECT version, description FROM _sqlx_migrations WHERE version > $1";
+    let steps = sqlx::query_as(steps).bind(NEWEST).fetch_all(connection);
+    Ok(Newer(steps.await?))
+}
+
+async fn is_new(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NULL")
+        .fetch_one(connection)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_says_whether_older_programs_can_go_on() {
+        crate::steps::tests::are_named_by_what_they_do(&MIGRATIONS, 1);
+    }
 }

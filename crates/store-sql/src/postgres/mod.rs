@@ -12,6 +12,7 @@ mod inspect;
 mod migrations;
 mod open;
 mod options;
+mod outdated;
 mod partitions;
 #[cfg(test)]
 mod plans;
@@ -37,6 +38,7 @@ use crate::error::unreadable;
 use crate::metrics::Operation;
 use crate::window::Window;
 use errors::store_error;
+use outdated::Outdated;
 use partitions::Partitions;
 
 /// The store in a PostgreSQL database, which any number of processes share.
@@ -44,6 +46,7 @@ pub struct PostgresStore {
     pool: PgPool,
     /// One connection, which nothing but the feed waits for.
     feed: PgPool,
+    outdated: Outdated,
     partitions: Partitions,
     options: PostgresOptions,
     metrics: StoreMetrics,
@@ -65,7 +68,11 @@ impl PostgresStore {
             Operation::Retention | Operation::Feed => PostgresOptions::LONG,
             _ => self.options.call_timeout,
         };
-        self.metrics.timed(operation, in_time(within, work)).await
+        let result = self.metrics.timed(operation, in_time(within, work)).await;
+        if result.as_ref().is_err_and(errors::is_outdated) {
+            self.outdated.found();
+        }
+        result
     }
 }
 

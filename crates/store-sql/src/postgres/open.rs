@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::migrations::migrate;
+use super::outdated::Outdated;
 use super::partitions::{Partitions, day_of};
 use super::{PostgresOptions, PostgresStore};
 use crate::{OpenError, StoreMetrics};
@@ -106,9 +107,12 @@ impl PostgresStore {
             Err(_) => return Err(server.unreachable("it does not answer")),
         };
         prepare(&server, &mut first).await?;
+        let outdated = Outdated::default();
+        let pool = |connections| pool(&place, &options, connections, &outdated);
         let store = Self {
-            pool: pool(&place, &options, options.max_connections.max(2) - 1),
-            feed: pool(&place, &options, 1),
+            pool: pool(options.max_connections.max(2) - 1),
+            feed: pool(1),
+            outdated: outdated.clone(),
             partitions: Partitions::default(),
             options,
             metrics,
@@ -141,7 +145,13 @@ async fn prepare(server: &Server, first: &mut PgConnection) -> Result<(), OpenEr
 }
 
 /// Connections are made when they are needed, and again when they were lost.
-fn pool(place: &PgConnectOptions, options: &PostgresOptions, connections: u32) -> PgPool {
+fn pool(
+    place: &PgConnectOptions,
+    options: &PostgresOptions,
+    connections: u32,
+    outdated: &Outdated,
+) -> PgPool {
+    let outdated = outdated.clone();
     let settings = [
         options.statement_timeout,
         options.lock_timeout,
@@ -152,9 +162,13 @@ fn pool(place: &PgConnectOptions, options: &PostgresOptions, connections: u32) -
         .max_connections(connections)
         .acquire_timeout(options.acquire_timeout)
         .test_before_acquire(false)
-        .before_acquire(|connection, idle| {
+        .before_acquire(move |connection, known| {
+            let is_outdated = outdated.includes(known.age);
             Box::pin(async move {
-                if idle.idle_for > TRIED_AFTER {
+                if is_outdated {
+                    return Ok(false);
+                }
+                if known.idle_for > TRIED_AFTER {
                     connection.ping().await?;
                 }
                 Ok(true)

@@ -1,4 +1,4 @@
-//! The schema's versions. A file that was released is never edited: a change is another file.
+//! The schema's steps in SQLite.
 
 use std::path::Path;
 
@@ -7,8 +7,9 @@ use sqlx::{SqlSafeStr, SqlitePool};
 
 use crate::OpenError;
 use crate::error::is_damage;
+use crate::steps::{Newer, Step};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [Step; 3] = [
     (
         1,
         "first",
@@ -21,8 +22,8 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     ),
     (
         3,
-        "halts",
-        include_str!("../../migrations/sqlite/0003_halts.sql"),
+        "expand_halts",
+        include_str!("../../migrations/sqlite/0003_expand_halts.sql"),
     ),
 ];
 
@@ -30,10 +31,8 @@ pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), OpenError> {
-    let found = version(writer)
-        .await
-        .map_err(|error| opening(path, error))?;
-    if let Some(found) = found.filter(|found| *found > NEWEST) {
+    let newer = newer(writer).await.map_err(|error| opening(path, error))?;
+    if let Some(found) = newer.forbids() {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found,
@@ -44,7 +43,8 @@ pub(super) async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), Open
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
     });
-    let migrator = Migrator::with_migrations(migrations.into());
+    let mut migrator = Migrator::with_migrations(migrations.into());
+    migrator.set_ignore_missing(true);
     migrator
         .run(writer)
         .await
@@ -56,16 +56,30 @@ pub(super) async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), Open
 
 /// The version of the schema; `None` for a new file.
 pub(super) async fn version(writer: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
-            .fetch_one(writer)
-            .await?;
-    if tables == 0 {
+    if is_new(writer).await? {
         return Ok(None);
     }
     sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
         .fetch_one(writer)
         .await
+}
+
+/// The steps that this program does not know.
+pub(super) async fn newer(writer: &SqlitePool) -> Result<Newer, sqlx::Error> {
+    if is_new(writer).await? {
+        return Ok(Newer(Vec::new()));
+    }
+    let steps = "SELECT version, description FROM _sqlx_migrations WHERE version > ?";
+    let steps = sqlx::query_as(steps).bind(NEWEST).fetch_all(writer);
+    Ok(Newer(steps.await?))
+}
+
+async fn is_new(writer: &SqlitePool) -> Result<bool, sqlx::Error> {
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+            .fetch_one(writer)
+            .await?;
+    Ok(tables == 0)
 }
 
 /// What an error of the database means while the store is opened.
@@ -75,5 +89,15 @@ pub(super) fn opening(path: &Path, error: sqlx::Error) -> OpenError {
         OpenError::Damaged { path, why }
     } else {
         OpenError::Database { path, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_says_whether_older_programs_can_go_on() {
+        crate::steps::tests::are_named_by_what_they_do(&MIGRATIONS, 2);
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use postrider_model::Timestamp;
-use postrider_store::{Claims, Closing, Store};
-use postrider_store_sql::{OpenError, SqliteStore, open};
+use postrider_store::{Claims, Closing, ConfigFeed, Store};
+use postrider_store_sql::{OpenError, PostgresOptions, SqliteStore, open};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -83,6 +83,53 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     );
     let words = error.to_string();
     assert!(words.contains("schema version 99") && words.contains("none above"));
+}
+
+/// Adds a step of the future: with this name, and this done.
+async fn step_on(path: &Path, name: &str, statement: &'static str) {
+    let mut connection = raw(path).await;
+    sqlx::query(statement)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT max(version) + 90, $1, 1, x'00', 0 FROM _sqlx_migrations",
+    )
+    .bind(name)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_that_a_newer_program_has_expanded_is_worked_on_and_one_that_it_contracted_is_not()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    let wider = "ALTER TABLE claims ADD COLUMN note TEXT";
+    step_on(&path, "expand claims", wider).await;
+    let at = Timestamp::from_millis;
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store
+        .claim("k", "a", &[0; 32], at(0), at(10))
+        .await
+        .unwrap();
+    store.confirm("k", "a", b"done", at(1)).await.unwrap();
+    store.changes(0).await.unwrap();
+    store.close().await;
+    let url = format!("sqlite:{}", path.display());
+    let seen = postrider_store_sql::inspect(&url, PostgresOptions::default());
+    let seen = seen.await.unwrap();
+    assert_eq!(seen.forbids, None);
+    assert!(seen.schema > Some(seen.known));
+
+    step_on(&path, "contract claims", "DROP TABLE claims").await;
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::Newer { .. }), "{error}");
 }
 
 #[tokio::test]

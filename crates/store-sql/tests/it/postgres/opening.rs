@@ -1,15 +1,19 @@
 //! Opening: who makes the schema, and what is refused with which words.
 
-use postrider_store::{Claims, Closing, StoreError};
+use std::time::Duration;
+
+use postrider_model::AppId;
+use postrider_store::{Claims, Closing, ConfigFeed, EventRef, History, StoreError};
 use postrider_store_sql::{OpenError, PostgresOptions, PostgresStore, open};
+use postrider_testkit::eventually;
 
 use super::databases::{Database, run};
-use super::samples::now;
+use super::samples::{event, events, now};
 use crate::metrics;
 
 async fn refusal(url: &str) -> OpenError {
     let options = PostgresOptions {
-        acquire_timeout: std::time::Duration::from_secs(2),
+        acquire_timeout: Duration::from_secs(2),
         ..PostgresOptions::default()
     };
     let opened = PostgresStore::open(url, options, metrics()).await;
@@ -54,6 +58,62 @@ async fn a_newer_schema_is_refused_with_both_versions() {
         "{error}"
     );
     assert!(error.to_string().contains("use the newer program"));
+}
+
+/// A roll-out: the newer program's step is applied while processes of this one work, and some are started beside it.
+#[tokio::test]
+async fn processes_work_on_and_may_be_started_beside_a_schema_that_a_newer_program_has_expanded() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    work(&store).await.unwrap();
+
+    let mut beside = database.connect().await;
+    let step = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (98, 'expand everything', true, '', 0)";
+    run(&mut beside, step).await;
+    for table in TABLES {
+        let wider = format!("ALTER TABLE {table} ADD COLUMN note text");
+        run(&mut beside, &wider).await;
+    }
+    // What was prepared for fewer columns fails once for each connection that had it in hand, and is then prepared anew.
+    let works = async || work(&store).await.ok();
+    let works = eventually("it works on", Duration::from_secs(30), works);
+    works.await.unwrap();
+    for _ in 0..20 {
+        work(&store).await.unwrap();
+    }
+    let another = database.open().await;
+    work(&another).await.unwrap();
+    let url = database.url();
+    let seen = postrider_store_sql::inspect(&url, PostgresOptions::default());
+    assert_eq!(seen.await.unwrap().forbids, None);
+}
+
+const TABLES: [&str; 11] = [
+    "applications",
+    "endpoints",
+    "event_types",
+    "tokens",
+    "removed",
+    "claims",
+    "events",
+    "fanouts",
+    "attempts",
+    "dead_letters",
+    "replays",
+];
+
+/// What a process asks for all columns of.
+async fn work(store: &PostgresStore) -> Result<(), StoreError> {
+    let one = event(AppId::new(), now());
+    let id = one.id;
+    let app = one.app_id;
+    store.record(&events(&[one])).await?;
+    let found = store.event(app, &EventRef::Id(id)).await?;
+    assert!(found.is_some());
+    store.claim("k", "a", &[0; 32], now(), now()).await?;
+    store.changes(0).await?;
+    Ok(())
 }
 
 #[tokio::test]
