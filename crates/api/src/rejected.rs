@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use postrider_http::{HttpError, InPath, Operator, Query, Slashed};
-use postrider_log::{BatchLimit, Durability, LogError, Purpose};
+use postrider_log::{BatchLimit, Durability, Log, LogError, Purpose};
 use postrider_model::topics::EVENTS_REJECTED;
 use postrider_model::{
     NewRecord, Partition, Position, Record, RejectedId, Timestamp, TopicPartition, again,
@@ -190,7 +190,7 @@ impl Api {
         limit: usize,
     ) -> Result<Found, HttpError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
-        let mut ends = self.log.ends(EVENTS_REJECTED).await.map_err(refusal)?;
+        let mut ends = self.log.ends(EVENTS_REJECTED).await.map_err(unread)?;
         ends.sort_unstable();
         for (partition, _) in ends.into_iter().filter(|(number, _)| *number >= first) {
             let at = TopicPartition {
@@ -211,7 +211,7 @@ impl Api {
                     records: limit - records.len(),
                     bytes: PAGE_BYTES - bytes,
                 };
-                let read = self.log.read(at, from, left).await.map_err(refusal)?;
+                let read = self.log.read(at, from, left).await.map_err(unread)?;
                 let Some(last) = read.last() else { break };
                 from = last.position + 1;
                 bytes += read.iter().map(|record| record.value.len()).sum::<usize>();
@@ -237,7 +237,7 @@ impl Api {
         };
         let read = match self.log.read(at, position, one).await {
             Err(LogError::NoSuchTopic(_)) => return Err(HttpError::NotFound),
-            read => read.map_err(refusal)?,
+            read => read.map_err(unread)?,
         };
         // A position alone names nothing for good: it has to be the record that was shown.
         let found = read.into_iter().next();
@@ -251,24 +251,67 @@ impl Api {
         let append = self
             .log
             .append(records, Durability::Synced, Purpose::Intake);
-        append.await.map(drop).map_err(refusal)
+        append
+            .await
+            .map(drop)
+            .map_err(|error| refusal(self.log.as_ref(), error))
     }
 }
 
-fn refusal(error: LogError) -> HttpError {
+/// Why they cannot be shown.
+fn unread(error: LogError) -> HttpError {
+    match error {
+        LogError::Busy(_) => HttpError::Unavailable(
+            "the log does not answer at present, and rejected records lie there: try again in a moment".to_owned(),
+        ),
+        error => {
+            tracing::error!(%error, "rejected records cannot be read");
+            HttpError::Unavailable("the log has stopped and shows nothing: try again later".to_owned())
+        }
+    }
+}
+
+/// Why they are not taken to be judged again.
+fn refusal(log: &dyn Log, error: LogError) -> HttpError {
     match error {
         LogError::Full(_) => HttpError::Full(
             "there is no space left for records to be judged again: try again later".to_owned(),
         ),
-        LogError::Busy(_) => HttpError::Unavailable(
+        LogError::Busy(_) if log.completes_at_once() => HttpError::Unavailable(
             "more waits to be written than fits: try again in a moment".to_owned(),
+        ),
+        LogError::Busy(_) => HttpError::Uncertain(
+            "the log does not take records fast enough; some may be judged again: try again in a moment".to_owned(),
         ),
         LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
             "it makes a record of {size} bytes; at most {limit} are taken"
         )),
         error => {
-            tracing::error!(%error, "rejected records cannot be read or judged again");
+            tracing::error!(%error, "rejected records cannot be judged again");
             HttpError::Uncertain("the log has stopped: try again later".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_log::testing::MemoryLog;
+    use postrider_model::topics;
+
+    use super::*;
+
+    #[test]
+    fn a_read_that_the_log_does_not_answer_speaks_of_reading_and_a_write_of_writing() {
+        let busy = || LogError::Busy("testing".to_owned());
+        let read = unread(busy());
+        assert!(matches!(read, HttpError::Unavailable(_)));
+        assert!(read.to_string().contains("does not answer"), "{read}");
+        assert!(
+            !unread(LogError::Stopped(String::new()))
+                .to_string()
+                .contains("judged")
+        );
+        let write = refusal(&MemoryLog::new(topics::all()), busy());
+        assert!(write.to_string().contains("to be written"), "{write}");
     }
 }
