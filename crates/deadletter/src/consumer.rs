@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_log::{
-    Backoff, Batch, Committer, Gatherer, Gathering, LogError, Subscription, rejected,
-    sync_patiently,
+    Batch, Committer, Gatherer, Gathering, LogError, Subscription, rejected, sync_patiently,
 };
 use postrider_model::{DeadLetter, NewRecord, Record, topics};
-use postrider_store::{DeadLetters, Halving, StoreError};
+use postrider_store::{DeadLetters, Patience, Stopped, StoreError, Writing};
 use tokio_util::sync::CancellationToken;
 
 use crate::{DeadLetterError, DeadLetterMetrics, Ports, Reason};
-
-/// We are to stop before the batch could be kept: it stays in the log.
-struct Stopped;
 
 /// The half that writes.
 struct Keeper<S: ?Sized> {
@@ -61,7 +57,8 @@ pub(crate) async fn run<S: DeadLetters + ?Sized>(
 }
 
 impl<S: DeadLetters + ?Sized> Keeper<S> {
-    /// Keeps one batch: the log's sync first, then the store, then the positions.
+    /// Keeps one batch: the log's sync first, then the store, then the positions. Where it is to stop before, the batch stays
+    /// in the log.
     async fn keep(&self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
         let (mut letters, mut sources, mut aside) = (Vec::new(), Vec::new(), Vec::new());
         for record in &batch.records {
@@ -91,42 +88,32 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
 
     /// Writes all but those that the store will never take, and returns these.
     async fn write(&self, letters: &[DeadLetter]) -> Result<Vec<(usize, String)>, Stopped> {
-        let store_backoff = || Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        let (mut halving, mut backoff) = (Halving::over(letters.len()), store_backoff());
-        let mut refused = Vec::new();
-        while let Some(part) = halving.part() {
-            let letters = letters.get(part).unwrap_or_default();
-            fail_point!("deadletter.store.before");
-            match self.ports.store.keep_dead_letters(letters).await {
-                Ok(()) => {
-                    fail_point!("deadletter.store.after");
-                    self.metrics.kept.inc_by(letters.len() as u64);
-                    halving.written();
-                    backoff = store_backoff();
-                }
-                Err(StoreError::Unavailable(why)) => self.wait(&why, &mut backoff).await?,
-                Err(error) => {
-                    if let Some(index) = halving.refused() {
-                        refused.push((index, error.to_string()));
-                    }
-                }
-            }
+        let mut writing = Writing::of(letters.len(), self.patience());
+        while let Some(part) = writing.part() {
+            let written = self.write_part(letters.get(part).unwrap_or_default());
+            writing.after(written.await).await?;
         }
-        Ok(refused)
+        Ok(writing.into_refused())
     }
 
-    async fn wait(&self, why: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
-        self.metrics.store_failures.inc();
-        let wait = backoff.next_wait();
-        tracing::warn!(
-            why,
-            ?wait,
-            "the store cannot take dead letters; trying again"
-        );
-        tokio::select! {
-            () = self.stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
+    async fn write_part(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        fail_point!("deadletter.store.before");
+        self.ports.store.keep_dead_letters(letters).await?;
+        fail_point!("deadletter.store.after");
+        self.metrics.kept.inc_by(letters.len() as u64);
+        Ok(())
+    }
+
+    fn patience(&self) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
+        let failures = self.metrics.store_failures.clone();
+        Patience::new(self.stop.clone(), move |why, wait| {
+            failures.inc();
+            tracing::warn!(
+                why,
+                ?wait,
+                "the store cannot take dead letters; trying again"
+            );
+        })
     }
 
     fn set_aside(&self, reason: Reason, record: &Record, why: &str) -> NewRecord {

@@ -23,31 +23,31 @@
     )
 )]
 
-mod backoff;
 mod batch;
 mod error;
 mod gather;
 mod lately;
 mod oversize;
+mod patience;
 mod port;
 mod rejected;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod turns;
 
-pub use backoff::{Backoff, complete_patiently, sync_patiently};
 pub use batch::Batch;
 pub use error::LogError;
 pub use gather::{Gatherer, Gathering};
 pub use lately::Lately;
 pub use oversize::shrink;
+pub use patience::{complete_patiently, sync_patiently};
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
     Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Weighted,
 };
 pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{
-    Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
+    Backoff, Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
 };
 pub use rejected::rejected;
 pub use turns::Turns;

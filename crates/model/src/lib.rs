@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod attempt;
+mod backoff;
 mod clock;
 mod cloudevent;
 mod codec;
@@ -47,6 +48,7 @@ pub mod proto {
 }
 
 pub use attempt::{Attempt, Outcome};
+pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock, TestClock};
 pub use cloudevent::{CloudEvent, Published, StructuredEvent};
 pub use codec::Malformed;

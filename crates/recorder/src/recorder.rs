@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_log::{
-    Backoff, Batch, Committer, Gatherer, Gathering, Log, LogError, Subscription, Weighted,
-    rejected, sync_patiently,
+    Batch, Committer, Gatherer, Gathering, Log, LogError, Subscription, Weighted, rejected,
+    sync_patiently,
 };
 use postrider_model::{Clock, NewRecord, Record, topics};
-use postrider_store::{Endpoints, Halving, History, HistoryBatch, StoreError};
+use postrider_store::{Endpoints, History, HistoryBatch, Patience, Stopped, StoreError, Writing};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +30,6 @@ struct Recorder<S: ?Sized> {
     metrics: RecorderMetrics,
     stop: CancellationToken,
 }
-
-/// We are to stop before the batch could be recorded: it stays in the log.
-struct Stopped;
 
 /// Records until `stop`.
 pub(crate) async fn run<S: History + Endpoints + ?Sized>(
@@ -92,7 +89,8 @@ async fn gatherer(
 }
 
 impl<S: History + Endpoints + ?Sized> Recorder<S> {
-    /// Records one batch: the log's sync first, then the store, then the positions.
+    /// Records one batch: the log's sync first, then the store, then the positions. Where it is to stop before, the batch
+    /// stays in the log.
     async fn record(&mut self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
         let rows = Rows::of(&batch.records);
         let mut aside = self.malformed(&rows, &batch.records);
@@ -115,28 +113,16 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
     /// Writes all rows but those that the store will never take, and returns these.
     async fn write(&self, rows: &Rows) -> Result<Vec<(usize, String)>, Stopped> {
         let len = rows.history.len();
-        let (mut halving, mut backoff, mut refused) =
-            (Halving::over(len), store_backoff(), Vec::new());
-        while let Some(part) = halving.part() {
+        let mut writing = Writing::of(len, self.patience());
+        while let Some(part) = writing.part() {
             let written = if part.len() == len {
                 self.write_part(&rows.history).await
             } else {
                 self.write_part(&rows.part(&part)).await
             };
-            match written {
-                Ok(()) => {
-                    halving.written();
-                    backoff = store_backoff();
-                }
-                Err(StoreError::Unavailable(why)) => self.wait(&why, &mut backoff).await?,
-                Err(error) => {
-                    if let Some(row) = halving.refused() {
-                        refused.push((row, error.to_string()));
-                    }
-                }
-            }
+            writing.after(written).await?;
         }
-        Ok(refused)
+        Ok(writing.into_refused())
     }
 
     async fn write_part(&self, part: &HistoryBatch) -> Result<(), StoreError> {
@@ -151,7 +137,7 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
     }
 
     async fn disable(&mut self, history: &HistoryBatch) -> Result<(), Stopped> {
-        let mut backoff = store_backoff();
+        let mut patience = self.patience();
         while let Err(why) = self
             .disabling
             .judge(
@@ -162,24 +148,22 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
             )
             .await
         {
-            self.wait(&why.to_string(), &mut backoff).await?;
+            patience.wait(&why.to_string()).await?;
         }
         Ok(())
     }
 
-    /// The store is down: nothing waits for it but history.
-    async fn wait(&self, why: &str, backoff: &mut Backoff) -> Result<(), Stopped> {
-        self.metrics.store_failures.inc();
-        let wait = backoff.next_wait();
-        tracing::warn!(
-            why,
-            ?wait,
-            "the store cannot be told what happened; trying again"
-        );
-        tokio::select! {
-            () = self.stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(wait) => Ok(()),
-        }
+    /// While the store is down: nothing waits for it but history.
+    fn patience(&self) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
+        let failures = self.metrics.store_failures.clone();
+        Patience::new(self.stop.clone(), move |why, wait| {
+            failures.inc();
+            tracing::warn!(
+                why,
+                ?wait,
+                "the store cannot be told what happened; trying again"
+            );
+        })
     }
 
     fn malformed(&self, rows: &Rows, records: &[Record]) -> Vec<NewRecord> {
@@ -225,8 +209,4 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
         fail_point!("recorder.complete.after");
         Ok(if finished { Ok(()) } else { Err(Stopped) })
     }
-}
-
-fn store_backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(50), Duration::from_secs(5))
 }

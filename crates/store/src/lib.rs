@@ -18,6 +18,7 @@ mod halving;
 mod history;
 mod idempotency;
 mod page;
+mod patience;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -39,6 +40,7 @@ pub use history::{
 };
 pub use idempotency::{Claim, Claims};
 pub use page::{HistoryKey, Order, Page, PageStart};
+pub use patience::{Patience, Stopped, Writing};
 
 /// The end of a store.
 #[async_trait]
