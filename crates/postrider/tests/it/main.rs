@@ -12,6 +12,7 @@
 )]
 
 mod asking;
+mod backup;
 mod bad_input;
 mod clients;
 mod cluster;
