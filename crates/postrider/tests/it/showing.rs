@@ -67,13 +67,18 @@ fn listen(arguments: &[&str]) -> Listening {
     Listening { child, url, told }
 }
 
+/// Asks the receiver itself, whatever the environment says of proxies.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 impl Listening {
     /// Sends it a webhook that is signed with `secret`.
     async fn send(&self, secret: &str) -> StatusCode {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let (now, body) = (now.as_secs().to_string(), "{\"order\":17}");
         let signature = sign(secret, "msg_1", &now, body.as_bytes()).unwrap();
-        let request = reqwest::Client::new()
+        let request = client()
             .post(format!("{}/hook", self.url))
             .header("webhook-id", "msg_1")
             .header("webhook-timestamp", now)
@@ -111,9 +116,7 @@ async fn the_receiver_for_development_verifies_prints_fails_as_told_and_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receiver_for_development_hangs_when_it_is_told_to() {
     let receiver = listen(&["--hang"]);
-    let request = reqwest::Client::new()
-        .post(&receiver.url)
-        .timeout(Duration::from_secs(1));
+    let request = client().post(&receiver.url).timeout(Duration::from_secs(1));
     let error = request.send().await.unwrap_err();
     assert!(error.is_timeout() && !error.is_connect(), "{error:?}");
 }
