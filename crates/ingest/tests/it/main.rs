@@ -14,3 +14,4 @@ mod house;
 mod idempotency;
 mod refusing;
 mod slow_log;
+mod tracing_context;

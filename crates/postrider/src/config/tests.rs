@@ -87,6 +87,12 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("admin.listen", "127.0.0.1:9090", ":9090"),
     ("logs.format", "json", "xml"),
     ("logs.level", "warn,postrider=debug", "inof"),
+    ("traces.endpoint", "https://collector:4318", "collector"),
+    ("traces.headers", "authorization=hunter2", "authorization"),
+    ("traces.sampling", "0.25", "1.5"),
+    ("traces.service_name", "webhooks", ""),
+    ("traces.queue", "100", "1"),
+    ("traces.timeout", "1s", "soon"),
 ];
 
 /// Keys that take any text.
@@ -96,6 +102,7 @@ const ANY_TEXT: &[&str] = &["log.kafka.ca", "log.kafka.certificate", "log.kafka.
 fn companions(path: &str) -> &'static [(&'static str, &'static str)] {
     match path {
         "log.kind" => &[("log.kafka.brokers", "a:9092")],
+        "traces.headers" | "traces.sampling" => &[("traces.endpoint", "http://collector:4318")],
         "store.url" => &[("log.kind", "kafka"), ("log.kafka.brokers", "a:9092")],
         _ => &[],
     }
@@ -125,10 +132,7 @@ fn from_file(toml: &str) -> Result<Config, ConfigError> {
 }
 
 fn in_toml(path: &str, text: &str) -> String {
-    match path.rsplit_once('.') {
-        Some((section, name)) => format!("[{section}]\n{name} = {}\n", value::quoted(text)),
-        None => format!("{path} = {}\n", value::quoted(text)),
-    }
+    format!("{path} = {}\n", value::quoted(text))
 }
 
 #[test]
@@ -379,6 +383,8 @@ fn no_secret_is_printed_and_what_stands_instead_is_not_taken_for_one() {
             "store.url",
             "postgres://user:hunter2@db:5432/x?sslmode=require&password=hunter2",
         ),
+        ("traces.endpoint", "http://collector:4318"),
+        ("traces.headers", "authorization=Bearer hunter2"),
     ];
     let config = from_environment(&secrets).unwrap();
     let printed = toml(&config);
@@ -387,9 +393,9 @@ fn no_secret_is_printed_and_what_stands_instead_is_not_taken_for_one() {
     assert!(printed.contains("postgres://user:***@db:5432/x?sslmode=require"));
     assert!(printed.contains("client.rack=a"), "{printed}");
     let told = from_file(&printed).unwrap_err();
-    assert_eq!(told.0.len(), 4, "{told}");
+    assert_eq!(told.0.len(), 5, "{told}");
     let times = told.to_string().matches("it was hidden when").count();
-    assert_eq!(times, 4, "{told}");
+    assert_eq!(times, 5, "{told}");
 }
 
 #[test]

@@ -286,7 +286,8 @@ async fn a_delivery_that_is_parked_says_so_and_stays_in_its_trace() {
     let more = [
         ("DELIVERY__SCHEDULE", "0s,1s,1s,1s"),
         ("DELIVERY__BREAKER_FAILURES", "1"),
-        ("DELIVERY__BREAKER_WAIT", "2s"),
+        // Longer than anything here takes before the breaker is asked.
+        ("DELIVERY__BREAKER_WAIT", "10s"),
     ];
     let world = world(&collector, "1", &more).await;
     world.endpoint("/flaky", Behaviour::FailFirst(1, 500)).await;
