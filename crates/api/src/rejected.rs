@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use postrider_http::{HttpError, InPath, Operator, Query, Slashed};
-use postrider_log::{BatchLimit, Durability, Log, LogError, Purpose};
+use postrider_log::{BatchLimit, Durability, LogError, Purpose};
 use postrider_model::topics::EVENTS_REJECTED;
 use postrider_model::{
     NewRecord, Partition, Position, Record, RejectedId, Timestamp, TopicPartition, again,
@@ -251,10 +251,7 @@ impl Api {
         let append = self
             .log
             .append(records, Durability::Synced, Purpose::Intake);
-        append
-            .await
-            .map(drop)
-            .map_err(|error| refusal(self.log.as_ref(), error))
+        append.await.map(drop).map_err(refusal)
     }
 }
 
@@ -272,16 +269,16 @@ fn unread(error: LogError) -> HttpError {
 }
 
 /// Why they are not taken to be judged again.
-fn refusal(log: &dyn Log, error: LogError) -> HttpError {
+fn refusal(error: LogError) -> HttpError {
     match error {
         LogError::Full(_) => HttpError::Full(
             "there is no space left for records to be judged again: try again later".to_owned(),
         ),
-        LogError::Busy(_) if log.completes_at_once() => HttpError::Unavailable(
+        LogError::Busy(_) => HttpError::Unavailable(
             "more waits to be written than fits: try again in a moment".to_owned(),
         ),
-        LogError::Busy(_) => HttpError::Uncertain(
-            "the log does not take records fast enough; some may be judged again: try again in a moment".to_owned(),
+        LogError::Unacknowledged(_) => HttpError::Uncertain(
+            "the log did not acknowledge them in time; some may be judged again: try again in a moment".to_owned(),
         ),
         LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
             "it makes a record of {size} bytes; at most {limit} are taken"
@@ -295,9 +292,6 @@ fn refusal(log: &dyn Log, error: LogError) -> HttpError {
 
 #[cfg(test)]
 mod tests {
-    use postrider_log::testing::MemoryLog;
-    use postrider_model::topics;
-
     use super::*;
 
     #[test]
@@ -311,7 +305,9 @@ mod tests {
                 .to_string()
                 .contains("judged")
         );
-        let write = refusal(&MemoryLog::new(topics::all()), busy());
+        let write = refusal(busy());
         assert!(write.to_string().contains("to be written"), "{write}");
+        let silent = refusal(LogError::Unacknowledged(String::new()));
+        assert!(matches!(silent, HttpError::Uncertain(_)), "{silent}");
     }
 }

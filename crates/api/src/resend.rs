@@ -105,12 +105,12 @@ impl Api {
             Err(LogError::Full(_)) => Err(HttpError::Full(
                 "there is no space left for new deliveries: try again later".to_owned(),
             )),
-            Err(LogError::Busy(_)) if self.log.completes_at_once() => Err(HttpError::Unavailable(
+            Err(LogError::Busy(_)) => Err(HttpError::Unavailable(
                 "more waits to be written than fits: try again in a moment".to_owned(),
             )),
             // Were its key free again, the repeat would have a generation of its own, and be sent, too.
-            Err(LogError::Busy(_)) => Err(HttpError::Uncertain(
-                "the log does not take deliveries fast enough; it may have been taken: try again in a moment"
+            Err(LogError::Unacknowledged(_)) => Err(HttpError::Uncertain(
+                "the log did not acknowledge the delivery in time; it may have been taken: try again in a moment"
                     .to_owned(),
             )),
             Err(LogError::TooLarge { size, limit, .. }) => Err(HttpError::TooLarge(format!(

@@ -72,7 +72,7 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
         }
         if !letters.is_empty() {
             match sync_patiently(self.ports.log.as_ref(), &self.stop).await {
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
+                Err(error) if error.is_passing() => return Ok(Err(Stopped)),
                 synced => synced?,
             }
             let refused = match self.write(&letters).await {

@@ -312,7 +312,7 @@ async fn run(
     .await;
     fail_point!("worker.complete.after");
     // Also where it ended otherwise: it may be the last commit, and nothing would be read to make another.
-    if !matches!(result, Err(LogError::Busy(_) | LogError::Full(_))) {
+    if !result.as_ref().is_err_and(LogError::is_passing) {
         refused.store(false, Ordering::Relaxed);
     }
     Commit { batch, result }

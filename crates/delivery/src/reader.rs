@@ -105,7 +105,7 @@ impl DeliveryReader {
                         return Ok(());
                     }
                 }
-                Err(LogError::Busy(_)) => tokio::time::sleep(backoff.next_wait()).await,
+                Err(error) if error.is_passing() => tokio::time::sleep(backoff.next_wait()).await,
                 Err(error @ LogError::Trimmed { .. }) => {
                     self.metrics.lost.inc();
                     tracing::error!(%error, "deliveries were trimmed before they were read, and are lost");

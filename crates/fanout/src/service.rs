@@ -156,7 +156,7 @@ impl Service {
                     self.metrics.lost.inc();
                     tracing::error!(%error, "events were trimmed before they were fanned out");
                 }
-                Some(Err(LogError::Busy(_) | LogError::Full(_))) => tokio::time::sleep(PAUSE).await,
+                Some(Err(error)) if error.is_passing() => tokio::time::sleep(PAUSE).await,
                 Some(Err(error)) => return Err(error),
             }
         }
@@ -298,7 +298,7 @@ impl Service {
             let committer = &*self.committer;
             match complete_patiently(committer, &completion, &self.shutdown, refused).await {
                 Ok(()) => break,
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Err(Refused::Stopped),
+                Err(error) if error.is_passing() => return Err(Refused::Stopped),
                 Err(LogError::Lost(at)) => return Err(Refused::Lost(at)),
                 Err(error @ LogError::TooLarge { limit, .. }) => {
                     let replaced = shrink(&mut completion.outputs, limit, SystemClock.now());

@@ -98,6 +98,8 @@ impl Ingest {
     }
 }
 
+const NOT_ACKNOWLEDGED: &str = "the log did not acknowledge the event in time; it may have been accepted: send it again in a moment";
+
 /// Writes an event, with the span of that in its record if it is sampled; the log has this long to acknowledge.
 async fn append(
     log: &dyn Log,
@@ -117,10 +119,8 @@ async fn append(
             fail_point!("ingest.append.after");
             Ok(())
         }
-        Ok(Err(error)) => Err(refusal(log, error)),
-        Err(_) => Err(HttpError::Uncertain(
-            "the log did not acknowledge the event in time; it may have been accepted: send it again".to_owned(),
-        )),
+        Ok(Err(error)) => Err(refusal(error)),
+        Err(_) => Err(HttpError::Uncertain(NOT_ACKNOWLEDGED.to_owned())),
     };
     traced::tell_event(&mut span, event);
     span.note(|note| {
@@ -135,16 +135,14 @@ async fn append(
 }
 
 /// What the producer is told when the log does not take an event.
-fn refusal(log: &dyn Log, error: LogError) -> HttpError {
+fn refusal(error: LogError) -> HttpError {
     match error {
-        LogError::Busy(_) if log.completes_at_once() => HttpError::Unavailable(
+        LogError::Busy(_) => HttpError::Unavailable(
             "more events wait to be written than fit: send it again in a moment".to_owned(),
         ),
         // An answer that did not come in time says nothing of what it would have answered. Were the key free again, the
         // repeat would have another id.
-        LogError::Busy(_) => HttpError::Uncertain(
-            "the log does not take events fast enough; it may have been accepted: send it again in a moment".to_owned(),
-        ),
+        LogError::Unacknowledged(_) => HttpError::Uncertain(NOT_ACKNOWLEDGED.to_owned()),
         LogError::Full(_) => HttpError::Full(
             "there is no space left for new events; what was accepted is being delivered: send it again later"
                 .to_owned(),

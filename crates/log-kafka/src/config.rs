@@ -49,7 +49,11 @@ pub(crate) fn fixed(property: &str) -> bool {
 /// What every client of the cluster is told.
 pub(crate) fn base(options: &Options) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set_log_level(RDKafkaLogLevel::Info);
+    config
+        .set_log_level(RDKafkaLogLevel::Info)
+        // A partition that had no leader for a moment may be passed over by librdkafka until it asks for all leaders again
+        // (its issue 5430), which by default is after five minutes.
+        .set("topic.metadata.refresh.interval.ms", "10000");
     for (name, value) in &options.properties {
         config.set(name, value);
     }
@@ -161,13 +165,12 @@ pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
     config
         // It reads nothing. What it may ask for before its partitions are paused is to be little.
         .set("fetch.message.max.bytes", "1024")
-        .set("queued.min.messages", "1")
-        // Co-assignment: with equal numbers of partitions, partition n of each topic goes to the same member.
-        .set("topic.metadata.refresh.interval.ms", "30000");
+        .set("queued.min.messages", "1");
     match options.membership.protocol {
         GroupProtocol::Consumer => {
             config
                 .set("group.protocol", "consumer")
+                // With equal numbers of partitions, partition n of each topic goes to the same member.
                 .set("group.remote.assignor", "range");
         }
         GroupProtocol::Classic {
@@ -189,4 +192,32 @@ pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
         config.set("group.instance.id", id);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_model::topics;
+
+    #[test]
+    fn every_client_asks_for_leaders_again_soon_unless_it_is_configured_otherwise() {
+        const KEY: &str = "topic.metadata.refresh.interval.ms";
+        let registry = postrider_metrics::Registry::new();
+        let metrics = crate::LogMetrics::register(&registry).unwrap();
+        let mut options = Options::new("127.0.0.1:9", topics::all(), metrics);
+        let all = |options: &Options| {
+            let clients = [
+                producer(options),
+                member(options, "group"),
+                fetcher(options, "nobody", 1, std::time::Duration::ZERO),
+                consumer(options, "nobody"),
+            ];
+            clients.map(|client| client.get(KEY).unwrap().to_owned())
+        };
+        assert_eq!(all(&options), ["10000"; 4]);
+        options
+            .properties
+            .insert(KEY.to_owned(), "60000".to_owned());
+        assert_eq!(all(&options), ["60000"; 4]);
+    }
 }

@@ -15,8 +15,9 @@
 //! their disks. Nothing is kept here but what is on its way; outputs whose positions were not committed are written
 //! again by the next owner, who drops what it knows.
 //!
-//! **Failure.** Brokers that do not answer make callers wait, and refuse them ([`LogError::Busy`]) past a bound in bytes
-//! and time; everything is tried again for ever. A stale epoch is ordinary and is committed again; a member that was
+//! **Failure.** Brokers that do not answer make callers wait, and refuse them past a bound in bytes and time
+//! ([`LogError::Busy`]); what was taken and not acknowledged in time may be there or not ([`LogError::Unacknowledged`]);
+//! everything is tried again for ever. A stale epoch is ordinary and is committed again; a member that was
 //! fenced or forgotten, or whose commits are not acknowledged, loses its partitions ([`Polled::Lost`]) and joins anew.
 //! Records that were removed before they were read are counted and told of ([`LogError::Trimmed`]), and reading goes on
 //! behind them. While a member drains, what it keeps is read on, by a client that knows of no group.

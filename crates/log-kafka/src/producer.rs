@@ -111,7 +111,7 @@ impl Ticket {
                 limit: self.batch.record_bytes.min(self.size.saturating_sub(1)),
             },
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => closed(),
-            _ => LogError::Busy(format!(
+            _ => LogError::Unacknowledged(format!(
                 "a record for {} was not acknowledged: {error}",
                 self.at
             )),
@@ -204,6 +204,11 @@ impl Producer {
     /// together, and does not say which: only what it refuses alone, more than once because others' records may have
     /// been with it, is too large.
     async fn write_each(&self, records: &[NewRecord]) -> Result<Places, LogError> {
+        // Of what was refused together a part may be there, whatever becomes of it now.
+        let maybe = |error| match error {
+            LogError::Busy(why) => LogError::Unacknowledged(why),
+            error => error,
+        };
         let mut places = Vec::with_capacity(records.len());
         for record in records {
             let one = std::slice::from_ref(record);
@@ -215,7 +220,7 @@ impl Producer {
                 tokio::time::sleep(APART * attempt).await;
                 result = self.write(one, record.size()).await;
             }
-            places.extend(result?);
+            places.extend(result.map_err(maybe)?);
         }
         Ok(places)
     }

@@ -61,8 +61,8 @@ impl Batch {
     }
 
     /// Finishes all of it together with what follows from it, made smaller where the log takes none of its size, and asks
-    /// again for as long as the log is busy or full; `refused` is told each time. A partition that is another's by now is
-    /// left out: who has it deals with it again. Returns false if `stop` came first: nothing was written then.
+    /// again for as long as the log is busy, full or silent; `refused` is told each time. A partition that is another's by now is
+    /// left out: who has it deals with it again. Returns false if `stop` came first: no position was written then.
     ///
     /// # Errors
     /// When the log stops, or refuses an output for good.
@@ -86,7 +86,7 @@ impl Batch {
                     self.forget(&[at]);
                     completion.finished = self.progress();
                 }
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(false),
+                Err(error) if error.is_passing() => return Ok(false),
                 // What is set aside for its content may be too large for where it is put, too.
                 Err(error @ LogError::TooLarge { limit, .. }) => {
                     if shrink(&mut completion.outputs, limit, SystemClock.now()) == 0 {

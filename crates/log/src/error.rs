@@ -5,10 +5,14 @@ use postrider_model::{Position, TopicPartition};
 /// Why the log did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// More waits to be written than the log may hold. Try again a little later. Where the log
-    /// [completes at once](crate::Log::completes_at_once), nothing was written; elsewhere any part may have been.
+    /// More waits to be written than the log may hold, or it cannot be asked at present. Nothing was written. Try again a
+    /// little later.
     #[error("the log is busy: {0}")]
     Busy(String),
+    /// What was to be written was not acknowledged in time: any part of it may be there, or may yet come. Write it again:
+    /// its readers drop what they know.
+    #[error("the log did not acknowledge in time: {0}")]
+    Unacknowledged(String),
     /// The disk, or the space that the log may use, is full. Nothing was written. What finishes or removes records is
     /// still taken, out of the reserve.
     #[error("the log is full: {0}")]
@@ -44,4 +48,15 @@ pub enum LogError {
     /// The log cannot go on, or was closed. Stop the service.
     #[error("the log has stopped: {0}")]
     Stopped(String),
+}
+
+impl LogError {
+    /// True if the same may be asked again a little later: the log has no room, or did not answer in time.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy(_) | Self::Full(_) | Self::Unacknowledged(_)
+        )
+    }
 }

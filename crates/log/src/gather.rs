@@ -123,7 +123,7 @@ impl Gatherer {
                 tracing::error!(%error, "records were gone before they were read");
                 (self.on_trimmed)(&error);
             }
-            Err(LogError::Busy(_) | LogError::Full(_)) => {
+            Err(error) if error.is_passing() => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => return Err(error),

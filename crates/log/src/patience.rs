@@ -5,10 +5,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Committer, Completion, Log, LogError};
 
-/// Completes, and asks again for as long as the log is busy or full. `refused` is told each time.
+/// Completes, and asks again for as long as the log is busy, full or silent. `refused` is told each time.
 ///
 /// # Errors
-/// Any other error at once; once `stop` is cancelled, also [`LogError::Busy`] and [`LogError::Full`]. Nothing was
+/// Any other error at once; once `stop` is cancelled, also those that [pass](LogError::is_passing). No position was
 /// written then, so the next owner does it again.
 pub async fn complete_patiently(
     committer: &dyn Committer,
@@ -19,7 +19,7 @@ pub async fn complete_patiently(
     let mut backoff = Backoff::default();
     loop {
         let error = match committer.complete(completion.clone()).await {
-            Err(error @ (LogError::Busy(_) | LogError::Full(_))) => error,
+            Err(error) if error.is_passing() => error,
             done => return done,
         };
         refused(&error);
@@ -38,7 +38,7 @@ pub async fn sync_patiently(log: &dyn Log, stop: &CancellationToken) -> Result<(
     let mut backoff = Backoff::default();
     loop {
         let error = match log.sync().await {
-            Err(error @ (LogError::Busy(_) | LogError::Full(_))) => error,
+            Err(error) if error.is_passing() => error,
             done => return done,
         };
         tokio::select! {

@@ -190,7 +190,7 @@ impl Pump {
                 tracing::error!(%at, asked, first, "waiting deliveries were gone before they were read");
                 self.metrics.trimmed.inc();
             }
-            Err(LogError::Busy(_) | LogError::Full(_)) => {
+            Err(error) if error.is_passing() => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => return Err(error),
@@ -283,7 +283,7 @@ impl Pump {
                     }
                 }
                 // Stopped while the log took nothing: it is all still there for the next start.
-                Err(LogError::Busy(_) | LogError::Full(_)) => break,
+                Err(error) if error.is_passing() => break,
                 Err(error) => return Err(error),
             }
         }

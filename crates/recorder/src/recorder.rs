@@ -96,7 +96,7 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
         let mut aside = self.malformed(&rows, &batch.records);
         if !rows.history.is_empty() {
             match sync_patiently(self.log.as_ref(), &self.stop).await {
-                Err(LogError::Busy(_) | LogError::Full(_)) => return Ok(Err(Stopped)),
+                Err(error) if error.is_passing() => return Ok(Err(Stopped)),
                 synced => synced?,
             }
             match self.write(&rows).await {

@@ -21,6 +21,8 @@ pub struct Answer {
     pub status: u16,
     /// The body as JSON; as a string if it is none.
     pub body: Value,
+    /// When to come back (`Retry-After`), in seconds, if it says so.
+    pub retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -29,7 +31,7 @@ impl Answer {
     /// # Errors
     /// If it is another; the message holds the answer.
     pub fn ok(self) -> Result<Value> {
-        let Self { status, body } = self;
+        let Self { status, body, .. } = self;
         ensure!((200..300).contains(&status), "answered {status}: {body}");
         Ok(body)
     }
@@ -81,9 +83,15 @@ impl Api {
             .send();
         let response = sent.await.with_context(|| format!("calling {path}"))?;
         let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|given| given.to_str().ok()?.parse().ok());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, body })
+        Ok(Answer {
+            status,
+            body,
+            retry_after,
+        })
     }
 
     /// Sends one request with this JSON.

@@ -270,7 +270,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         let appended = log.append(records, Durability::Synced, Purpose::Intake);
         match appended.await {
             Ok(_) => Ok(()),
-            Err(error @ (LogError::Busy(_) | LogError::Full(_))) => {
+            Err(error) if error.is_passing() => {
                 self.metrics.log_refusals.inc();
                 Err(Stalled::Later(error.to_string()))
             }

@@ -282,6 +282,7 @@ async fn a_log_that_cannot_take_events_is_503_or_507_and_says_when_to_come_back(
     let house = House::new().await;
     for (error, status) in [
         (LogError::Busy("test".into()), 503),
+        (LogError::Unacknowledged("test".into()), 503),
         (LogError::Full("test".into()), 507),
         (LogError::Stopped("test".into()), 503),
     ] {

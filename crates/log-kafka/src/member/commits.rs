@@ -131,6 +131,8 @@ impl Commits {
         let waiting = std::mem::take(&mut self.waiters);
         self.waiters = fail_lost(waiting, lost);
         if let Some(flight) = &mut self.flight {
+            // One that is taken over again before this lands has nothing to do with how it lands.
+            flight.positions.retain(|(at, _)| !lost.contains(at));
             flight.waiters = fail_lost(std::mem::take(&mut flight.waiters), lost);
         }
     }
@@ -252,4 +254,37 @@ fn fail_lost(waiters: Vec<Waiter>, lost: &[TopicPartition]) -> Vec<Waiter> {
         }
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_model::topics;
+
+    #[test]
+    fn a_commit_that_fails_takes_nothing_away_that_was_given_up_and_taken_over_again_meanwhile() {
+        let registry = postrider_metrics::Registry::new();
+        let metrics = crate::LogMetrics::register(&registry).unwrap();
+        let catalog = Catalog::new(&crate::Options::new("127.0.0.1:9", topics::all(), metrics));
+        let [gone, kept] = [0, 1].map(|partition| TopicPartition {
+            topic: topics::EVENTS,
+            partition,
+        });
+        let at = |next| Committed {
+            next,
+            metadata: String::new(),
+        };
+        for failed in [Some(RDKafkaErrorCode::UnknownMemberId), None] {
+            let mut commits = Commits::default();
+            commits.take_over(gone, at(5));
+            commits.take_over(kept, at(5));
+            assert_eq!(commits.take(&catalog).unwrap().count(), 2);
+            commits.drop_partitions(&[gone]);
+            commits.take_over(gone, at(7));
+            let landed = commits.land(failed);
+            let renewed = landed.renewed.map(|(_, held)| held).unwrap_or_default();
+            // Its lease begins with a commit of its own.
+            assert_eq!([landed.lost, renewed].concat(), [kept]);
+        }
+    }
 }

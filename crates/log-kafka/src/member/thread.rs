@@ -155,6 +155,9 @@ impl<'a> Thread<'a> {
             Mark::Assigned(partitions) => self.arriving = Some(Arrival::new(partitions)),
             Mark::Revoked(partitions) => self.revoke(partitions),
             Mark::Lost(partitions) => {
+                if let Some(arrival) = &mut self.arriving {
+                    arrival.forget(&partitions);
+                }
                 self.member.lose(&partitions);
                 self.leaving.clear();
                 self.left.clear();

@@ -94,10 +94,12 @@ pub(super) async fn overfill(
         let answer = api.try_post(&path, &event).await.ok()?;
         let busy = answer.body["detail"]
             .as_str()?
-            .contains("the log does not take events fast enough");
-        busy.then_some(answer.status)
+            .contains("more events wait to be written than fit");
+        busy.then_some(answer)
     });
-    assert_eq!(full.await.unwrap(), 503);
+    let full = full.await.unwrap();
+    assert_eq!(full.status, 503);
+    assert!(full.retry_after.is_some(), "{}", full.body);
     let report = large.stop().await;
     go_on();
     assert!(

@@ -79,7 +79,12 @@ async fn refuses(cluster: &Cluster, crowd: &Crowd) {
     let refuses = eventually("ingest refuses", PATIENCE, async || {
         let answer = api.try_post(&path, &event).await.unwrap();
         assert!([202, 503].contains(&answer.status), "{}", answer.body);
-        refused = if answer.status == 503 { refused + 1 } else { 0 };
+        if answer.status == 503 {
+            assert!(answer.retry_after.is_some(), "{}", answer.body);
+            refused += 1;
+        } else {
+            refused = 0;
+        }
         (refused == 2).then_some(())
     });
     refuses.await.unwrap();
