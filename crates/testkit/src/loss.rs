@@ -31,6 +31,8 @@ pub struct LossChecker {
     silent: HashSet<String>,
     /// Whether any repeat counts as excused.
     forgiving: bool,
+    /// Paths whose receiver cannot be reached at times.
+    unreachable: HashSet<String>,
 }
 
 /// What a [`LossChecker`] found.
@@ -79,6 +81,12 @@ impl LossChecker {
         self.forgiving = true;
     }
 
+    /// Nobody listens for requests to `path` at times: those that a fault strikes then are not seen, and excuse a repeat of
+    /// any event all the same, one for each fault.
+    pub fn is_unreachable_at_times(&mut self, path: &str) {
+        self.unreachable.insert(path.to_owned());
+    }
+
     /// How many of the expected arrivals have not come yet.
     #[must_use]
     pub fn missing(&self, arrivals: &[Arrival]) -> usize {
@@ -110,6 +118,9 @@ impl LossChecker {
             // Each request that a fault struck may have left two copies of its delivery behind, of which the one is
             // repeated at once and the other when its retry is due: it excuses one repeat, whichever that is.
             let mut struck = Vec::new();
+            if self.unreachable.contains(path) {
+                struck.extend(self.kills.iter().map(|kill| (*kill, Duration::ZERO)));
+            }
             for pair in arrivals.windows(2) {
                 if pair[0].body_hash != pair[1].body_hash {
                     verdict.changed.push(name());
@@ -136,6 +147,39 @@ impl LossChecker {
         let struck = |one: &&Arrival| self.kills.iter().any(|kill| kill.struck(one));
         verdict.in_flight = arrivals.iter().filter(struck).count();
         verdict
+    }
+
+    /// For a failing test: when those that came again without excuse came, in seconds from the first fault, each with its
+    /// answer and the sender's port. Some of them only.
+    #[must_use]
+    pub fn history(&self, verdict: &Verdict, arrivals: &[Arrival]) -> String {
+        let origin = self.kills.iter().map(|kill| kill.before).min();
+        let origin = origin.or_else(|| arrivals.first().map(|arrival| arrival.at));
+        let Some(origin) = origin else {
+            return String::new();
+        };
+        let since = |at: Instant| {
+            let after = at.saturating_duration_since(origin).as_secs_f64();
+            after - origin.saturating_duration_since(at).as_secs_f64()
+        };
+        let mut told = String::new();
+        for (event, path) in verdict.unexcused.iter().take(10) {
+            told += &format!("{event} {path}:");
+            let its = arrivals
+                .iter()
+                .filter(|one| *one.event == **event && *one.path == **path);
+            for one in its {
+                let answered = one.answered.map(since);
+                told += &format!(
+                    " {:.2} ({} at {answered:.2?} from {})",
+                    since(one.at),
+                    one.status,
+                    one.port
+                );
+            }
+            told.push('\n');
+        }
+        told
     }
 
     /// The kill that found the request of `arrival` in flight, and how long before it the answer had gone out.

@@ -223,8 +223,9 @@ pub(crate) async fn hold(receiver: &Receiver, checker: &LossChecker, deadline: D
         (checker.missing(&receiver.arrivals()) == 0).then_some(())
     });
     let waited = waited.await;
-    let verdict = checker.judge(&receiver.arrivals());
-    println!("{verdict}");
+    let arrivals = receiver.arrivals();
+    let verdict = checker.judge(&arrivals);
+    println!("{verdict}\n{}", checker.history(&verdict, &arrivals));
     assert!(waited.is_ok() && verdict.is_good(), "{verdict}");
 }
 

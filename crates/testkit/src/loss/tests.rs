@@ -176,3 +176,17 @@ fn where_repeats_are_forgiven_losses_are_not() {
     assert!(verdict.unexcused.is_empty());
     assert_eq!(verdict.missing, [("msg_2".to_owned(), "/ok".to_owned())]);
 }
+
+#[test]
+fn where_requests_are_not_seen_each_fault_excuses_one_repeat() {
+    let (mut checker, now) = checker();
+    checker.is_unreachable_at_times("/ok");
+    checker.killed(kill_at(now));
+    let later = |after| arrival("msg_1", now + seconds(after), Some(now + seconds(after)));
+    assert!(checker.judge(&[later(6), later(7)]).is_good());
+    let thrice = checker.judge(&[later(6), later(7), later(8)]);
+    assert_eq!(thrice.unexcused.len(), 1);
+    checker.kills.clear();
+    let twice = checker.judge(&[later(6), later(7)]);
+    assert_eq!(twice.unexcused.len(), 1);
+}

@@ -124,6 +124,7 @@ impl Crowd {
         self.recover(cluster, api).await;
         let mut checker = LossChecker::default();
         checker.is_silent("/hanging");
+        checker.is_unreachable_at_times("/dead");
         expect_everywhere(&mut checker, report, &PATHS);
         for (_, fault) in faults {
             checker.killed(*fault);

@@ -7,6 +7,7 @@ pub(crate) mod fail_points;
 mod killing;
 mod limits;
 mod panels;
+mod poison;
 mod process;
 mod replicas;
 mod roles;

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{Basis, Cluster, PATIENCE};
 
 /// One process for everything, an application with one endpoint, and a client.
-async fn alone(cluster: &mut Cluster) -> (Api, String) {
+pub(super) async fn alone(cluster: &mut Cluster) -> (Api, String) {
     cluster.lay_out().await;
     cluster
         .play("all", "ingest,fanout,worker,pump,deadletter,recorder,api")
         .await;
     cluster.ready().await;
     let api = cluster.api("all");
-    let app = api.create_app("sizes").await.unwrap();
+    let app = api.create_app("alone").await.unwrap();
     let url = cluster.receiver.on("/ok", Behaviour::Ok);
     api.create_endpoint(&app, &json!({ "url": url }))
         .await
@@ -25,7 +25,8 @@ async fn alone(cluster: &mut Cluster) -> (Api, String) {
     (api, app)
 }
 
-fn config(basis: &Basis) -> ClientConfig {
+/// Of a client that writes what ours would not.
+pub(super) fn config(basis: &Basis) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &basis.brokers);
     config.set("message.max.bytes", "8000000");
