@@ -94,11 +94,11 @@ impl Ingest {
     /// Runs one request, counts it, answers, and ends its span.
     pub(crate) async fn answer(
         &self,
-        mut span: Span,
-        work: impl Future<Output = Result<(Event, bool), HttpError>>,
+        work: impl Future<Output = (Span, Result<(Event, bool), HttpError>)>,
     ) -> Response {
         let began = Instant::now();
-        match work.await {
+        let (mut span, result) = work.await;
+        match result {
             Ok((event, with_content)) => {
                 self.metrics.accepted.inc();
                 let bytes = u64::try_from(event.payload.len()).unwrap_or(u64::MAX);

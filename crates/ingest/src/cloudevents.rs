@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 use postrider_http::{HttpError, InPath, Query, check_json, is_json, parse_json};
 use postrider_model::{CloudEvent, Event, Published, Refused, StructuredEvent, TraceContext};
+use postrider_trace::Span;
 
 use crate::Ingest;
 use crate::publish::Keys;
+use crate::traced::incoming;
+
+const ROUTE: &str = "/api/v1/app/{app_id}/event";
+/// The media type of structured mode.
+const STRUCTURED: &str = "application/cloudevents+json";
 
 pub(crate) async fn create(
     State(ingest): State<Arc<Ingest>>,
@@ -19,23 +25,69 @@ pub(crate) async fn create(
     query: Query,
     request: Request,
 ) -> Response {
-    let (span, trace) = ingest.trace(&request, "/api/v1/app/{app_id}/event");
-    let work = publish(&ingest, app_id, query, trace, request);
-    ingest.answer(span, work).await
+    let work = async {
+        let mut traced = Traced::of(&ingest, &request);
+        let result = publish(&ingest, app_id, query, &mut traced, request).await;
+        (traced.span, result)
+    };
+    ingest.answer(work).await
+}
+
+/// A request's span, and the context that its event is accepted under.
+struct Traced {
+    span: Span,
+    trace: Option<Box<TraceContext>>,
+    /// Where it is known only once the body was read, which may say what the producer began: the request's path.
+    undecided: Option<Uri>,
+}
+
+impl Traced {
+    /// The request's own context goes before the extensions, which are of whoever made the event first. In structured mode
+    /// these lie in the body.
+    fn of(ingest: &Ingest, request: &Request) -> Self {
+        let headers = request.headers();
+        let incoming = incoming(headers).or_else(|| extension(headers));
+        let is_structured = content_type(headers).is_ok_and(|text| is(&text, STRUCTURED));
+        if incoming.is_none() && is_structured {
+            return Self {
+                span: Span::default(),
+                trace: None,
+                undecided: Some(request.uri().clone()),
+            };
+        }
+        let (span, trace) = ingest.trace(incoming, ROUTE, request.uri().path());
+        Self {
+            span,
+            trace,
+            undecided: None,
+        }
+    }
+
+    /// Puts the event under its context.
+    fn accept(&mut self, ingest: &Ingest, event: &mut Event) {
+        event.trace = match self.undecided.take() {
+            None => self.trace.take(),
+            Some(uri) => {
+                let (span, trace) = ingest.trace(event.trace.take(), ROUTE, uri.path());
+                self.span = span;
+                trace
+            }
+        };
+    }
 }
 
 async fn publish(
     ingest: &Ingest,
     app_id: String,
     query: Query,
-    trace: Option<Box<TraceContext>>,
+    traced: &mut Traced,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
     let opened = ingest.open(app_id, &query, request).await?;
     let application = ingest.application(opened.admitted, None).await?;
     let headers = &opened.headers;
     let published = match content_type(headers)? {
-        text if is(&text, "application/cloudevents+json") => structured(ingest, &opened.body)?,
+        text if is(&text, STRUCTURED) => structured(ingest, &opened.body)?,
         text if text.starts_with("application/cloudevents") => {
             return Err(HttpError::UnsupportedMedia(format!(
                 "{text} is not taken: send one event a request, in binary mode or as application/cloudevents+json"
@@ -45,8 +97,7 @@ async fn publish(
     };
     ingest.check_size(published.payload())?;
     let mut event = published.into_event(application.id, ingest.clock.now());
-    // The request's own goes before the extension, which is of whoever made the event first.
-    event.trace = trace.or(event.trace);
+    traced.accept(ingest, &mut event);
     ingest
         .check_type(&event.event_type, |why| HttpError::header("ce-type", why))
         .await?;
@@ -84,7 +135,8 @@ fn binary(
         channels: attribute(headers, "ce-channels")?.unwrap_or_default(),
         // The path says whose it is.
         application: None,
-        trace: extension(headers),
+        // Looked for before: it goes into the span.
+        trace: None,
         content_type,
         data,
     };

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::Ingest;
 use crate::publish::Keys;
+use crate::traced::incoming;
 
 /// The most channels that an event may have.
 const MAX_CHANNELS: usize = 5;
@@ -47,9 +48,10 @@ pub(crate) async fn create(
     query: Query,
     request: Request,
 ) -> Response {
-    let (span, trace) = ingest.trace(&request, "/api/v1/app/{app_id}/msg");
+    let (incoming, path) = (incoming(request.headers()), request.uri().path());
+    let (span, trace) = ingest.trace(incoming, "/api/v1/app/{app_id}/msg", path);
     let work = publish(&ingest, app_id, query, trace, request);
-    ingest.answer(span, work).await
+    ingest.answer(async { (span, work.await) }).await
 }
 
 async fn publish(

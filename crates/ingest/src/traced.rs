@@ -1,6 +1,5 @@
 //! The span of a request.
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use postrider_model::{Event, TraceContext};
 use postrider_trace::{Kind, Span};
@@ -8,21 +7,21 @@ use postrider_trace::{Kind, Span};
 use crate::Ingest;
 
 impl Ingest {
-    /// The span of a request for `route`, and the context that its event is accepted under: the span's if there is one,
-    /// else the producer's, which is passed on as it came.
+    /// The span of a request to `path`, as `route` has it, under what its producer began; and the context that its event is
+    /// accepted under: the span's if there is one, else the producer's, which is passed on as it came.
     pub(crate) fn trace(
         &self,
-        request: &Request,
+        incoming: Option<Box<TraceContext>>,
         route: &'static str,
+        path: &str,
     ) -> (Span, Option<Box<TraceContext>>) {
-        let incoming = incoming(request.headers());
         let parent = incoming.as_deref();
         let mut span = self.tracer.begin(parent, Kind::Server, ("POST", route));
         span.note(|note| {
             note.text("http.request.method", "POST");
             note.text("http.route", route);
             note.text("url.scheme", "http");
-            note.text("url.path", request.uri().path());
+            note.text("url.path", path);
         });
         let trace = span.context().or(incoming);
         (span, trace)
@@ -30,7 +29,7 @@ impl Ingest {
 }
 
 /// The W3C trace context of a request, if it has one.
-fn incoming(headers: &HeaderMap) -> Option<Box<TraceContext>> {
+pub(crate) fn incoming(headers: &HeaderMap) -> Option<Box<TraceContext>> {
     let trace = TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)?;
     // It may come in parts (section 3.3.1).
     let states = headers.get_all("tracestate").iter();

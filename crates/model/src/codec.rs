@@ -54,10 +54,10 @@ pub(crate) fn decode<M: prost::Message + Default>(
 
 /// The fields of a protobuf value whose numbers are above `newest`, as they stand there.
 pub(crate) fn fields_above(newest: u32, value: &Bytes) -> Box<[u8]> {
-    let mut rest = value.clone();
+    let mut rest: &[u8] = value;
     let mut kept = Vec::new();
     while !rest.is_empty() {
-        let field = rest.clone();
+        let field = rest;
         let Ok((number, wire)) = decode_key(&mut rest) else {
             break;
         };

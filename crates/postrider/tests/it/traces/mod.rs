@@ -1,6 +1,7 @@
 //! Traces, as a collector sees them: their trees, what endpoints are told, and that nobody waits for the collector.
 
 mod away;
+mod cloudevents;
 mod cluster;
 mod collector;
 
