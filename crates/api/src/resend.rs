@@ -10,7 +10,6 @@ use axum::routing::post;
 use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref};
 use postrider_log::{Durability, LogError, Purpose};
 use postrider_model::{Class, Delivery, Endpoint, Event};
-use postrider_trace::Span;
 use serde::Serialize;
 
 use crate::Api;
@@ -58,24 +57,6 @@ async fn resend(
 }
 
 impl Api {
-    /// `delivery` in a trace of its own, if the event's was sampled.
-    fn traced(&self, delivery: Delivery) -> (Delivery, Span) {
-        let trace = delivery.trace.as_deref();
-        let mut span = self.tracer.send_again(trace, delivery.class.topic());
-        span.note(|note| {
-            note.show("messaging.message.id", delivery.id);
-            note.show("postrider.delivery.id", delivery.id);
-            note.number("postrider.delivery.generation", delivery.generation);
-            note.show("postrider.event.id", delivery.event_id);
-            note.show("postrider.application.id", delivery.app_id);
-            note.show("postrider.endpoint.id", delivery.endpoint_id);
-        });
-        match span.context() {
-            Some(trace) => (delivery.traced(trace), span),
-            None => (delivery, span),
-        }
-    }
-
     async fn publish_again(&self, event: &Event, endpoint: &Endpoint) -> Result<(), HttpError> {
         let now = self.now();
         let deadline = self.options.deadline(endpoint, now);
@@ -92,7 +73,7 @@ impl Api {
         let generation = self.store.new_generation(now).await?;
         // No worker judges the endpoint by an older state of it than this one.
         let delivery = delivery.again(generation, endpoint.version, now, deadline);
-        let (delivery, span) = self.traced(delivery);
+        let (delivery, span) = self.tracer.send_again(delivery);
         let record = delivery.to_record();
         let append = self
             .log

@@ -129,15 +129,7 @@ fn lane(tracer: &Tracer, waiting: &Waiting, now: Instant) -> Span {
     if let Some(attempt) = trace.and_then(TraceContext::repeats) {
         span.link(attempt, "retry");
     }
-    span.note(|note| {
-        note.show("messaging.message.id", delivery.id);
-        note.show("postrider.delivery.id", delivery.id);
-        note.number("postrider.delivery.generation", delivery.generation);
-        note.show("postrider.event.id", delivery.event_id);
-        note.show("postrider.event.type", &delivery.event_type);
-        note.show("postrider.application.id", delivery.app_id);
-        note.show("postrider.endpoint.id", delivery.endpoint_id);
-    });
+    span.note(|note| note.delivery(delivery));
     span
 }
 

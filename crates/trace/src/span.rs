@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span as Encoded, SpanFlags};
-use postrider_model::{Topic, TopicPartition, TraceContext};
+use postrider_model::{Delivery, Topic, TopicPartition, TraceContext};
 
 use crate::ids::Ids;
 use crate::tracer::Inner;
@@ -174,6 +174,17 @@ impl std::fmt::Debug for Span {
 pub struct Attributes(Vec<KeyValue>);
 
 impl Attributes {
+    /// Which delivery it is about.
+    pub fn delivery(&mut self, delivery: &Delivery) {
+        self.show("messaging.message.id", delivery.id);
+        self.show("postrider.delivery.id", delivery.id);
+        self.number("postrider.delivery.generation", delivery.generation);
+        self.show("postrider.event.id", delivery.event_id);
+        self.show("postrider.event.type", &delivery.event_type);
+        self.show("postrider.application.id", delivery.app_id);
+        self.show("postrider.endpoint.id", delivery.endpoint_id);
+    }
+
     /// A text.
     pub fn text(&mut self, name: &'static str, value: impl Into<String>) {
         self.put(name, Value::StringValue(value.into()));

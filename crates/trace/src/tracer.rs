@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::trace::v1::Span as Encoded;
-use postrider_model::{Topic, TopicPartition, TraceContext};
+use postrider_model::{Delivery, Topic, TopicPartition, TraceContext};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -96,9 +96,18 @@ impl Tracer {
             .of_topic("send", topic)
     }
 
-    /// The writing of a record to `topic` by which an operator has repeated what was done under `earlier`, if that was
+    /// The writing of a delivery that an operator has repeated, and the delivery under it, if that which it repeats was
     /// sampled: the root of a new trace, because the old one may be long past, with a link to it.
-    pub fn send_again(&self, earlier: Option<&TraceContext>, topic: Topic) -> Span {
+    pub fn send_again(&self, delivery: Delivery) -> (Delivery, Span) {
+        let mut span = self.again(delivery.trace.as_deref(), delivery.class.topic());
+        span.note(|note| note.delivery(&delivery));
+        match span.context() {
+            Some(trace) => (delivery.traced(trace), span),
+            None => (delivery, span),
+        }
+    }
+
+    fn again(&self, earlier: Option<&TraceContext>, topic: Topic) -> Span {
         let Some((inner, earlier)) = self.sampled(earlier) else {
             return Span::default();
         };
@@ -263,9 +272,7 @@ mod tests {
         let (tracer, mut ended, _) = tracer(0.0, 1);
         let attempt = SAMPLED.replace("b7ad6b7169203331", "00f067aa0ba902b7");
         let earlier = TraceContext::parse(SAMPLED).unwrap().repeating(&attempt);
-        tracer
-            .send_again(Some(&earlier), topics::DELIVERIES_BULK)
-            .end();
+        tracer.again(Some(&earlier), topics::DELIVERIES_BULK).end();
         let encoded = ended.0.try_recv().unwrap();
         assert_ne!(
             encoded.trace_id,

@@ -213,7 +213,8 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         for letter in part.letters {
             let id = letter.id;
             let made = self.delivery(replay, letter, now).map(|delivery| {
-                let (delivery, span) = self.traced(delivery, replay);
+                let (delivery, mut span) = self.ports.tracer.send_again(delivery);
+                span.note(|note| note.show("postrider.replay.id", replay.id));
                 (delivery.to_record(), span)
             });
             match made.filter(|(record, _)| record.size() <= most) {
@@ -244,25 +245,6 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         let version = self.ports.endpoints.version();
         let delivery = letter.delivery;
         Some(delivery.again(replay.generation, version, now, deadline))
-    }
-
-    /// `delivery` in a trace of its own, if that which it repeats was sampled.
-    fn traced(&self, delivery: Delivery, replay: &Replay) -> (Delivery, Span) {
-        let tracer = &self.ports.tracer;
-        let mut span = tracer.send_again(delivery.trace.as_deref(), delivery.class.topic());
-        span.note(|note| {
-            note.show("messaging.message.id", delivery.id);
-            note.show("postrider.replay.id", replay.id);
-            note.show("postrider.delivery.id", delivery.id);
-            note.number("postrider.delivery.generation", delivery.generation);
-            note.show("postrider.event.id", delivery.event_id);
-            note.show("postrider.application.id", delivery.app_id);
-            note.show("postrider.endpoint.id", delivery.endpoint_id);
-        });
-        match span.context() {
-            Some(trace) => (delivery.traced(trace), span),
-            None => (delivery, span),
-        }
     }
 
     async fn publish(&self, records: Vec<NewRecord>) -> Result<(), Stalled> {
