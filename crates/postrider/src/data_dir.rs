@@ -58,6 +58,28 @@ fn stranger(dir: &Path) -> anyhow::Result<Option<OsString>> {
     Ok(names.into_iter().next())
 }
 
+/// Refuses a directory whose store has been used and whose log is gone: the log is made first, so it was there. An empty file
+/// in its place is the operator's word that a new one is to begin.
+pub(crate) fn check_log(dir: &Path) -> anyhow::Result<()> {
+    let size = |name| fs::metadata(dir.join(name)).map(|file| file.len());
+    let is_used = size("store.db").is_ok_and(|bytes| bytes > 0);
+    match size("log.db") {
+        Err(error) if is_used && error.kind() == ErrorKind::NotFound => bail!(
+            "log.db is not in {0}, and store.db is: what was accepted and not yet delivered lies in log.db. Put it back, with \
+             log.db-wal if there is one, or take both files from one backup. To begin a new log, and give up what was in \
+             the old one, make an empty file {0}/log.db",
+            dir.display()
+        ),
+        Ok(0) if is_used && size("log.db-wal").unwrap_or_default() == 0 => {
+            tracing::error!(
+                "log.db is empty, and store.db is not: a new log begins; what was accepted and not yet delivered is given up"
+            );
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Where the operator's token is kept.
 pub(crate) fn token_file(dir: &Path) -> PathBuf {
     dir.join(TOKEN)

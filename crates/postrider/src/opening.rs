@@ -70,6 +70,9 @@ pub(crate) async fn open(
     if config.log.kind == LogKind::Embedded || local_store {
         data_dir::make(&config.data)?;
     }
+    if config.log.kind == LogKind::Embedded {
+        data_dir::check_log(&config.data)?;
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = open_log(config, metrics, condition).await?;
     let mut ports = Ports {

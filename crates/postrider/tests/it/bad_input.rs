@@ -168,6 +168,29 @@ async fn a_corrupted_log_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_gone_is_missed_and_a_new_one_begins_only_where_that_is_said() {
+    let mut world = World::with(&[]).await;
+    world.endpoint("/ok", Behaviour::Ok).await;
+    world.terminate().await;
+    let log = world.launch.data().join("log.db");
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        fs::remove_file(world.launch.data().join(file)).ok();
+    }
+    let (status, said) = world.launch.refused().await.unwrap();
+    assert!(!status.success());
+    assert!(said.contains("log.db is not in"), "{said}");
+    assert!(said.contains("make an empty file"), "{said}");
+    assert!(!log.exists());
+
+    fs::write(&log, "").unwrap();
+    world.start().await;
+    let said = world.server().log();
+    assert!(said.contains("a new log begins"), "{said}");
+    world.publish(1).await;
+    world.wait_for("/ok", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_directory_of_a_newer_version_is_refused() {
     // As a later version would leave them: the log with a later format, the store with one more migration.
     let migration = "INSERT INTO _sqlx_migrations \
