@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// itself tries again for as long as it is told to, and a slow machine needs one long try.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long it listens for what went wrong. Not zero: rdkafka then returns after the first line that librdkafka logs, and
+/// errors wait behind such lines.
+const HEAR: Duration = Duration::from_millis(50);
+
 /// Hears why connections fail.
 #[derive(Default)]
 struct Asking {
@@ -93,7 +97,7 @@ fn ask(options: &Options, within: Duration) -> Result<Metadata, OpenError> {
         let asked = client.fetch_metadata(None, look);
         look *= 2;
         // What went wrong with connections waits to be heard.
-        while client.poll(Duration::ZERO).is_some() {}
+        while client.poll(HEAR).is_some() {}
         let error = match asked {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,

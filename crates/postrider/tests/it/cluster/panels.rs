@@ -136,8 +136,7 @@ async fn every_panel_of_kafka_shows_the_fault_that_it_exists_for() {
 
     // The broker takes nothing.
     pause(broker.pid().unwrap()).unwrap();
-    let (_, refused) = overfill(&cluster, &crowd, || {}).await;
-    assert!(refused > 0);
+    overfill(&cluster, &crowd, || {}).await;
     let short = ["queued_bytes", "refused_total", "busy_total"];
     asked.until_above_zero(&short).await;
     proceed(broker.pid().unwrap()).unwrap();
