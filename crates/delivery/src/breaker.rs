@@ -68,6 +68,8 @@ pub struct Breaker {
     /// Since it was last closed.
     openings: u32,
     failures: Failures,
+    /// When a probe last closed it.
+    closed_at: Option<Instant>,
 }
 
 impl Default for Breaker {
@@ -76,6 +78,7 @@ impl Default for Breaker {
             position: Position::Closed,
             openings: 0,
             failures: Failures::default(),
+            closed_at: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Breaker {
             position,
             openings: state.openings,
             failures: Failures::restore(state.consecutive_failures, state.failing_since),
+            closed_at: None,
         }
     }
 
@@ -119,13 +123,23 @@ impl Breaker {
         self.position = Position::HalfOpen;
     }
 
-    /// An attempt succeeded; `probe` says whether it was the probe. True if the breaker closed with it.
-    pub fn succeeded(&mut self, probe: bool, policy: &BreakerPolicy, now: Now) -> bool {
+    /// An attempt that began at `began` succeeded; `probe` says whether it was the probe. True if the breaker closed with it.
+    pub fn succeeded(
+        &mut self,
+        probe: bool,
+        began: Instant,
+        policy: &BreakerPolicy,
+        now: Now,
+    ) -> bool {
         match self.position {
             Position::HalfOpen if probe => {
-                *self = Self::default();
+                *self = Self {
+                    closed_at: Some(now.instant),
+                    ..Self::default()
+                };
                 true
             }
+            Position::Closed if self.is_from_before(began) => false,
             Position::Open { .. } | Position::HalfOpen => false,
             Position::Closed => {
                 self.failures.succeeded(policy, now.instant);
@@ -134,8 +148,19 @@ impl Breaker {
         }
     }
 
-    /// An attempt failed by the endpoint's fault. `draw` lies in 0..1. True if the breaker opened with it.
-    pub fn failed(&mut self, probe: bool, policy: &BreakerPolicy, now: Now, draw: f64) -> bool {
+    /// An attempt that began at `began` failed by the endpoint's fault. `draw` lies in 0..1. True if the breaker opened with
+    /// it.
+    pub fn failed(
+        &mut self,
+        probe: bool,
+        began: Instant,
+        policy: &BreakerPolicy,
+        now: Now,
+        draw: f64,
+    ) -> bool {
+        if self.position == Position::Closed && self.is_from_before(began) {
+            return false;
+        }
         self.failures.failed(now);
         let opens = match self.position {
             Position::HalfOpen => probe,
@@ -197,6 +222,11 @@ impl Breaker {
         self.position == Position::Closed && self.failures.in_a_row() == 0
     }
 
+    /// What began before it was closed last ran while the endpoint was down.
+    fn is_from_before(&self, began: Instant) -> bool {
+        self.closed_at.is_some_and(|closed_at| began < closed_at)
+    }
+
     fn wait(&self, policy: &BreakerPolicy, draw: f64) -> Duration {
         let doublings = self.openings.saturating_sub(1).min(31);
         let wait = policy.first_wait.saturating_mul(1 << doublings);
@@ -222,8 +252,8 @@ mod tests {
     fn opened(policy: &BreakerPolicy, now: Now) -> Breaker {
         let mut breaker = Breaker::default();
         (1..policy.consecutive_failures)
-            .for_each(|_| assert!(!breaker.failed(false, policy, now, 0.0)));
-        assert!(breaker.failed(false, policy, now, 0.0));
+            .for_each(|_| assert!(!breaker.failed(false, now.instant, policy, now, 0.0)));
+        assert!(breaker.failed(false, now.instant, policy, now, 0.0));
         breaker
     }
 
@@ -232,8 +262,8 @@ mod tests {
         let (policy, now) = (BreakerPolicy::default(), start());
         let mut breaker = Breaker::default();
         for _ in 0..4 {
-            (0..4).for_each(|_| assert!(!breaker.failed(false, &policy, now, 0.0)));
-            breaker.succeeded(false, &policy, now);
+            (0..4).for_each(|_| assert!(!breaker.failed(false, now.instant, &policy, now, 0.0)));
+            breaker.succeeded(false, now.instant, &policy, now);
         }
         assert_eq!(breaker.admits(now.instant), Admission::Pass);
         let breaker = opened(&policy, now);
@@ -253,8 +283,8 @@ mod tests {
             start(),
         );
         let mut breaker = Breaker::default();
-        breaker.succeeded(false, &policy, now);
-        let opened = (0..30).any(|_| breaker.failed(false, &policy, now, 0.0));
+        breaker.succeeded(false, now.instant, &policy, now);
+        let opened = (0..30).any(|_| breaker.failed(false, now.instant, &policy, now, 0.0));
         assert!(opened);
     }
 
@@ -267,12 +297,30 @@ mod tests {
         breaker.probe_started();
         assert_eq!(breaker.admits(due.instant), Admission::ProbeOut);
         assert!(
-            !breaker.succeeded(false, &policy, due),
+            !breaker.succeeded(false, due.instant, &policy, due),
             "what began before it opened decides nothing"
         );
-        assert!(!breaker.failed(false, &policy, due, 0.0));
-        assert!(breaker.succeeded(true, &policy, due));
+        assert!(!breaker.failed(false, due.instant, &policy, due, 0.0));
+        assert!(breaker.succeeded(true, due.instant, &policy, due));
         assert!(breaker.knows_nothing());
+    }
+
+    #[test]
+    fn what_began_before_it_opened_and_ends_after_it_closed_decides_nothing() {
+        let (policy, now) = (BreakerPolicy::default(), start());
+        let mut breaker = opened(&policy, now);
+        let due = now.plus(policy.first_wait);
+        breaker.probe_started();
+        assert!(breaker.succeeded(true, due.instant, &policy, due));
+        let later = due.plus(Duration::from_secs(10));
+        for _ in 0..100 {
+            assert!(!breaker.failed(false, now.instant, &policy, later, 0.0));
+        }
+        assert!(breaker.knows_nothing());
+        // What begins from now on counts.
+        let began = due.instant;
+        let opens = (0..100).any(|_| breaker.failed(false, began, &policy, later, 0.0));
+        assert!(opens);
     }
 
     #[test]
@@ -285,7 +333,7 @@ mod tests {
             waits.push((until - now.instant).as_secs());
             now = now.plus(until - now.instant);
             breaker.probe_started();
-            assert!(breaker.failed(true, &policy, now, 0.0));
+            assert!(breaker.failed(true, now.instant, &policy, now, 0.0));
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
@@ -310,10 +358,10 @@ mod tests {
     #[test]
     fn a_cautious_breaker_opens_on_the_first_failure_and_trusts_after_the_first_success() {
         let (policy, now) = (BreakerPolicy::default(), start());
-        assert!(Breaker::cautious().failed(false, &policy, now, 0.0));
+        assert!(Breaker::cautious().failed(false, now.instant, &policy, now, 0.0));
         let mut breaker = Breaker::cautious();
-        breaker.succeeded(false, &policy, now);
-        assert!(!breaker.failed(false, &policy, now, 0.0));
+        breaker.succeeded(false, now.instant, &policy, now);
+        assert!(!breaker.failed(false, now.instant, &policy, now, 0.0));
     }
 
     #[test]
@@ -373,10 +421,10 @@ mod tests {
                     (0, Admission::Refused(until)) => {
                         prop_assert!(until - now.instant <= policy.longest_wait.mul_f64(1.2));
                     }
-                    (1, _) if out => { prop_assert!(breaker.failed(true, &policy, now, draw)); out = false; }
-                    (2, _) if out => { prop_assert!(breaker.succeeded(true, &policy, now)); out = false; }
-                    (1, _) if plain > 0 => { breaker.failed(false, &policy, now, draw); plain -= 1; }
-                    (2, _) if plain > 0 => { breaker.succeeded(false, &policy, now); plain -= 1; }
+                    (1, _) if out => { prop_assert!(breaker.failed(true, now.instant, &policy, now, draw)); out = false; }
+                    (2, _) if out => { prop_assert!(breaker.succeeded(true, now.instant, &policy, now)); out = false; }
+                    (1, _) if plain > 0 => { breaker.failed(false, now.instant, &policy, now, draw); plain -= 1; }
+                    (2, _) if plain > 0 => { breaker.succeeded(false, now.instant, &policy, now); plain -= 1; }
                     _ => {}
                 }
             }

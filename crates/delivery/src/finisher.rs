@@ -246,7 +246,8 @@ impl Finisher {
         commit
     }
 
-    /// Settles a commit: returns the bytes of memory that are free with it, or an error that ends the worker.
+    /// Settles a commit: returns the bytes of memory that are free with it, or an error that ends the worker. One that
+    /// passes is such only after [`Self::give_up`].
     pub(crate) fn settle(&mut self, commit: Commit, now: Now) -> Result<usize, LogError> {
         let weight = commit.batch.iter().map(|finished| finished.weight).sum();
         match commit.result {

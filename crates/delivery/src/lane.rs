@@ -209,7 +209,7 @@ impl Lane {
                 self.standing = Standing::Answering;
                 self.concurrency.succeeded(in_flight, began, now.instant);
                 self.pace.count(now.instant);
-                if self.breaker.succeeded(probe, policy, now) {
+                if self.breaker.succeeded(probe, began, policy, now) {
                     self.parking.probe_succeeded();
                 }
                 false
@@ -240,7 +240,7 @@ impl Lane {
                 false
             }
         };
-        failed && self.breaker.failed(probe, policy, now, draw)
+        failed && self.breaker.failed(probe, began, policy, now, draw)
     }
 
     /// Drops what lies in partitions that are no longer owned.

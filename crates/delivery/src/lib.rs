@@ -20,7 +20,8 @@
 //!
 //! **Failing and stopping.** While the log takes nothing (busy, full) nothing is started and reading pauses; when it
 //! ends, so does the worker, with [`DeliveryError`]. Told to stop, it starts nothing, lets attempts end up to
-//! [`Options::drain`], writes what they came to, and returns.
+//! [`Options::drain`], writes what they came to, and returns. What the log does not take by then is done again after the
+//! next start.
 #![cfg_attr(
     test,
     allow(

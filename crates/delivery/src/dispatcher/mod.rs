@@ -185,7 +185,12 @@ impl<S: Sender> Dispatcher<S> {
                 Woken::Inbound(Some(inbound)) => self.take_in(inbound, now),
                 Woken::Inbound(None) => return Ok(()),
                 Woken::Ended => self.settle(&mut ended, now),
-                Woken::Committed(commit) => self.held -= self.finisher.settle(commit, now)?,
+                Woken::Committed(commit) => match self.finisher.settle(commit, now) {
+                    Ok(freed) => self.held -= freed,
+                    // Given up, after the drain: it is all still there for the next start.
+                    Err(error) if error.is_passing() => return Ok(()),
+                    Err(error) => return Err(error),
+                },
                 Woken::Judged(freshness, waiting) => self.judge(freshness, waiting, now),
                 Woken::Time => {}
                 Woken::Stop => {

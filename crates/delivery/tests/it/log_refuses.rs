@@ -118,3 +118,38 @@ async fn a_log_that_stops_ends_the_worker_with_the_reason() {
         "{ended:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_not_held_up_by_a_log_that_takes_nothing() {
+    let full = LogError::Full("testing".to_owned());
+    let busy = LogError::Busy("testing".to_owned());
+    let unacknowledged = LogError::Unacknowledged("testing".to_owned());
+    for (hands_over, refusal) in [(false, full), (true, busy), (true, unacknowledged)] {
+        let mut world = World::new();
+        world.options.cautious_start = hands_over;
+        let id = world.endpoint(0, Does::Answer(200));
+        world.start();
+        world.log.fail_appends(Purpose::Pipeline, refusal);
+        world.publish(&[id; 20]).await;
+        world
+            .until(S, "the log refuses", |world| {
+                world.metrics.commit_failures.get() > 0
+            })
+            .await;
+        let within = world.options.drain + 2 * S;
+        let stopped = tokio::time::timeout(within, world.stop()).await;
+        stopped.unwrap().unwrap();
+        let committed = world
+            .log
+            .committed(topics::WORKER, topics::DELIVERIES_NORMAL);
+        assert_eq!(committed.next, 0, "finished though not written");
+
+        world.log.recover();
+        world.start();
+        world
+            .until(30 * S, "all is delivered", |world| {
+                world.is_finished() && world.attempts().len() == 20
+            })
+            .await;
+    }
+}
