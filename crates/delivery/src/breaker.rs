@@ -242,13 +242,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn start() -> Now {
-        Now {
-            instant: Instant::now(),
-            wall: Timestamp::from_millis(1_700_000_000_000),
-        }
-    }
-
     fn opened(policy: &BreakerPolicy, now: Now) -> Breaker {
         let mut breaker = Breaker::default();
         (1..policy.consecutive_failures)
@@ -259,7 +252,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = Breaker::default();
         for _ in 0..4 {
             (0..4).for_each(|_| assert!(!breaker.failed(false, now.instant, &policy, now, 0.0)));
@@ -280,7 +273,7 @@ mod tests {
                 consecutive_failures: 50,
                 ..BreakerPolicy::default()
             },
-            start(),
+            Now::some(),
         );
         let mut breaker = Breaker::default();
         breaker.succeeded(false, now.instant, &policy, now);
@@ -290,7 +283,7 @@ mod tests {
 
     #[test]
     fn one_probe_decides() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
         let due = now.plus(policy.first_wait);
         assert_eq!(breaker.admits(due.instant), Admission::Probe);
@@ -307,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_began_before_it_opened_and_ends_after_it_closed_decides_nothing() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
         let due = now.plus(policy.first_wait);
         breaker.probe_started();
@@ -325,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_wait_grows_with_each_failed_probe_up_to_the_longest() {
-        let (policy, mut now) = (BreakerPolicy::default(), start());
+        let (policy, mut now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
         let mut waits = Vec::new();
         for _ in 0..10 {
@@ -340,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_lost_probe_lets_another_go_without_a_longer_wait() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
         breaker.probe_started();
         let again = now.plus(Duration::from_secs(1));
@@ -357,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_cautious_breaker_opens_on_the_first_failure_and_trusts_after_the_first_success() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         assert!(Breaker::cautious().failed(false, now.instant, &policy, now, 0.0));
         let mut breaker = Breaker::cautious();
         breaker.succeeded(false, now.instant, &policy, now);
@@ -366,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_next_owner_goes_on_where_this_one_was() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let before = opened(&policy, now);
         let state = EndpointState {
             endpoint_id: EndpointId::from_bytes([1; 16]),
@@ -410,7 +403,7 @@ mod tests {
             steps in prop::collection::vec((0..3u8, 0..200_000u64, 0.0..1.0f64), 1..200),
         ) {
             let policy = BreakerPolicy::default();
-            let (mut breaker, mut now) = (Breaker::default(), start());
+            let (mut breaker, mut now) = (Breaker::default(), Now::some());
             let (mut out, mut plain) = (false, 0u32);
             for (step, millis, draw) in steps {
                 now = now.plus(Duration::from_millis(millis));

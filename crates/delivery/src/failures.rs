@@ -90,13 +90,6 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn start() -> Now {
-        Now {
-            instant: Instant::now(),
-            wall: Timestamp::from_millis(1_700_000_000_000),
-        }
-    }
-
     fn fail(failures: &mut Failures, policy: &BreakerPolicy, now: Now) -> bool {
         failures.failed(now);
         failures.count(true, policy, now.instant);
@@ -105,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_row_says_since_when_and_a_success_ends_the_row() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut failures = Failures::default();
         fail(&mut failures, &policy, now);
         fail(&mut failures, &policy, now.plus(Duration::from_secs(1)));
@@ -122,7 +115,7 @@ mod tests {
             failure_rate: 0.5,
             ..BreakerPolicy::default()
         };
-        let (mut failures, now) = (Failures::default(), start());
+        let (mut failures, now) = (Failures::default(), Now::some());
         for _ in 0..9 {
             assert!(!fail(&mut failures, &policy, now));
         }
@@ -140,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_is_too_many_for_the_cautious_until_the_first_success() {
-        let (policy, now) = (BreakerPolicy::default(), start());
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
         assert!(fail(&mut Failures::cautious(), &policy, now));
         let mut failures = Failures::cautious();
         failures.succeeded(&policy, now.instant);

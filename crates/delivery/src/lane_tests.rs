@@ -12,13 +12,6 @@ use crate::ParkReason;
 
 const S: Duration = Duration::from_secs(1);
 
-fn start() -> Now {
-    Now {
-        instant: Instant::now(),
-        wall: Timestamp::from_millis(1_700_000_000_000),
-    }
-}
-
 fn delivery(n: u64, now: Now) -> Delivery {
     let event = Event {
         id: EventId::derive(&[&n.to_be_bytes()]),
@@ -129,7 +122,7 @@ fn parked(offered: &Offered) -> Option<(Timestamp, ParkReason)> {
 
 #[test]
 fn a_retry_that_is_not_due_does_not_block_what_is_ready() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     let retry = delivery(1, now).retry_at(now.wall, now.wall.plus(S));
     assert!(matches!(
@@ -147,7 +140,7 @@ fn a_retry_that_is_not_due_does_not_block_what_is_ready() {
 
 #[test]
 fn what_is_due_later_than_a_few_seconds_is_parked_until_then() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     let due = now.wall.plus(60 * S);
     let offered = lane.offer(
@@ -160,7 +153,7 @@ fn what_is_due_later_than_a_few_seconds_is_parked_until_then() {
 
 #[test]
 fn a_full_lane_parks_by_count_and_by_bytes() {
-    let now = start();
+    let now = Now::some();
     for limits in [
         LaneLimits {
             deliveries: 10,
@@ -186,7 +179,7 @@ fn a_full_lane_parks_by_count_and_by_bytes() {
 
 #[test]
 fn attempts_in_flight_are_bounded_and_grow_with_success() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     for n in 0..100 {
         lane.offer(waiting(n, now), &limits, now);
@@ -206,7 +199,7 @@ fn attempts_in_flight_are_bounded_and_grow_with_success() {
 
 #[test]
 fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     lane.configure(limited(10), now.instant - 10 * S, now.instant);
     let offered: Vec<_> = (0..1000)
@@ -229,7 +222,7 @@ fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() 
 
 #[test]
 fn a_lane_that_becomes_limited_waits_out_the_second_before() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     let unlimited = Terms {
         rate: None,
@@ -254,7 +247,7 @@ fn a_lane_that_becomes_limited_waits_out_the_second_before() {
 
 #[test]
 fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     lane.configure(limited(10), now.instant - 10 * S, now.instant);
     let offered: Vec<_> = (0..1000)
@@ -275,7 +268,7 @@ fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken(
 
 #[test]
 fn an_open_breaker_parks_all_and_the_first_of_them_comes_back_as_the_probe() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     (0..20).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
     assert_eq!(start_all(&mut lane, now).len(), 4);
@@ -312,7 +305,7 @@ fn an_open_breaker_parks_all_and_the_first_of_them_comes_back_as_the_probe() {
 
 #[test]
 fn few_wait_for_the_answer_of_a_probe() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     fail(&mut lane, &limits, 5, now);
     let due = now.plus(limits.breaker.first_wait);
@@ -327,7 +320,7 @@ fn few_wait_for_the_answer_of_a_probe() {
 
 #[test]
 fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap() {
-    let now = start();
+    let now = Now::some();
     let weight = delivery(0, now).weight() as u64;
     let limits = LaneLimits {
         parked_bytes: 10 * weight,
@@ -352,7 +345,7 @@ fn past_the_cap_what_comes_round_overflows_and_newcomers_do_past_twice_the_cap()
 
 #[test]
 fn what_expired_while_parked_makes_room_though_the_breaker_stays_open() {
-    let now = start();
+    let now = Now::some();
     let limits = LaneLimits {
         parked_bytes: 10 * delivery(0, now).weight() as u64,
         ..LaneLimits::default()
@@ -377,7 +370,7 @@ fn what_expired_while_parked_makes_room_though_the_breaker_stays_open() {
 
 #[test]
 fn our_own_fault_is_charged_to_nobody() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);
     for _ in 0..100 {
         assert!(!lane.ended(
@@ -402,7 +395,7 @@ fn our_own_fault_is_charged_to_nobody() {
 
 #[test]
 fn a_lane_that_knows_nothing_is_forgettable_and_one_that_does_is_restored_from_its_state() {
-    let (limits, now) = (LaneLimits::default(), start());
+    let (limits, now) = (LaneLimits::default(), Now::some());
     let id = EndpointId::from_bytes([2; 16]);
     let mut lane = Lane::new(&limits);
     assert!(lane.is_forgettable(now.instant) && lane.state(id, Owner::default(), now).is_none());
@@ -427,7 +420,7 @@ proptest! {
         steps in prop::collection::vec((0..4u8, 0..3_000u64), 1..300), rate in prop::option::of(1..50u32),
     ) {
         let limits = LaneLimits { deliveries: 20, ..LaneLimits::default() };
-        let mut now = start();
+        let mut now = Now::some();
         let mut lane = Lane::new(&limits);
         let terms = Terms { rate, max_in_flight: 8 };
         lane.configure(terms, now.instant, now.instant);

@@ -23,6 +23,15 @@ impl Now {
         }
     }
 
+    /// A moment for tests to begin at.
+    #[cfg(test)]
+    pub(crate) fn some() -> Self {
+        Self {
+            instant: Instant::now(),
+            wall: Timestamp::from_millis(1_700_000_000_000),
+        }
+    }
+
     /// The moment `by` later.
     pub fn plus(self, by: Duration) -> Self {
         Self {
