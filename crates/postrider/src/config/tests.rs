@@ -5,6 +5,8 @@ use std::io::Write;
 
 use super::*;
 
+mod contradictions;
+
 /// For each key a value that is not its default, and one that is wrong.
 const SAMPLES: &[(&str, &str, &str)] = &[
     ("data", "elsewhere", ""),
@@ -268,46 +270,6 @@ fn a_file_that_is_not_there_or_not_toml_is_an_error_like_any_other() {
 }
 
 #[test]
-fn two_listeners_cannot_share_an_address() {
-    let error = from_environment(&[("admin.listen", "127.0.0.1:8071")]).unwrap_err();
-    assert!(error.to_string().contains("must differ"), "{error}");
-}
-
-#[test]
-fn values_that_do_not_fit_together_are_told_together() {
-    let given = [
-        ("ingest.max_payload", "1MiB"),
-        ("log.record", "1MiB"),
-        ("delivery.breaker_wait", "1h"),
-        ("delivery.breaker_longest_wait", "1m"),
-        ("retention.attempts", "1d"),
-        ("delivery.disable_failing_after", "5d"),
-    ];
-    let error = from_environment(&given).unwrap_err();
-    assert_eq!(error.0.len(), 3, "{error}");
-}
-
-#[test]
-fn what_does_not_fit_together_is_told_beside_values_that_cannot_be_read() {
-    let error = from_environment(&[
-        ("ingest.max_payload", "1MiB"),
-        ("log.record", "1MiB"),
-        ("http.drain", "soon"),
-        ("delivery.breaker_wait", "shortly"),
-        ("delivery.breaker_longest_wait", "100ms"),
-    ])
-    .unwrap_err();
-    let told = error.to_string();
-    assert_eq!(error.0.len(), 3, "{told}");
-    assert!(
-        told.contains("ingest.max_payload is \"1MiB\" and log.record \"1MiB\""),
-        "{told}"
-    );
-    // What is the default only because the value cannot be read contradicts nothing.
-    assert!(!told.contains("must not be below"), "{told}");
-}
-
-#[test]
 fn a_variable_that_only_looks_like_ours_is_an_error_that_names_the_right_one() {
     for (given, says) in [
         (
@@ -416,61 +378,6 @@ fn properties_of_the_client_are_a_table_in_a_file_and_the_environment_replaces_t
     let told = from_environment(&[("log.kafka.properties", "security.protocol=ssl")]);
     let told = told.unwrap_err().to_string();
     assert!(told.contains("log.kafka.protocol"), "{told}");
-}
-
-#[test]
-fn what_does_not_fit_kafka_is_told_together_and_only_where_kafka_is_the_log() {
-    let given = [
-        ("log.kafka.replication", "1"),
-        ("log.kafka.queue_wait", "5s"),
-        ("log.kafka.group_protocol", "classic"),
-        ("log.kafka.heartbeat", "5s"),
-        ("log.kafka.protocol", "plaintext"),
-        ("log.kafka.ca", "ca.pem"),
-        ("log.kafka.username", "postrider"),
-    ];
-    from_environment(&given).unwrap();
-    let with_kafka: Vec<_> = given.into_iter().chain([("log.kind", "kafka")]).collect();
-    let told = from_environment(&with_kafka).unwrap_err();
-    assert_eq!(told.0.len(), 6, "{told}");
-    assert!(told.to_string().contains("log.kafka.brokers empty"));
-}
-
-#[test]
-fn the_embedded_log_and_postgresql_do_not_go_together() {
-    let told = from_environment(&[("store.url", "postgres://user:hunter2@db/x")]);
-    let told = told.unwrap_err().to_string();
-    assert!(told.contains("set log.kind to kafka"), "{told}");
-}
-
-#[test]
-fn a_process_is_refused_roles_that_its_log_or_store_cannot_share() {
-    use crate::roles::Role;
-    let roles = [Role::Ingest, Role::Fanout, Role::Worker];
-    let load = |given: &[(&str, &str)], roles: &Roles| {
-        load_with(&Flags::default(), variables(given), Some(roles))
-    };
-    let kafka = [("log.kind", "kafka"), ("log.kafka.brokers", "a:9092")];
-    let postgres = [kafka[0], kafka[1], ("store.url", "postgres://db/x")];
-
-    load(&[], &Roles::all()).unwrap();
-    let told = load(&[("http.drain", "soon")], &Roles::of(&roles)).unwrap_err();
-    assert_eq!(told.0.len(), 2, "told with the rest: {told}");
-    let told = told.to_string();
-    assert!(
-        told.contains("missing here: pump, deadletter, recorder, api"),
-        "{told}"
-    );
-    // SQLite belongs to one process; the pump needs no store.
-    load(&kafka, &Roles::all()).unwrap();
-    load(&kafka, &Roles::of(&[Role::Pump])).unwrap();
-    let told = load(&kafka, &Roles::of(&roles)).unwrap_err().to_string();
-    assert!(
-        told.contains("need the store too: deadletter, recorder, api"),
-        "{told}"
-    );
-    load(&postgres, &Roles::of(&roles)).unwrap();
-    load(&postgres, &Roles::all()).unwrap();
 }
 
 #[test]
