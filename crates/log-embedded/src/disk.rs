@@ -45,7 +45,7 @@ impl ReadPool {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LogError> {
         let failed = |error: rusqlite::Error| {
-            LogError::Stopped(format!("cannot read {}: {error}", self.file.display()))
+            LogError::Stopped(crate::error::stopped("reading", &self.file, &error))
         };
         let (idle, lock) = match self.open().as_mut() {
             Some(open) => (open.idle.pop(), Arc::clone(&open.lock)),

@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+/// What to do about a damaged file.
+const REMEDY: &str = "Restore it, with its -wal file, from a backup; or move both away and make an empty file in its place, to \
+     begin a new log, which loses what was not delivered yet";
+
 /// Why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -37,8 +41,7 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "{} is damaged ({detail}): nothing was changed in it. Restore it, with its -wal file, from a backup; or move \
-         both away to start with an empty log, which loses what was not delivered yet", file.display()
+        "{} is damaged ({detail}): nothing was changed in it. {REMEDY}", file.display()
     )]
     Corrupt {
         /// The log's file.
@@ -94,14 +97,36 @@ impl OpenError {
         let file = file.to_owned();
         move |source| {
             let file = file.clone();
-            match source.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                    let detail = source.to_string();
-                    Self::Corrupt { file, detail }
-                }
-                _ => Self::Database { file, source },
+            if is_damage(&source) {
+                let detail = source.to_string();
+                return Self::Corrupt { file, detail };
             }
+            Self::Database { file, source }
         }
+    }
+}
+
+/// True if the file does not hold what was written to it.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(
+        error.sqlite_error_code(),
+        Some(NotADatabase | DatabaseCorrupt)
+    )
+}
+
+/// Why a log that was open has stopped, and what to do where starting it again does not help.
+pub(crate) fn stopped(
+    doing: &str,
+    file: &Path,
+    error: &(dyn std::error::Error + 'static),
+) -> String {
+    let what = format!("{doing} {} failed: {error}", file.display());
+    match error.downcast_ref() {
+        Some(error) if is_damage(error) => {
+            format!("{what}: the file is damaged, and starting again does not help. {REMEDY}")
+        }
+        _ => what,
     }
 }
 

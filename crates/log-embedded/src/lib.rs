@@ -34,6 +34,7 @@ mod committer;
 mod disk;
 mod error;
 mod follower;
+mod inspect;
 mod lags;
 mod lock;
 mod log;
@@ -56,6 +57,7 @@ mod wal;
 mod writer;
 
 pub use error::OpenError;
+pub use inspect::{Inspected, inspect};
 pub use log::EmbeddedLog;
 pub use metrics::LogMetrics;
 pub use options::Options;

@@ -61,6 +61,7 @@ fn prepare(options: &Options) -> Result<(Arc<Shared>, Files), OpenError> {
     let progress = schema::load_progress(&connection).map_err(&failed)?;
     let (topics, limit) = ((catalog.specs(), catalog.sql()), options.record_bytes);
     sizes::check(&connection, &file, topics, &progress, limit)?;
+    sizes::remember(&connection, &file, limit)?;
     let files = Files {
         checkpointing: checkpoint::connect(&file).map_err(&failed)?,
         database: open_there(&file)?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postrider_log::{Keep, TopicSpec};
 use postrider_model::{Position, Timestamp};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::OpenError;
@@ -41,6 +42,8 @@ pub(crate) struct TopicSql {
     pub(crate) expired: String,
     /// Bytes of the largest record from position ?1 on: a length is read without the content.
     pub(crate) largest: String,
+    /// The table's name, and the same as it stands in statements.
+    name: String,
     table: String,
 }
 
@@ -48,7 +51,8 @@ impl TopicSql {
     pub(crate) fn new(spec: &TopicSpec) -> Self {
         let compacted = matches!(spec.keep, Keep::Newest);
         let kind = if compacted { "newest" } else { "topic" };
-        let table = format!("\"{kind}:{}\"", spec.topic.0.replace('"', "\"\""));
+        let name = format!("{kind}:{}", spec.topic.0);
+        let table = format!("\"{}\"", name.replace('"', "\"\""));
         let columns = "position, appended_at, key, headers, value";
         let verb = if compacted { "REPLACE" } else { "INSERT" };
         let scan = |from: &str| {
@@ -75,8 +79,14 @@ impl TopicSql {
             largest: format!(
                 "SELECT max(length(key) + length(headers) + length(value)) FROM {table} WHERE position >= ?1"
             ),
+            name,
             table,
         }
+    }
+
+    /// Whether the topic has its table: a file from before it was declared has none.
+    pub(crate) fn is_in(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        connection.table_exists(None, self.name.as_str())
     }
 
     fn create(&self) -> String {
@@ -118,6 +128,14 @@ pub(crate) fn open(file: &Path, sql: &[TopicSql]) -> Result<Connection, OpenErro
     let failed = OpenError::database(file);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(&failed)?;
+    is_ours(&connection, file)?;
+    prepare(&connection, sql).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Refuses a file of some other program and one of a later version. True if there is anything in it.
+pub(crate) fn is_ours(connection: &Connection, file: &Path) -> Result<bool, OpenError> {
+    let failed = OpenError::database(file);
     let pragma = |name: &str| {
         connection
             .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0))
@@ -136,8 +154,7 @@ pub(crate) fn open(file: &Path, sql: &[TopicSql]) -> Result<Connection, OpenErro
         let known = VERSION;
         return Err(OpenError::Newer { file, found, known });
     }
-    prepare(&connection, sql).map_err(failed)?;
-    Ok(connection)
+    Ok(tables != 0)
 }
 
 fn prepare(connection: &Connection, sql: &[TopicSql]) -> rusqlite::Result<()> {
@@ -170,6 +187,25 @@ fn prepare(connection: &Connection, sql: &[TopicSql]) -> rusqlite::Result<()> {
 pub(crate) fn open_reading(file: &Path) -> rusqlite::Result<Connection> {
     let connection = beside(file)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -512")?;
+    Ok(connection)
+}
+
+/// A connection of a process that is not the log's owner, which may be there or not. It leaves the files as they are: what
+/// lies in the WAL stays there, and where there is no WAL none is made.
+pub(crate) fn open_to_look(file: &Path, has_wal: bool) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if !has_wal {
+        let name = file.to_string_lossy();
+        let name = name
+            .replace('%', "%25")
+            .replace('?', "%3f")
+            .replace('#', "%23");
+        let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+        return Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
+    }
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 
@@ -232,7 +268,8 @@ pub(crate) fn load_topics(
     Ok(ends)
 }
 
-fn load_topic(
+/// Where one topic stands. Only reads.
+pub(crate) fn load_topic(
     connection: &Connection,
     spec: &TopicSpec,
     sql: &TopicSql,

@@ -89,8 +89,8 @@ impl Shared {
     }
 
     /// The same because of an error.
-    pub(crate) fn fail(&self, doing: &str, error: &dyn std::fmt::Display) {
-        let reason = format!("{doing} {} failed: {error}", self.file.display());
+    pub(crate) fn fail(&self, doing: &str, error: &(dyn std::error::Error + 'static)) {
+        let reason = crate::error::stopped(doing, &self.file, error);
         tracing::error!(reason, "the log has stopped");
         self.metrics.stopped.set(1);
         self.stop(&reason);

@@ -13,8 +13,8 @@ use crate::schema::{StoredProgress, TopicSql};
 /// below the limit; the other half may be in the record already.
 const GROWTH_BYTES: i64 = 64 << 10;
 
-/// Refuses a limit under which a record that is in the log could not be moved on. Costs nothing unless the limit is
-/// lower than the last: only then are the sizes of all records that wait looked at, which reads no value.
+/// Refuses a limit under which a record that is in the log could not be moved on. Only reads, and costs nothing unless the
+/// limit is lower than the last: only then are the sizes of all records that wait looked at, which reads no value.
 pub(crate) fn check(
     connection: &Connection,
     file: &Path,
@@ -23,10 +23,7 @@ pub(crate) fn check(
     limit: usize,
 ) -> Result<(), OpenError> {
     let failed = OpenError::database(file);
-    let last: Option<i64> = connection
-        .query_row("SELECT record_bytes FROM limits", [], |row| row.get(0))
-        .optional()
-        .map_err(&failed)?;
+    let last = last(connection).map_err(&failed)?;
     // At most 256 MiB, as the options were checked.
     let limit = limit as i64;
     if last.is_none_or(|last| limit < last) {
@@ -55,12 +52,30 @@ pub(crate) fn check(
             }
         }
     }
-    // Before any record that it allows: all lie in one WAL, in order.
+    Ok(())
+}
+
+/// The limit that was last in force; none in a file that no log has remembered one in.
+fn last(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !connection.table_exists(None, "limits")? {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT record_bytes FROM limits", [], |row| row.get(0))
+        .optional()
+}
+
+/// Writes the limit that is in force from now on. Before any record that it allows: all lie in one WAL, in order.
+pub(crate) fn remember(
+    connection: &Connection,
+    file: &Path,
+    limit: usize,
+) -> Result<(), OpenError> {
     connection
         .execute(
             "REPLACE INTO limits (one, record_bytes) VALUES (1, ?1)",
-            [limit],
+            [limit as i64],
         )
         .map(drop)
-        .map_err(failed)
+        .map_err(OpenError::database(file))
 }

@@ -58,9 +58,12 @@ fn stranger(dir: &Path) -> anyhow::Result<Option<OsString>> {
     Ok(names.into_iter().next())
 }
 
+/// Said where an empty file in the log's place gives up what was in the old one.
+pub(crate) const NEW_LOG_BEGINS: &str = "log.db is empty, and store.db is not: a new log begins; what was accepted and not yet delivered is given up";
+
 /// Refuses a directory whose store has been used and whose log is gone: the log is made first, so it was there. An empty file
-/// in its place is the operator's word that a new one is to begin.
-pub(crate) fn check_log(dir: &Path) -> anyhow::Result<()> {
+/// in its place is the operator's word that a new one is to begin: true if there is one ([`NEW_LOG_BEGINS`]).
+pub(crate) fn check_log(dir: &Path) -> anyhow::Result<bool> {
     let size = |name| fs::metadata(dir.join(name)).map(|file| file.len());
     let is_used = size("store.db").is_ok_and(|bytes| bytes > 0);
     match size("log.db") {
@@ -70,14 +73,9 @@ pub(crate) fn check_log(dir: &Path) -> anyhow::Result<()> {
              the old one, make an empty file {0}/log.db",
             dir.display()
         ),
-        Ok(0) if is_used && size("log.db-wal").unwrap_or_default() == 0 => {
-            tracing::error!(
-                "log.db is empty, and store.db is not: a new log begins; what was accepted and not yet delivered is given up"
-            );
-        }
-        _ => {}
+        Ok(0) => Ok(is_used && size("log.db-wal").unwrap_or_default() == 0),
+        _ => Ok(false),
     }
-    Ok(())
 }
 
 /// Where the operator's token is kept.

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     match commands::Command::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            out::notice(format_args!("{error:#}"));
+            out::notice(out::causes(&error));
             let misused = error.is::<config::ConfigError>();
             ExitCode::from(if misused { 2 } else { 1 })
         }

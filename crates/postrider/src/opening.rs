@@ -70,8 +70,8 @@ pub(crate) async fn open(
     if config.log.kind == LogKind::Embedded || local_store {
         data_dir::make(&config.data)?;
     }
-    if config.log.kind == LogKind::Embedded {
-        data_dir::check_log(&config.data)?;
+    if config.log.kind == LogKind::Embedded && data_dir::check_log(&config.data)? {
+        tracing::error!("{}", data_dir::NEW_LOG_BEGINS);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = open_log(config, metrics, condition).await?;

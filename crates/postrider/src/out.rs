@@ -17,8 +17,41 @@ pub(crate) fn write(text: impl fmt::Display) -> io::Result<()> {
     }
 }
 
+/// An error and its causes, each said once: many name their cause in words of their own.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.is_empty() {
+            true => cause,
+            false if said.ends_with(&cause) => said,
+            false => format!("{said}: {cause}"),
+        }
+    })
+}
+
 /// Says something to whoever started the process, where no log is written.
 #[expect(clippy::print_stderr, reason = "logging may not have begun")]
 pub(crate) fn notice(text: impl fmt::Display) {
     eprintln!("postrider: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot use log.db: {0}")]
+    struct Unusable(#[source] io::Error);
+
+    #[test]
+    fn a_cause_that_its_error_names_is_said_once() {
+        let error = Err::<(), _>(Unusable(ErrorKind::IsADirectory.into()));
+        let error = error.context("the log cannot be opened").unwrap_err();
+        assert_eq!(
+            causes(&error),
+            "the log cannot be opened: cannot use log.db: is a directory"
+        );
+    }
 }

@@ -7,8 +7,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use postrider_log::LogError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::out::causes;
 
 /// Services that stop together.
 pub(crate) struct Stage {
@@ -117,7 +120,11 @@ pub(crate) async fn run(
     let mut result = tokio::select! {
         Some(ended) = first_end => {
             let error = ended.into_error();
-            tracing::error!("{error:#}: stopping the process, which continues from the log when it is started again");
+            let goes_on = match is_the_logs(&error) {
+                true => "a start goes on from the log once that is mended",
+                false => "it goes on from the log when it is started again",
+            };
+            tracing::error!("{}; stopping the process: {goes_on}", causes(&error));
             Err(error)
         }
         why = stop => {
@@ -131,6 +138,14 @@ pub(crate) async fn run(
         result = result.and(stopped);
     }
     result
+}
+
+/// True if the log itself gave up: what it says has to be seen to first.
+fn is_the_logs(error: &anyhow::Error) -> bool {
+    let is_stopped = |cause: &LogError| matches!(cause, LogError::Stopped(_));
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(is_stopped))
 }
 
 #[cfg(test)]

@@ -96,10 +96,13 @@ pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyho
     services::start(&mut stages, &ports, &roles, &config, &guard, &metrics)?;
     doors.open(services::routes(&ports, &roles, &config, guard, &metrics)?);
     doors.answer(&mut stages.front, &mut stages.base);
-    condition.start();
-    let address = doors.address();
-    out::line(format_args!("ready http://{address}"))?;
-    tracing::info!(%address, roles = roles.names(), data = %config.data.display(), "ready");
+    // A log that has stopped already ends the services, which say why.
+    if ports.log.sync().await.is_ok() {
+        condition.start();
+        let address = doors.address();
+        out::line(format_args!("ready http://{address}"))?;
+        tracing::info!(%address, roles = roles.names(), data = %config.data.display(), "ready");
+    }
 
     let ran = supervise::run(stages.in_order(), stop, || condition.drain()).await;
     ran.and(close(&ports).await)

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use postrider_log::testing::conformance::{A, FIRST, Member, SECOND, append, numbered, topics};
 use postrider_log::{BatchLimit, Log, LogError, NewRecord};
-use postrider_log_embedded::{EmbeddedLog, OpenError};
+use postrider_log_embedded::{EmbeddedLog, Inspected, OpenError, inspect};
 
 use crate::support::{Other, given_dir, options};
 
@@ -170,6 +171,88 @@ async fn damage_that_only_reading_finds_stops_the_reader_and_does_not_panic() {
         panic!("it stops, and does not say {error}")
     };
     assert!(reason.contains("log.db"), "{reason}");
+    let advised = reason.contains("starting again does not help. Restore it");
+    assert!(advised, "{reason}");
+}
+
+/// What is in the directory, byte for byte, but for what SQLite keeps beside a log that is open.
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let named = std::fs::read_dir(dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read(entry.path()).unwrap())
+    });
+    let mut files: Vec<_> = named.filter(|(name, _)| !name.ends_with("-shm")).collect();
+    files.sort();
+    files
+}
+
+/// What is seen by looking, which changes nothing.
+fn look(dir: &Path) -> Result<Inspected, OpenError> {
+    let before = files(dir);
+    let seen = inspect(options(dir, topics()), Duration::from_secs(60));
+    assert!(files(dir) == before, "a file was changed, made or removed");
+    seen
+}
+
+#[tokio::test]
+async fn looking_sees_what_opening_would_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(look(dir.path()).unwrap(), Inspected::Missing);
+    let file = dir.path().join("log.db");
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(look(dir.path()).unwrap(), Inspected::Empty);
+
+    // Beside the process that has it; what that has written since lies in the WAL.
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 1000)).await;
+    let is_sound = |seen| matches!(seen, Inspected::Sound { whole: true, bytes } if bytes > 0);
+    assert!(is_sound(look(dir.path()).unwrap()));
+    append(&log, numbered(A, 3, 1000, 1100)).await;
+    log.close().await.unwrap();
+    drop(log);
+    assert!(is_sound(look(dir.path()).unwrap()));
+
+    // What is refused is refused in the same words.
+    let whole = std::fs::read(&file).unwrap();
+    for at in [0, 100] {
+        let mut damaged = whole.clone();
+        damaged[at..at + 60].fill(0xee);
+        std::fs::write(&file, &damaged).unwrap();
+        let seen = look(dir.path()).unwrap_err().to_string();
+        assert_eq!(seen, open_error(dir.path()).to_string());
+    }
+    std::fs::write(&file, &whole).unwrap();
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(matches!(look(dir.path()), Err(OpenError::Newer { .. })));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(matches!(
+        inspect(options(dir.path(), topics()), Duration::ZERO),
+        Err(OpenError::Io { .. })
+    ));
+}
+
+#[tokio::test]
+async fn looking_finds_damage_that_opening_does_not_and_says_when_its_time_was_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 20_000)).await;
+    log.close().await.unwrap();
+    drop(log);
+    let seen = inspect(options(dir.path(), topics()), Duration::ZERO).unwrap();
+    assert!(matches!(seen, Inspected::Sound { whole: false, .. }));
+
+    let file = dir.path().join("log.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2 / 8192 * 8192;
+    bytes[middle..middle + 3 * 8192].fill(0xee);
+    std::fs::write(&file, &bytes).unwrap();
+    let error = look(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    assert!(!error.to_string().contains('\n'), "{error}");
 }
 
 #[test]

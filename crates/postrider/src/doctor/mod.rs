@@ -4,6 +4,7 @@
 mod clock;
 mod egress;
 mod kafka;
+mod log;
 mod place;
 mod store;
 
@@ -78,6 +79,8 @@ pub(crate) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let on_kafka = config.log.kind == LogKind::Kafka;
     if on_kafka {
         findings.extend(kafka::examine(config).await?);
+    } else {
+        findings.push(log::examine(config).await?);
     }
     findings.extend(store::examine(config).await);
     if !on_kafka || config.store.url.is_sqlite() {

@@ -8,7 +8,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::Finding;
 use crate::config::{Config, LogKind};
-use crate::data_dir;
+use crate::{data_dir, out};
 
 const PART: &str = "data directory";
 
@@ -18,7 +18,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     if let Err(error) = data_dir::read_token(dir) {
         findings.push(Finding::wrong(
             PART,
-            format!("{error:#}"),
+            out::causes(&error),
             "see to that file: the first start leaves the operator's token in it",
         ));
     }

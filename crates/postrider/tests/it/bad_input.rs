@@ -8,6 +8,7 @@ use postrider_testkit::{Behaviour, Launch, SVIX_2, client_library};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::engines::Engines;
 use crate::world::World;
 
 /// One request that must be refused.
@@ -168,6 +169,41 @@ async fn a_corrupted_log_file_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_middle_of_the_log_is_told_by_the_doctor_and_ends_the_process_with_what_to_do()
+ {
+    let mut world = World::with(&[("DELIVERY__DRAIN", "100ms")]).await;
+    world.endpoint("/hang", Behaviour::Hang).await;
+    world.publish(3_000).await;
+    world.terminate().await;
+    let data = world.launch.data();
+    let log = data.join("log.db");
+    let mut bytes = fs::read(&log).unwrap();
+    let (begin, end) = (bytes.len() / 10 / 8192 * 8192, bytes.len() / 8192 * 8192);
+    bytes[begin..end].fill(0xee);
+    fs::write(&log, &bytes).unwrap();
+
+    let told = Engines::local().command(&["doctor", "--data", data.to_str().unwrap()]);
+    assert_eq!(told.code, 1, "{}", told.out);
+    let found = told.out.lines().find(|line| line.starts_with("WRONG"));
+    let found = found.unwrap_or_else(|| panic!("{}", told.out));
+    assert!(found.contains("log.db is damaged ("), "{found}");
+    assert!(found.contains("Restore it, with its -wal file"), "{found}");
+
+    let (status, said) = world.launch.refused().await.unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    // Either the start meets it, or what reads behind it does; then the log says so first.
+    if let Some(stopped) = said.find("the log has stopped") {
+        let behind = &said[stopped..];
+        assert!(!behind.contains("wiring: ready"), "{said}");
+        assert!(behind.contains("starting again does not help"), "{said}");
+    }
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("Restore it, with its -wal file"), "{last}");
+    assert_eq!(last.matches("malformed").count(), 1, "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_gone_is_missed_and_a_new_one_begins_only_where_that_is_said() {
     let mut world = World::with(&[]).await;
     world.endpoint("/ok", Behaviour::Ok).await;
@@ -181,8 +217,15 @@ async fn a_log_that_is_gone_is_missed_and_a_new_one_begins_only_where_that_is_sa
     assert!(said.contains("log.db is not in"), "{said}");
     assert!(said.contains("make an empty file"), "{said}");
     assert!(!log.exists());
+    let data = world.launch.data().to_str().unwrap();
+    let doctor = || Engines::local().command(&["doctor", "--data", data]);
+    let told = doctor();
+    assert_eq!(told.code, 1, "{}", told.out);
+    assert!(told.out.contains("log.db is not in"), "{}", told.out);
 
     fs::write(&log, "").unwrap();
+    let told = doctor().ok();
+    assert!(told.contains("a new log begins"), "{told}");
     world.start().await;
     let said = world.server().log();
     assert!(said.contains("a new log begins"), "{said}");

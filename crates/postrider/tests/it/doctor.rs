@@ -30,6 +30,7 @@ fn a_new_embedded_installation_is_well_and_nothing_is_made_by_asking() {
     let out = told.ok();
     for word in [
         "the first start makes it",
+        "log.db is new",
         "log.reserve",
         "only public addresses",
     ] {
