@@ -101,7 +101,8 @@ pub(crate) fn fetch(
     to: Position,
 ) -> rusqlite::Result<Fetched> {
     let mut statement = connection.prepare_cached(&sql.read)?;
-    collect(at, statement.query((from as i64, to as i64))?)
+    let rows = statement.query((from as i64, to as i64))?;
+    collect(Values::new(connection, sql), at, rows)
 }
 
 /// Reads a compacted topic in the order of its keys, beyond `after` if given: what was written in a range of positions.
@@ -123,14 +124,19 @@ pub(crate) fn scan(
         range.start as i64,
         range.end as i64,
     );
-    collect(at, statement.query(bounds)?)
+    let rows = statement.query(bounds)?;
+    collect(Values::new(connection, sql), at, rows)
 }
 
-fn collect(at: TopicPartition, mut rows: Rows<'_>) -> rusqlite::Result<Fetched> {
+fn collect(
+    mut values: Values<'_>,
+    at: TopicPartition,
+    mut rows: Rows<'_>,
+) -> rusqlite::Result<Fetched> {
     let mut records = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let record = record(at, row)?;
+        let record = record(&mut values, at, row)?;
         bytes += record.key.len() + record.value.len();
         records.push(record);
         if records.len() >= PORTION.records || bytes >= PORTION.bytes {
@@ -142,24 +148,74 @@ fn collect(at: TopicPartition, mut rows: Rows<'_>) -> rusqlite::Result<Fetched> 
     Ok(Fetched { records, whole })
 }
 
-fn record(at: TopicPartition, row: &Row<'_>) -> rusqlite::Result<Record> {
-    let blob = |column: usize| {
-        row.get_ref(column)?
-            .as_bytes()
-            .map_err(rusqlite::Error::from)
-    };
-    let headers = codec::decode(blob(3)?).ok_or_else(|| {
-        let kind = rusqlite::types::Type::Blob;
-        rusqlite::Error::FromSqlConversionFailure(3, kind, "these are not headers".into())
-    })?;
+fn record(values: &mut Values<'_>, at: TopicPartition, row: &Row<'_>) -> rusqlite::Result<Record> {
+    let headers =
+        codec::decode(blob(row, 3)?).ok_or_else(|| malformed(3, "these are not headers"))?;
+    let position = row.get::<_, i64>(0)? as u64;
     Ok(Record {
         at,
-        position: row.get::<_, i64>(0)? as u64,
+        position,
         appended_at: Timestamp::from_millis(row.get(1)?),
-        key: Bytes::copy_from_slice(blob(2)?),
+        key: Bytes::copy_from_slice(blob(row, 2)?),
         headers,
-        value: Bytes::copy_from_slice(blob(4)?),
+        value: values.value(position, row)?,
     })
+}
+
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r [u8]> {
+    row.get_ref(column)?
+        .as_bytes()
+        .map_err(rusqlite::Error::from)
+}
+
+fn malformed(column: usize, why: &str) -> rusqlite::Error {
+    let kind = rusqlite::types::Type::Blob;
+    rusqlite::Error::FromSqlConversionFailure(column, kind, why.into())
+}
+
+/// Puts values together whose end was written with another one.
+struct Values<'c> {
+    connection: &'c Connection,
+    sql: &'c TopicSql,
+    /// The last that lay there as a whole: those that follow mostly end like it.
+    whole: Option<(Position, Bytes)>,
+}
+
+impl<'c> Values<'c> {
+    fn new(connection: &'c Connection, sql: &'c TopicSql) -> Self {
+        Self {
+            connection,
+            sql,
+            whole: None,
+        }
+    }
+
+    fn value(&mut self, position: Position, row: &Row<'_>) -> rusqlite::Result<Bytes> {
+        let begin = blob(row, 4)?;
+        let ending: Option<(i64, i64)> = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
+        let Some((back, bytes)) = ending else {
+            let value = Bytes::copy_from_slice(begin);
+            self.whole = Some((position, value.clone()));
+            return Ok(value);
+        };
+        let whole = self.whole(position.wrapping_sub(back as u64))?;
+        let end = whole.len().checked_sub(bytes as usize);
+        let end = end.ok_or_else(|| malformed(6, "the value's end is not where it should be"))?;
+        Ok([begin, &whole[end..]].concat().into())
+    }
+
+    fn whole(&mut self, position: Position) -> rusqlite::Result<&Bytes> {
+        if self.whole.as_ref().is_none_or(|(at, _)| *at != position) {
+            let mut statement = self.connection.prepare_cached(&self.sql.value)?;
+            let value = statement.query_row([position as i64], |row| {
+                Ok(Bytes::copy_from_slice(blob(row, 0)?))
+            })?;
+            self.whole = Some((position, value));
+        }
+        let whole = self.whole.as_ref().map(|(_, value)| value);
+        // It was set above, if it was not there.
+        whole.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
 }
 
 /// When the first record from a position on was appended.

@@ -71,10 +71,10 @@ fn read(
 ) -> Result<Option<bool>, OpenError> {
     let failed = OpenError::database(file);
     let connection = schema::open_to_look(file, has_wal).map_err(failed)?;
-    if !schema::is_ours(&connection, file)? {
+    let Some(format) = schema::is_ours(&connection, file)? else {
         return Ok(None);
-    }
-    look(&connection, file, options)?;
+    };
+    look(&connection, file, format, options)?;
     read_all(&connection, file, time).map(Some)
 }
 
@@ -87,7 +87,12 @@ fn size(file: &Path) -> std::io::Result<u64> {
 }
 
 /// What opening reads.
-fn look(connection: &Connection, file: &Path, options: &Options) -> Result<(), OpenError> {
+fn look(
+    connection: &Connection,
+    file: &Path,
+    format: i32,
+    options: &Options,
+) -> Result<(), OpenError> {
     let failed = OpenError::database(file);
     let catalog = Catalog::new(options.topics.clone());
     let mut there: (Vec<TopicSpec>, Vec<TopicSql>) = Default::default();
@@ -95,7 +100,10 @@ fn look(connection: &Connection, file: &Path, options: &Options) -> Result<(), O
         if sql.is_in(connection).map_err(&failed)? {
             schema::load_topic(connection, spec, sql).map_err(&failed)?;
             there.0.push(*spec);
-            there.1.push(sql.clone());
+            there.1.push(match format {
+                schema::FIRST => sql.of_first_format(),
+                _ => sql.clone(),
+            });
         }
     }
     let progress = schema::load_progress(connection).map_err(&failed)?;

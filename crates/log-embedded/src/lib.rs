@@ -7,7 +7,8 @@
 //! **Invariants.** One partition a topic; the rowid is the position. A record is seen by readers in the order of its
 //! position, never before its commit, and one that was asked to be synced never before its fsync. Outputs and the
 //! positions that they finish are one commit. The next position is written in the same commit as a trim, so it does not
-//! fall back when no record is left. What is read never has a gap or a repeat where file and memory meet.
+//! fall back when no record is left. What is read never has a gap or a repeat where file and memory meet. Values of one
+//! append that end alike are written once, and read as they were written.
 //!
 //! **Authority.** `log.db` with its `-wal`. Everything committed survives a kill of the process; what was `Synced`, and
 //! everything before it, survives loss of power. The tails are a copy and are bounded ([`Options::tail_bytes`]).
@@ -32,6 +33,7 @@ mod checkpoint;
 mod codec;
 mod committer;
 mod disk;
+mod ending;
 mod error;
 mod follower;
 mod inspect;

@@ -20,14 +20,21 @@ pub(crate) const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
 /// `Post`, so that a database of some other program is not mistaken for a log.
 const APPLICATION_ID: i32 = 0x506f_7374;
 /// The format that this version writes.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+/// The format that knew no endings which lie elsewhere.
+pub(crate) const FIRST: i32 = 1;
 
 /// The statements for one topic.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicSql {
     pub(crate) compacted: bool,
-    /// Of an append-only topic, or an upsert of a compacted one: position, appended_at, key, headers, value.
+    /// Of an append-only topic, or an upsert of a compacted one: position, appended_at, key, headers, value; and of the
+    /// former where the value's end lies, if elsewhere: back, ending.
     pub(crate) insert: String,
+    /// How far before the record at position ?1 the end of its value lies; none or no row if it needs no other.
+    pub(crate) back: String,
+    /// The value of the record at position ?1.
+    pub(crate) value: String,
     /// Everything below ?1.
     pub(crate) trim: String,
     /// From ?1 on, below ?2.
@@ -54,18 +61,31 @@ impl TopicSql {
         let name = format!("{kind}:{}", spec.topic.0);
         let table = format!("\"{}\"", name.replace('"', "\"\""));
         let columns = "position, appended_at, key, headers, value";
-        let verb = if compacted { "REPLACE" } else { "INSERT" };
+        let (ending, insert) = match compacted {
+            false => (
+                "back, ending",
+                format!(
+                    "INSERT INTO {table} ({columns}, back, ending) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+                ),
+            ),
+            true => (
+                "NULL, NULL",
+                format!("REPLACE INTO {table} ({columns}) VALUES (?1, ?2, ?3, ?4, ?5)"),
+            ),
+        };
         let scan = |from: &str| {
             format!(
-                "SELECT {columns} FROM {table} WHERE key {from} ?1 AND position >= ?2 AND position < ?3 ORDER BY key"
+                "SELECT {columns}, {ending} FROM {table} WHERE key {from} ?1 AND position >= ?2 AND position < ?3 ORDER BY key"
             )
         };
         Self {
             compacted,
-            insert: format!("{verb} INTO {table} ({columns}) VALUES (?1, ?2, ?3, ?4, ?5)"),
+            insert,
+            back: format!("SELECT back FROM {table} WHERE position = ?1"),
+            value: format!("SELECT value FROM {table} WHERE position = ?1"),
             trim: format!("DELETE FROM {table} WHERE position < ?1"),
             read: format!(
-                "SELECT {columns} FROM {table} WHERE position >= ?1 AND position < ?2 ORDER BY position"
+                "SELECT {columns}, {ending} FROM {table} WHERE position >= ?1 AND position < ?2 ORDER BY position"
             ),
             scan: scan(">="),
             scan_on: scan(">"),
@@ -77,7 +97,8 @@ impl TopicSql {
                  WHERE appended_at < ?2"
             ),
             largest: format!(
-                "SELECT max(length(key) + length(headers) + length(value)) FROM {table} WHERE position >= ?1"
+                "SELECT max(length(key) + length(headers) + length(value) + ifnull(ending, 0)) FROM {table} \
+                 WHERE position >= ?1"
             ),
             name,
             table,
@@ -91,15 +112,36 @@ impl TopicSql {
 
     fn create(&self) -> String {
         let (position, tail) = match self.compacted {
-            false => ("INTEGER PRIMARY KEY", "STRICT"),
-            true => ("INTEGER NOT NULL", "STRICT, WITHOUT ROWID"),
+            false => (
+                "INTEGER PRIMARY KEY",
+                ", back INTEGER, ending INTEGER) STRICT",
+            ),
+            true => ("INTEGER NOT NULL", ") STRICT, WITHOUT ROWID"),
         };
         let key = if self.compacted { " PRIMARY KEY" } else { "" };
         format!(
             "CREATE TABLE IF NOT EXISTS {} (position {position}, appended_at INTEGER NOT NULL, \
-             key BLOB NOT NULL{key}, headers BLOB NOT NULL, value BLOB NOT NULL) {tail}",
+             key BLOB NOT NULL{key}, headers BLOB NOT NULL, value BLOB NOT NULL{tail}",
             self.table
         )
+    }
+
+    /// The same, for a file of the first format that is only looked at.
+    pub(crate) fn of_first_format(&self) -> Self {
+        let mut old = self.clone();
+        old.largest = old.largest.replace(" + ifnull(ending, 0)", "");
+        old
+    }
+
+    /// Gives a table of the first format what it lacks, which reads none of its rows.
+    fn expand(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.compacted || connection.column_exists(None, self.name.as_str(), "back")? {
+            return Ok(());
+        }
+        let table = &self.table;
+        connection.execute_batch(&format!(
+            "ALTER TABLE {table} ADD COLUMN back INTEGER; ALTER TABLE {table} ADD COLUMN ending INTEGER"
+        ))
     }
 }
 
@@ -128,13 +170,13 @@ pub(crate) fn open(file: &Path, sql: &[TopicSql]) -> Result<Connection, OpenErro
     let failed = OpenError::database(file);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(&failed)?;
-    is_ours(&connection, file)?;
-    prepare(&connection, sql).map_err(failed)?;
+    let found = is_ours(&connection, file)?;
+    prepare(&connection, sql, found).map_err(failed)?;
     Ok(connection)
 }
 
-/// Refuses a file of some other program and one of a later version. True if there is anything in it.
-pub(crate) fn is_ours(connection: &Connection, file: &Path) -> Result<bool, OpenError> {
+/// Refuses a file of some other program and one of a later version. The format that it has, if there is anything in it.
+pub(crate) fn is_ours(connection: &Connection, file: &Path) -> Result<Option<i32>, OpenError> {
     let failed = OpenError::database(file);
     let pragma = |name: &str| {
         connection
@@ -154,10 +196,10 @@ pub(crate) fn is_ours(connection: &Connection, file: &Path) -> Result<bool, Open
         let known = VERSION;
         return Err(OpenError::Newer { file, found, known });
     }
-    Ok(tables != 0)
+    Ok((tables != 0).then_some(found))
 }
 
-fn prepare(connection: &Connection, sql: &[TopicSql]) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, sql: &[TopicSql], found: Option<i32>) -> rusqlite::Result<()> {
     connection.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}"))?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // NORMAL: a commit does not fsync (the syncer does), but checkpoints and the WAL's restart do.
@@ -177,6 +219,9 @@ fn prepare(connection: &Connection, sql: &[TopicSql]) -> rusqlite::Result<()> {
     )?;
     for topic in sql {
         connection.execute_batch(&topic.create())?;
+        if found == Some(FIRST) {
+            topic.expand(connection)?;
+        }
     }
     connection.execute_batch(&format!(
         "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"

@@ -3,16 +3,19 @@
 use postrider_failpoint::thread_fail_point;
 use postrider_log::{Committed, NewRecord, Position};
 use postrider_model::Timestamp;
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::catalog::Catalog;
 use crate::codec;
+use crate::ending::Whole;
 use crate::queue::Request;
 use crate::schema::{PUT_PROGRESS, PUT_TOPIC, TopicEnds};
 
 /// A topic's prepared statements and where it stands.
 struct Table<'c> {
     insert: Statement<'c>,
+    /// None for a compacted topic, where a newer value may replace any.
+    back: Option<Statement<'c>>,
     trim: Statement<'c>,
     expired: Statement<'c>,
     ends: TopicEnds,
@@ -47,6 +50,10 @@ impl<'c> Tables<'c> {
         let tables = catalog.sql().iter().zip(ends).map(|(sql, ends)| {
             Ok(Table {
                 insert: connection.prepare(&sql.insert)?,
+                back: match sql.compacted {
+                    false => Some(connection.prepare(&sql.back)?),
+                    true => None,
+                },
                 trim: connection.prepare(&sql.trim)?,
                 expired: connection.prepare(&sql.expired)?,
                 ends: *ends,
@@ -99,13 +106,16 @@ impl<'c> Tables<'c> {
         self.begin.raw_execute()?;
         let from = self.tables.iter().map(|table| table.ends.next).collect();
         let mut records = 0;
-        for record in requests.iter().flat_map(|request| &request.records) {
-            // Checked before it was queued.
-            let Some(topic) = catalog.index_of(record.topic.0) else {
-                continue;
-            };
-            self.insert(topic, record, now)?;
-            records += 1;
+        let mut wholes = vec![None; self.tables.len()];
+        for (append, request) in requests.iter().enumerate() {
+            for record in &request.records {
+                // Checked before it was queued.
+                let Some(topic) = catalog.index_of(record.topic.0) else {
+                    continue;
+                };
+                self.insert(topic, append, record, &mut wholes[topic], now)?;
+                records += 1;
+            }
         }
         self.put_progress(catalog, requests)?;
         thread_fail_point!("embedded.commit.before");
@@ -123,15 +133,39 @@ impl<'c> Tables<'c> {
         })
     }
 
-    fn insert(&mut self, topic: usize, record: &NewRecord, now: Timestamp) -> rusqlite::Result<()> {
-        let Table { insert, ends, .. } = &mut self.tables[topic];
+    fn insert<'r>(
+        &mut self,
+        topic: usize,
+        append: usize,
+        record: &'r NewRecord,
+        whole: &mut Option<Whole<'r>>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let table = &mut self.tables[topic];
+        let Table { insert, ends, .. } = table;
         ends.last_appended_at = ends.last_appended_at.max(now);
         codec::encode(&record.headers, &mut self.headers);
         insert.raw_bind_parameter(1, ends.next as i64)?;
         insert.raw_bind_parameter(2, ends.last_appended_at.as_millis())?;
         insert.raw_bind_parameter(3, &record.key[..])?;
         insert.raw_bind_parameter(4, self.headers.as_slice())?;
-        insert.raw_bind_parameter(5, &record.value[..])?;
+        let mut value = &record.value[..];
+        if table.back.is_some() {
+            let (position, last) = (ends.next, whole.take());
+            let ending = last.and_then(|last| last.ending_of(append, position, value));
+            *whole = match ending {
+                Some(_) => last,
+                None => Some(Whole {
+                    append,
+                    position,
+                    value,
+                }),
+            };
+            value = &value[..value.len() - ending.map_or(0, |ending| ending.bytes)];
+            insert.raw_bind_parameter(6, ending.map(|ending| ending.back as i64))?;
+            insert.raw_bind_parameter(7, ending.map(|ending| ending.bytes as i64))?;
+        }
+        insert.raw_bind_parameter(5, value)?;
         insert.raw_execute()?;
         ends.next += 1;
         Ok(())
@@ -166,6 +200,17 @@ impl<'c> Tables<'c> {
         if let Err(error) = self.roll_back.raw_execute() {
             tracing::debug!(%error, "nothing to roll back");
         }
+    }
+
+    /// What of everything below a position may go without those that stay missing their end.
+    pub(crate) fn spares(&mut self, topic: usize, below: Position) -> rusqlite::Result<Position> {
+        let Some(back) = &mut self.tables[topic].back else {
+            return Ok(below);
+        };
+        let back = back
+            .query_row([below as i64], |row| row.get::<_, Option<i64>>(0))
+            .optional()?;
+        Ok(below.saturating_sub(back.flatten().unwrap_or(0) as u64))
     }
 
     /// Removes everything below a position, and with it writes where the topic stands, so that the next position is

@@ -14,6 +14,8 @@ use crate::writer::Broken;
 
 /// Records removed by one commit, at most: a millisecond or so for which appends wait.
 const STEP: u64 = 1024;
+/// A step that is whole always removes something.
+const _: () = assert!(crate::ending::REACH < STEP);
 /// How long what may go stays if it is less than a step: it may be few records, but large ones.
 const LINGER: Duration = Duration::from_millis(500);
 /// How often topics that are kept for a time are looked at, in milliseconds.
@@ -83,19 +85,13 @@ impl Trimmer {
     ) -> Result<Option<u64>, Broken> {
         let broken = |error| Broken("trimming", error);
         self.expire(tables, now).map_err(broken)?;
-        let waiting = |topic: usize| self.floors[topic].saturating_sub(tables.first(topic));
-        let Some(topic) = (0..self.floors.len()).max_by_key(|topic| waiting(*topic)) else {
-            return Ok(None);
-        };
         let at_once = at_once || self.rested.elapsed() >= LINGER;
-        let worth = if at_once { 1 } else { STEP };
-        if self.blocked || waiting(topic) < worth {
+        let Some((topic, below)) = self.next(tables, at_once).map_err(broken)? else {
             if at_once {
                 self.rested = Instant::now();
             }
             return Ok(None);
-        }
-        let below = self.floors[topic].min(tables.first(topic) + STEP);
+        };
         match tables.trim(topic, shared.catalog.specs()[topic].topic.0, below) {
             Ok(removed) => {
                 shared.state().topics[topic].tail.trimmed(below);
@@ -108,6 +104,30 @@ impl Trimmer {
             }
             Err(error) => Err(broken(error)),
         }
+    }
+
+    /// Which topic is to be trimmed up to where, if one is worth it.
+    fn next(
+        &mut self,
+        tables: &mut Tables<'_>,
+        at_once: bool,
+    ) -> rusqlite::Result<Option<(usize, Position)>> {
+        let worth = if at_once { 1 } else { STEP };
+        while !self.blocked {
+            let waiting = |topic: usize| self.floors[topic].saturating_sub(tables.first(topic));
+            let most = (0..self.floors.len()).max_by_key(|topic| waiting(*topic));
+            let Some(topic) = most.filter(|topic| waiting(*topic) >= worth) else {
+                break;
+            };
+            let first = tables.first(topic);
+            let below = tables.spares(topic, self.floors[topic].min(first + STEP))?;
+            if below > first {
+                return Ok(Some((topic, below)));
+            }
+            // What stays needs all that may go: another topic, until a group moves on in this one.
+            self.floors[topic] = first;
+        }
+        Ok(None)
     }
 
     fn expire(&mut self, tables: &mut Tables<'_>, now: Timestamp) -> rusqlite::Result<()> {

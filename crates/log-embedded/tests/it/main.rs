@@ -8,6 +8,7 @@
     reason = "tests: a child process prints to talk to its parent, and learns from its environment what to do"
 )]
 
+mod alike;
 mod conformance;
 mod crash;
 mod full;

@@ -94,7 +94,7 @@ async fn a_newer_version_is_refused_with_both_versions_named() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rand::SeedableRng;
+use rand::distr::{Alphanumeric, SampleString};
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
@@ -163,13 +166,14 @@ impl Load {
         }
     }
 
+    /// No two events' payloads are alike, as no two are in life: what stores alike things once has nothing from it.
     fn body(&self, number: u64, meant_us: u64) -> Vec<u8> {
         #[expect(clippy::cast_possible_truncation, reason = "a remainder of a usize")]
         let turn = (number % self.event_types.len() as u64) as usize;
         let event_type = &self.event_types[turn];
         let mut payload = format!("{{\"n\":{number},\"meant\":{meant_us},\"pad\":\"");
         let pad = self.payload_bytes.saturating_sub(payload.len() + 2);
-        payload.extend(std::iter::repeat_n('x', pad));
+        Alphanumeric.append_string(&mut StdRng::seed_from_u64(number), &mut payload, pad);
         format!("{{\"eventType\":\"{event_type}\",\"payload\":{payload}\"}}}}").into_bytes()
     }
 }

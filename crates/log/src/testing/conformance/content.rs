@@ -4,7 +4,7 @@ use postrider_model::{Headers, NewRecord, Record, Topic, TopicPartition};
 
 use super::member::values;
 use super::{A, DEADLINE, FIRST, Harness, Member, append, numbered, topics};
-use crate::{BatchLimit, Durability, LogError, Purpose};
+use crate::{BatchLimit, Durability, Log, LogError, Purpose};
 
 pub async fn large_records_are_taken_and_larger_ones_refused_with_all_that_came_along(
     harness: &impl Harness,
@@ -56,6 +56,42 @@ pub async fn empty_and_binary_values_come_back_as_they_went(harness: &impl Harne
     read.sort();
     written.sort();
     assert_eq!(read, written);
+}
+
+/// As the deliveries of one event do; also where reading begins among them.
+pub async fn values_that_end_alike_come_back_as_they_went(harness: &impl Harness) {
+    let alike = |number: usize, bytes: usize| {
+        let value = [format!("{number} ").into_bytes(), vec![b'='; bytes]].concat();
+        NewRecord::new(A, "k", value)
+    };
+    let mut written: Vec<_> = (0..30).map(|number| alike(number, 2000)).collect();
+    written.insert(10, NewRecord::new(A, "k", "another"));
+    written.insert(20, alike(20, 5000));
+    written.extend((30..40).map(|number| alike(number, 300)));
+    let values: Vec<_> = written.iter().map(|record| record.value.clone()).collect();
+    let log = harness.open(topics()).await;
+    append(&*log, written).await;
+    let read = async |log: &dyn Log, count| {
+        let mut member = Member::join(log, FIRST, A).await;
+        let records = member.read(count).await;
+        (
+            member,
+            records
+                .into_iter()
+                .map(|record| record.value)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let (live, all) = read(&*log, values.len()).await;
+    assert_eq!(all, values);
+    drop(live);
+    let (half, first) = read(&*log, 15).await;
+    assert_eq!(first, values[..15]);
+    half.finish(Vec::new()).await.unwrap();
+    drop(half);
+    let log = harness.reopen(log).await;
+    let (_rest, rest) = read(&*log, values.len() - 15).await;
+    assert_eq!(rest, values[15..]);
 }
 
 pub async fn headers_keep_their_order_and_repeated_names(harness: &impl Harness) {

@@ -103,6 +103,7 @@ macro_rules! conformance_suite {
             large_records_are_taken_and_larger_ones_refused_with_all_that_came_along
             empty_and_binary_values_come_back_as_they_went
             headers_keep_their_order_and_repeated_names
+            values_that_end_alike_come_back_as_they_went
             an_unknown_topic_is_refused
             a_closed_log_says_so
             positions_and_their_metadata_survive_reopening
