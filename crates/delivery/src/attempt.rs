@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_log::Committer;
 use postrider_model::{
     Attempt, Clock, DeadLetter, DeathReason, Delivery, EndpointId, NewRecord, Outcome, Position,
     Schedule, Timestamp, TopicPartition, tier_for, topics,
@@ -39,6 +40,24 @@ pub(crate) struct Begin {
     pub(crate) schedule: Schedule,
 }
 
+/// What became of a [`Begin`].
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The attempt was made.
+    Made(Ended),
+    /// It was not: the lease of its partition had ended.
+    Withheld(Withheld),
+}
+
+/// An attempt that was let through and did not go.
+#[derive(Debug)]
+pub(crate) struct Withheld {
+    pub(crate) waiting: Waiting,
+    /// As in [`Begin`].
+    pub(crate) epoch: u64,
+    pub(crate) probe: bool,
+}
+
 /// An attempt that was made, and what is to be written for it.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -68,6 +87,34 @@ pub(crate) struct Ended {
 }
 
 impl Begin {
+    /// True if the lease still lasts: between the turn that let this through and now, the process may have been stopped for
+    /// as long as anything.
+    pub(crate) fn may_go(&self, lease: &dyn Committer, clock: &dyn Clock) -> bool {
+        // The time is taken before the lease is asked for, so that who reads the log can say that it lasted then.
+        let asked_at = tracing::enabled!(tracing::Level::DEBUG).then(|| clock.now().as_millis());
+        let Waiting {
+            at,
+            delivery,
+            position,
+            ..
+        } = &self.waiting;
+        let goes = lease.holds(*at);
+        tracing::debug!(
+            event = %delivery.event_id, endpoint = %delivery.endpoint_id, number = delivery.attempts_made + 1, %at, position,
+            epoch = self.epoch, asked_at, goes, "an attempt"
+        );
+        goes
+    }
+
+    /// It does not go.
+    pub(crate) fn withhold(self) -> Withheld {
+        Withheld {
+            waiting: self.waiting,
+            epoch: self.epoch,
+            probe: self.probe,
+        }
+    }
+
     /// Makes the attempt.
     pub(crate) async fn run(self, sender: &impl Sender, clock: &dyn Clock) -> Ended {
         let started_at = self.began.wall;

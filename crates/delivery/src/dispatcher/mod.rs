@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Ended;
+use crate::attempt::End;
 use crate::finisher::Finisher;
 use crate::judging::Judging;
 use crate::partitions::Partitions;
@@ -110,8 +110,8 @@ pub(crate) struct Dispatcher<S> {
     /// When memory was last looked after.
     shed_at: Option<Instant>,
     /// Where attempts say how they ended.
-    ends_to: mpsc::Sender<(Ended, Standing)>,
-    ends: mpsc::Receiver<(Ended, Standing)>,
+    ends_to: mpsc::Sender<(End, Standing)>,
+    ends: mpsc::Receiver<(End, Standing)>,
     /// When the next upkeep is due.
     tick_at: Instant,
     /// When all lanes are looked at next.

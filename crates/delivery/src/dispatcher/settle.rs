@@ -5,15 +5,22 @@ use postrider_model::{EndpointId, Outcome};
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use crate::attempt::Ended;
+use crate::attempt::{End, Ended};
 use crate::finisher::{Finished, Of};
 use crate::metrics::{ByDeath, ByOutcome};
 use crate::{Now, ParkReason, Sender, Standing};
 
 impl<S: Sender> Dispatcher<S> {
-    pub(super) fn settle(&mut self, ended: &mut Vec<(Ended, Standing)>, now: Now) {
-        for (ended, taken_as) in ended.drain(..) {
+    pub(super) fn settle(&mut self, ends: &mut Vec<(End, Standing)>, now: Now) {
+        for (end, taken_as) in ends.drain(..) {
             self.sockets.give_back(taken_as);
+            let ended = match end {
+                End::Made(ended) => ended,
+                End::Withheld(withheld) => {
+                    self.take_back(withheld, now);
+                    continue;
+                }
+            };
             if taken_as == Standing::Answering {
                 self.sockets.answered(now.instant);
             }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use postrider_model::{DeathReason, Endpoint, EndpointId};
+use postrider_model::{DeathReason, Endpoint, EndpointId, Outcome};
 use tokio::time::Instant;
 
 use super::Dispatcher;
 use super::admit::terms;
-use crate::attempt::{Begin, Ended};
+use crate::attempt::{Begin, End, Ended, Withheld};
 use crate::traced::Traced;
 use crate::{Next, Now, ParkReason, Sender, Standing, Target, Waiting};
 
@@ -90,6 +90,29 @@ impl<S: Sender> Dispatcher<S> {
         }
         self.set_timer(id, now.instant + WHILE_NO_LEASE);
         false
+    }
+
+    /// An attempt that was let through and did not go, because its lease had ended by then: it waits again. Of a partition
+    /// that is not ours any more, or is about to go, it is left to the next owner.
+    pub(super) fn take_back(&mut self, withheld: Withheld, now: Now) {
+        let Withheld { waiting, probe, .. } = withheld;
+        let (id, at) = (waiting.delivery.endpoint_id, waiting.at);
+        let is_ours = self.partitions.attempt_ended(at, withheld.epoch);
+        let Some(entry) = self.lanes.get_mut(&id).filter(|_| is_ours) else {
+            self.held -= waiting.delivery.weight();
+            return;
+        };
+        let policy = &self.options.lane.breaker;
+        entry
+            .lane
+            .ended(Outcome::OwnFault, probe, now.instant, policy, now, 0.0);
+        if !self.partitions.keeps(at) {
+            self.held -= waiting.delivery.weight();
+            return;
+        }
+        entry.lane.put_back(waiting);
+        self.waiting += 1;
+        self.set_timer(id, now.instant + WHILE_NO_LEASE);
     }
 
     /// The lane waits for a socket.
@@ -191,16 +214,23 @@ impl<S: Sender> Dispatcher<S> {
             Arc::clone(&self.ports.clock),
         );
         let ends = self.ends_to.clone();
+        // Where there is one owner, always, no lease ends.
+        let shared = self.options.cautious_start;
+        let lease = shared.then(|| Arc::clone(&self.ports.committer));
         // Boxed: a spawned future lies in its runtime's cell, whose alignment makes large ones costly to allocate.
         tokio::spawn(Box::pin(async move {
-            let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
-                .catch_unwind()
-                .await;
-            let ended = made.unwrap_or_else(|_| {
-                Ended::by_our_fault(&spare, epoch, probe, now.instant, clock.now())
-            });
+            let end = if lease.is_some_and(|lease| !begin.may_go(&*lease, &*clock)) {
+                End::Withheld(begin.withhold())
+            } else {
+                let made = AssertUnwindSafe(begin.run(&*sender, &*clock))
+                    .catch_unwind()
+                    .await;
+                End::Made(made.unwrap_or_else(|_| {
+                    Ended::by_our_fault(&spare, epoch, probe, now.instant, clock.now())
+                }))
+            };
             // Nobody listens only when the worker has stopped; then the next owner makes the attempt again.
-            let _ = ends.send((ended, standing)).await;
+            let _ = ends.send((end, standing)).await;
         }));
     }
 

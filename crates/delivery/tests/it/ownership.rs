@@ -238,3 +238,54 @@ async fn a_worker_that_slept_past_its_lease_and_wakes_with_full_lanes_sends_noth
     let theirs: HashSet<_> = second.sent_to(id).into_iter().collect();
     assert_eq!(sent.union(&theirs).count(), all.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_stopped_between_the_lease_and_the_sending_sends_nothing_when_it_wakes() {
+    let mut world = world();
+    world.options.cautious_start = true;
+    let id = endpoint_in(&mut world, 0, 0, Does::Answer(200));
+    let free = endpoint_in(&mut world, 1, 0, Does::Answer(200));
+    world.start();
+    world.publish(&[id; 20]).await;
+    world.until(5 * S, "it works", World::is_finished).await;
+    *world.stops.lock().unwrap() = partitions(0);
+    for _ in 0..50 {
+        world.publish(&[id, free]).await;
+    }
+    world
+        .until(5 * S, "the neighbour is served", |world| {
+            attempts_at(world, free) == 50
+        })
+        .await;
+    tokio::time::sleep(5 * S).await;
+    assert!(world.stops.lock().unwrap().is_empty(), "it never asked");
+    assert_eq!(events(&world.sender, id).len(), 20, "sent without a lease");
+    // It was ours all the time: nothing of what was let through and did not go is forgotten, or made twice.
+    world.log.renew_leases(topics::WORKER, &partitions(0));
+    world
+        .until(5 * S, "all is delivered", World::is_finished)
+        .await;
+    assert_eq!(attempts_at(&world, id), 70);
+    assert_eq!(events(&world.sender, id).len(), 70);
+    // What it still holds is told every second.
+    tokio::time::sleep(2 * S).await;
+    let (held, waiting) = (&world.metrics.held, &world.metrics.waiting);
+    assert_eq!((held.get(), waiting.get()), (0, 0));
+
+    *world.stops.lock().unwrap() = partitions(0);
+    world.publish(&[id; 30]).await;
+    world
+        .until(5 * S, "it asked", |world| {
+            world.stops.lock().unwrap().is_empty()
+        })
+        .await;
+    world.log.lose(topics::WORKER, &partitions(0));
+    let second = Second::start(&world).await;
+    world
+        .until(20 * S, "the next owner delivers it", World::is_finished)
+        .await;
+    assert_eq!(events(&world.sender, id).len(), 70, "sent though lost");
+    assert_eq!(second.sent_to(id).len(), 30);
+    tokio::time::sleep(2 * S).await;
+    assert_eq!(world.metrics.held.get(), 0);
+}

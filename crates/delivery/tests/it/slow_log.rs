@@ -19,6 +19,9 @@ pub(crate) struct SlowLog {
     pub(crate) follow_takes: Arc<AtomicU64>,
     /// The worker loses these as its next commit is made: that ends before the reader hears of it.
     pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
+    /// The process is stopped once it has asked for the lease of one of these, and wakes up late: the answer was yes, and is
+    /// not true any more.
+    pub(crate) stops: Arc<Mutex<Vec<TopicPartition>>>,
 }
 
 struct SlowCommitter {
@@ -26,6 +29,7 @@ struct SlowCommitter {
     log: MemoryLog,
     takes: Duration,
     loses: Arc<Mutex<Vec<TopicPartition>>>,
+    stops: Arc<Mutex<Vec<TopicPartition>>>,
 }
 
 #[async_trait]
@@ -42,7 +46,13 @@ impl Committer for SlowCommitter {
     }
 
     fn holds(&self, at: TopicPartition) -> bool {
-        self.committer.holds(at)
+        let held = self.committer.holds(at);
+        let mut stops = self.stops.lock().unwrap();
+        if held && stops.contains(&at) {
+            self.log.end_leases(topics::WORKER, &stops);
+            stops.clear();
+        }
+        held
     }
 
     async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
@@ -83,6 +93,7 @@ impl Log for SlowLog {
             log: self.log.clone(),
             takes: self.commit_takes,
             loses: Arc::clone(&self.loses),
+            stops: Arc::clone(&self.stops),
         };
         Ok((reader, Arc::new(committer)))
     }

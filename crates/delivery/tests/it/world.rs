@@ -204,6 +204,8 @@ pub(crate) struct World {
     pub(crate) follow_takes: Arc<AtomicU64>,
     /// What the worker loses as it makes its next commit.
     pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
+    /// At the lease of which of these the process is stopped.
+    pub(crate) stops: Arc<Mutex<Vec<TopicPartition>>>,
     pub(crate) clock: Arc<Paced>,
     pub(crate) endpoints: Arc<Known>,
     pub(crate) sender: Arc<Scripted>,
@@ -225,6 +227,7 @@ impl World {
             commit_takes: Duration::ZERO,
             follow_takes: Arc::default(),
             loses: Arc::default(),
+            stops: Arc::default(),
             clock,
             endpoints: Arc::default(),
             sender: Arc::default(),
@@ -267,6 +270,7 @@ impl World {
             commit_takes: self.commit_takes,
             follow_takes: Arc::clone(&self.follow_takes),
             loses: Arc::clone(&self.loses),
+            stops: Arc::clone(&self.stops),
         });
         let worker = Worker {
             log,
