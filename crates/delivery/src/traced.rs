@@ -28,7 +28,7 @@ impl Traced {
         attempt.note(|note| {
             note.text("http.request.method", Method::POST.as_str());
             note.text("url.full", bare(&endpoint.url));
-            note.text(
+            note.show(
                 "server.address",
                 endpoint.url.host_str().unwrap_or_default(),
             );

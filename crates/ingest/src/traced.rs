@@ -21,7 +21,7 @@ impl Ingest {
             note.text("http.request.method", "POST");
             note.text("http.route", route);
             note.text("url.scheme", "http");
-            note.text("url.path", path);
+            note.show("url.path", path);
         });
         let trace = span.context().or(incoming);
         (span, trace)

@@ -4,29 +4,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::retry::Waits;
 use crate::send::{Collector, NoClient, Untaken};
-use crate::span::key_value;
 use crate::{Ended, Lost, TraceMetrics};
 
 /// Spans in a batch, at most.
 const BATCH: usize = 512;
 /// How long a span waits for others to be sent with.
 const COMPANY: Duration = Duration::from_millis(500);
-/// Times that a batch is sent, at most, and the wait after the first; each is twice the one before. Meanwhile the queue
-/// fills, and what does not fit is dropped.
-const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// How long what is left is sent when the process stops.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -46,8 +43,8 @@ pub struct Destination {
 /// Sends ended spans.
 pub struct Exporter {
     collector: Collector,
-    resource: Resource,
-    queue: mpsc::Receiver<Span>,
+    resource: ResourceAttributesWithSchema,
+    queue: mpsc::Receiver<SpanData>,
     metrics: TraceMetrics,
     /// The collector did not take the last batch.
     away: bool,
@@ -77,13 +74,11 @@ impl Exporter {
         } = destination;
         let attributes = resource
             .into_iter()
-            .map(|(name, value)| key_value(name.to_owned(), Value::StringValue(value)));
+            .map(|(name, value)| KeyValue::new(name, value));
+        let resource = Resource::builder_empty().with_attributes(attributes);
         Ok(Self {
             collector: Collector::new(url, headers, timeout)?,
-            resource: Resource {
-                attributes: attributes.collect(),
-                ..Resource::default()
-            },
+            resource: (&resource.build()).into(),
             queue: ended.0,
             metrics,
             away: false,
@@ -100,7 +95,7 @@ impl Exporter {
     }
 
     /// The next spans, with those that come within a short time; `None` at shutdown.
-    async fn gather(&mut self, shutdown: &CancellationToken) -> Option<Vec<Span>> {
+    async fn gather(&mut self, shutdown: &CancellationToken) -> Option<Vec<SpanData>> {
         let mut spans = Vec::new();
         shutdown
             .run_until_cancelled(self.queue.recv_many(&mut spans, BATCH))
@@ -108,7 +103,8 @@ impl Exporter {
             .filter(|count| *count > 0)?;
         let until = Instant::now() + COMPANY;
         while spans.len() < BATCH {
-            let more = timeout_at(until, self.queue.recv_many(&mut spans, BATCH));
+            let room = BATCH - spans.len();
+            let more = timeout_at(until, self.queue.recv_many(&mut spans, room));
             if !matches!(shutdown.run_until_cancelled(more).await, Some(Ok(1..))) {
                 break;
             }
@@ -118,75 +114,78 @@ impl Exporter {
 
     /// Sends a batch, more than once if need be. Gives it back if the process is to stop meanwhile.
     async fn deliver(&mut self, batch: Batch, shutdown: &CancellationToken) -> Option<Batch> {
-        let mut wait = FIRST_WAIT;
-        for tried in 1..=TRIES {
+        let mut waits = Waits::new();
+        loop {
             let sending = self.collector.send(batch.body.clone());
             let Some(sent) = shutdown.run_until_cancelled(sending).await else {
                 return Some(batch);
             };
-            match sent {
-                Ok(refused) => return self.taken(&batch, refused),
-                Err(Untaken::Later(why)) if tried < TRIES => self.tell_away(&why),
-                Err(Untaken::Later(why)) => {
-                    self.tell_away(&why);
-                    break;
+            let asked = match sent {
+                Ok(refused) => {
+                    self.taken(&batch, refused);
+                    return None;
                 }
                 Err(Untaken::Never(why)) => {
                     self.tell_away(&why);
                     self.lose(batch.spans, Lost::Refused);
                     return None;
                 }
-            }
+                Err(Untaken::Later(why, asked)) => {
+                    self.tell_away(&why);
+                    asked
+                }
+            };
+            let Some(wait) = waits.after(asked) else {
+                self.lose(batch.spans, Lost::Unreachable);
+                return None;
+            };
             if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
                 return Some(batch);
             }
-            wait *= 2;
         }
-        self.lose(batch.spans, Lost::Unreachable);
-        None
     }
 
     /// What is left when the process stops. Nobody writes any more: the services ended before.
     async fn flush(&mut self, unsent: Option<Batch>) {
         let mut left = unsent;
         let sending = async {
-            loop {
-                let batch = match left.take() {
-                    Some(batch) => batch,
-                    None => match self.rest() {
-                        Some(spans) => self.batch(spans),
-                        None => return,
-                    },
-                };
-                let sent = self.collector.send(left.insert(batch).body.clone()).await;
-                let Some(batch) = left.take() else { return };
-                match sent {
-                    Ok(refused) => drop(self.taken(&batch, refused)),
-                    Err(_) => return self.lose(batch.spans, Lost::Stopped),
+            while let Some(batch) = left.take().or_else(|| self.rest()) {
+                let sent = self.collector.send(left.insert(batch).body.clone());
+                let Ok(refused) = sent.await else { return };
+                if let Some(batch) = left.take() {
+                    self.taken(&batch, refused);
                 }
             }
         };
         // What is cut off here is counted with the rest below.
         let _ = timeout(FLUSH, sending).await;
-        let cut_off = left.map_or(0, |batch| batch.spans);
-        self.lose(cut_off + self.queue.len() as u64, Lost::Stopped);
+        let spans = left.map_or(0, |batch| batch.spans) + self.queue.len() as u64;
+        if spans > 0 {
+            self.lose(spans, Lost::Stopped);
+            tracing::warn!(
+                collector = self.collector.address(),
+                spans,
+                "spans were given up: the process stops, and the collector of traces did not take them in time"
+            );
+        }
     }
 
-    fn rest(&mut self) -> Option<Vec<Span>> {
-        let spans: Vec<Span> = std::iter::from_fn(|| self.queue.try_recv().ok())
+    /// The next batch of those that wait.
+    fn rest(&mut self) -> Option<Batch> {
+        let spans: Vec<SpanData> = std::iter::from_fn(|| self.queue.try_recv().ok())
             .take(BATCH)
             .collect();
-        (!spans.is_empty()).then_some(spans)
+        (!spans.is_empty()).then(|| self.batch(spans))
     }
 
-    fn taken(&mut self, batch: &Batch, refused: u64) -> Option<Batch> {
+    fn taken(&mut self, batch: &Batch, refused: u64) {
         if std::mem::take(&mut self.away) {
-            tracing::info!("the collector of traces takes spans again");
+            let collector = self.collector.address();
+            tracing::info!(collector, "the collector of traces takes spans again");
         }
         let refused = refused.min(batch.spans);
         self.metrics.exported.inc_by(batch.spans - refused);
         self.lose(refused, Lost::Refused);
-        None
     }
 
     fn lose(&self, spans: u64, why: Lost) {
@@ -197,29 +196,17 @@ impl Exporter {
     fn tell_away(&mut self, why: &str) {
         if !std::mem::replace(&mut self.away, true) {
             tracing::warn!(
+                collector = self.collector.address(),
                 why,
                 "the collector of traces takes no spans; deliveries go on without it"
             );
         }
     }
 
-    fn batch(&self, spans: Vec<Span>) -> Batch {
+    fn batch(&self, spans: Vec<SpanData>) -> Batch {
         let count = spans.len() as u64;
-        let scope = InstrumentationScope {
-            name: "postrider".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
         let request = ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                resource: Some(self.resource.clone()),
-                scope_spans: vec![ScopeSpans {
-                    scope: Some(scope),
-                    spans,
-                    ..ScopeSpans::default()
-                }],
-                ..ResourceSpans::default()
-            }],
+            resource_spans: group_spans_by_resource_and_scope(spans, &self.resource),
         };
         Batch {
             body: request.encode_to_vec().into(),

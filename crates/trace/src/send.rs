@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use reqwest::redirect::Policy;
@@ -23,8 +23,8 @@ pub struct NoClient(#[from] reqwest::Error);
 /// Why a batch was not taken. The words name neither the headers nor the address.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Untaken {
-    /// It may be taken later.
-    Later(String),
+    /// It may be taken later, and not before so long, if the collector says.
+    Later(String, Option<Duration>),
     /// It will never be.
     Never(String),
 }
@@ -58,6 +58,16 @@ impl Collector {
         })
     }
 
+    /// Its address, without what may be secret in it: name and password, and the query.
+    pub(crate) fn address(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        // Neither can fail for an address with a host, and a collector has one.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.into()
+    }
+
     /// Sends a batch; how many spans of it were refused.
     pub(crate) async fn send(&self, batch: Bytes) -> Result<u64, Untaken> {
         let request = self
@@ -70,7 +80,10 @@ impl Collector {
         match status.as_u16() {
             200..=299 => Ok(refused(response).await),
             // What the protocol calls retryable.
-            429 | 502 | 503 | 504 => Err(Untaken::Later(format!("it answered {status}"))),
+            429 | 502 | 503 | 504 => {
+                let after = retry_after(response.headers());
+                Err(Untaken::Later(format!("it answered {status}"), after))
+            }
             _ => Err(Untaken::Never(format!("it answered {status}"))),
         }
     }
@@ -83,7 +96,13 @@ fn later(error: &reqwest::Error) -> Untaken {
         Some(cause) => cause.to_string(),
         None => "it cannot be reached".to_owned(),
     };
-    Untaken::Later(why)
+    Untaken::Later(why, None)
+}
+
+/// In seconds, as the protocol has it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// How many spans a collector that took the batch says that it did not take. One that says nothing readable took all.
@@ -100,4 +119,31 @@ async fn refused(mut response: Response) -> u64 {
         .partial_success
         .map_or(0, |partial| partial.rejected_spans);
     u64::try_from(rejected).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_asks_for_time_in_seconds() {
+        let asked = |value| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(asked("3"), Some(3));
+        assert_eq!(asked("Mon, 01 Jan 2035 00:00:00 GMT"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_address_is_told_without_its_credentials_and_query() {
+        let url = "https://user:secret@traces.example:4318/v1/traces?key=secret";
+        let collector = Collector::new(url.parse().unwrap(), HeaderMap::new(), Duration::ZERO);
+        assert_eq!(
+            collector.unwrap().address(),
+            "https://traces.example:4318/v1/traces"
+        );
+    }
 }

@@ -1,18 +1,16 @@
 //! One span, which may be none.
 
-use std::fmt::Display;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::fmt::{self, Display};
+use std::time::Duration;
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{Span as Encoded, SpanFlags};
+use opentelemetry::trace::{SpanRef, Status, TraceContextExt};
+use opentelemetry::{Context, KeyValue, StringValue, Value};
 use postrider_model::{Delivery, Topic, TopicPartition, TraceContext};
+use tracing::{Dispatch, Level, dispatcher};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::ids::Ids;
-use crate::tracer::Inner;
+use crate::subscriber::TARGET;
+use crate::{context, ended};
 
 /// On which side of what it tells of a span stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,45 +30,42 @@ pub enum Kind {
 pub struct Span(Option<Box<Live>>);
 
 struct Live {
-    ids: Ids,
-    encoded: Encoded,
-    tracer: Arc<Inner>,
+    /// Dropped, it has ended, on whatever thread that is.
+    _span: tracing::Span,
+    /// The same span, as OpenTelemetry has it: facts are written there, where `_span` would look it up for each.
+    context: Context,
+    /// `tracestate` of the parent, as it came.
+    state: String,
+    began_before: Duration,
+    told: bool,
 }
 
 impl Span {
-    /// The beginning of one, now.
-    pub(crate) fn of(
-        tracer: &Arc<Inner>,
-        ids: Ids,
-        parent: Option<(Ids, &TraceContext)>,
+    /// The beginning of one, now, made by `subscriber`; of a root, if there is no parent.
+    pub(crate) fn begin(
+        subscriber: &Dispatch,
+        parent: Option<&TraceContext>,
         kind: Kind,
-        (verb, object): (&'static str, &'static str),
+        name: Name,
     ) -> Self {
-        let mut name = String::with_capacity(verb.len() + object.len() + 1);
-        name.push_str(verb);
-        if !object.is_empty() {
-            name.push(' ');
-            name.push_str(object);
+        let span = dispatcher::with_default(subscriber, || {
+            tracing::span!(
+                target: TARGET, parent: None, Level::ERROR, "span",
+                otel.name = %name, otel.kind = kind.name()
+            )
+        });
+        if let Some(parent) = parent.and_then(context::of) {
+            // It has not started yet, and the subscriber is ours: there is nothing that could refuse it.
+            let _ = span.set_parent(Context::new().with_remote_span_context(parent));
         }
-        let state = parent.and_then(|(_, context)| context.tracestate());
-        let encoded = Encoded {
-            trace_id: ids.trace.to_be_bytes().to_vec(),
-            span_id: ids.span.to_be_bytes().to_vec(),
-            trace_state: state.unwrap_or_default().to_owned(),
-            parent_span_id: parent
-                .map_or_else(Vec::new, |(above, _)| above.span.to_be_bytes().to_vec()),
-            flags: flags(parent.is_some()),
-            name,
-            kind: SpanKind::from(kind).into(),
-            start_time_unix_nano: nanos(SystemTime::now()),
-            attributes: Vec::with_capacity(12),
-            ..Encoded::default()
-        };
-        let tracer = Arc::clone(tracer);
+        let context = span.context();
+        let state = parent.and_then(TraceContext::tracestate);
         Self(Some(Box::new(Live {
-            ids,
-            encoded,
-            tracer,
+            _span: span,
+            context,
+            state: state.unwrap_or_default().to_owned(),
+            began_before: Duration::ZERO,
+            told: false,
         })))
     }
 
@@ -82,48 +77,35 @@ impl Span {
     /// What its children, also in other processes, go by.
     pub fn context(&self) -> Option<Box<TraceContext>> {
         let live = self.0.as_ref()?;
-        let context = TraceContext::parse(&live.ids.traceparent())?;
-        Some(context.with_state(&live.encoded.trace_state))
+        context::carried(live.context.span().span_context(), &live.state)
     }
 
     /// Writes facts into it, if there is one.
-    pub fn note(&mut self, facts: impl FnOnce(&mut Attributes)) {
-        if let Some(live) = &mut self.0 {
-            let mut attributes = Attributes(std::mem::take(&mut live.encoded.attributes));
-            facts(&mut attributes);
-            live.encoded.attributes = attributes.0;
+    pub fn note(&mut self, facts: impl FnOnce(&mut Attributes<'_>)) {
+        if let Some(live) = &self.0 {
+            facts(&mut Attributes(live.context.span()));
         }
     }
 
     /// That it began so long before it was asked for.
     pub fn began_before(&mut self, ago: Duration) {
         if let Some(live) = &mut self.0 {
-            let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
-            let start = &mut live.encoded.start_time_unix_nano;
-            *start = start.saturating_sub(ago);
+            live.began_before = ago;
         }
     }
 
     /// That it follows from the span with this `traceparent`, and as what.
     pub fn link(&mut self, traceparent: &str, of: &'static str) {
-        if let (Some(live), Some(to)) = (&mut self.0, Ids::parse(traceparent)) {
-            let mut attributes = Attributes(Vec::with_capacity(1));
-            attributes.text("postrider.link", of);
-            live.encoded.links.push(Link {
-                trace_id: to.trace.to_be_bytes().to_vec(),
-                span_id: to.span.to_be_bytes().to_vec(),
-                attributes: attributes.0,
-                flags: flags(true),
-                ..Link::default()
-            });
+        if let (Some(live), Some(to)) = (&self.0, context::of_traceparent(traceparent)) {
+            let of = KeyValue::new("postrider.link", of);
+            live.context.span().add_link(to, vec![of]);
         }
     }
 
     /// That it failed, by the low-cardinality name of how.
     pub fn failed(&mut self, how: impl Display) {
-        if let Some(live) = &mut self.0 {
-            let status = live.encoded.status.get_or_insert_default();
-            status.code = StatusCode::Error.into();
+        if let Some(live) = &self.0 {
+            live.context.span().set_status(Status::error(""));
             self.note(|note| note.show("error.type", how));
         }
     }
@@ -131,18 +113,17 @@ impl Span {
     /// Ends it now. It goes to the exporter, or is dropped if that has no room.
     pub fn end(self) {
         if let Some(mut live) = self.0 {
-            live.encoded.end_time_unix_nano =
-                nanos(SystemTime::now()).max(live.encoded.start_time_unix_nano);
-            live.tracer.take(live.encoded);
+            live.told = true;
         }
     }
 
-    /// With the topic that it writes or reads.
-    pub(crate) fn of_topic(mut self, operation: &'static str, topic: Topic) -> Self {
-        let system = self
-            .0
-            .as_ref()
-            .map_or("", |live| live.tracer.messaging_system);
+    /// With the topic that it writes or reads, and what carries it.
+    pub(crate) fn of_topic(
+        mut self,
+        operation: &'static str,
+        topic: Topic,
+        system: &'static str,
+    ) -> Self {
         self.note(|note| {
             note.text("messaging.system", system);
             note.text("messaging.operation.name", operation);
@@ -153,17 +134,29 @@ impl Span {
     }
 
     /// With the partition that it reads.
-    pub(crate) fn of_partition(self, at: TopicPartition) -> Self {
-        let mut span = self.of_topic("process", at.topic);
+    pub(crate) fn of_partition(self, at: TopicPartition, system: &'static str) -> Self {
+        let mut span = self.of_topic("process", at.topic, system);
         span.note(|note| note.show("messaging.destination.partition.id", at.partition));
         span
     }
 }
 
-impl std::fmt::Debug for Span {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            Some(live) => write!(f, "Span({})", live.encoded.name),
+impl Drop for Live {
+    /// The last words before `_span` is dropped.
+    fn drop(&mut self) {
+        let aside = match self.began_before {
+            _ if !self.told => ended::untold(),
+            Duration::ZERO => return,
+            ago => ended::began_before(ago),
+        };
+        self.context.span().set_attribute(aside);
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.context() {
+            Some(context) => write!(f, "Span({})", context.traceparent()),
             None => f.write_str("Span(none)"),
         }
     }
@@ -171,9 +164,9 @@ impl std::fmt::Debug for Span {
 
 /// What a span tells, by OpenTelemetry's names or ours (`postrider.…`).
 #[derive(Debug)]
-pub struct Attributes(Vec<KeyValue>);
+pub struct Attributes<'a>(SpanRef<'a>);
 
-impl Attributes {
+impl Attributes<'_> {
     /// Which delivery it is about.
     pub fn delivery(&mut self, delivery: &Delivery) {
         self.show("messaging.message.id", delivery.id);
@@ -185,63 +178,52 @@ impl Attributes {
         self.show("postrider.endpoint.id", delivery.endpoint_id);
     }
 
-    /// A text.
-    pub fn text(&mut self, name: &'static str, value: impl Into<String>) {
-        self.put(name, Value::StringValue(value.into()));
+    /// A text that is there for ever, or given away.
+    pub fn text(&mut self, name: &'static str, value: impl Into<StringValue>) {
+        self.put(name, Value::String(value.into()));
     }
 
     /// What is shown as text.
     pub fn show(&mut self, name: &'static str, value: impl Display) {
-        self.put(name, Value::StringValue(value.to_string()));
+        self.text(name, value.to_string());
     }
 
     /// A number; one that does not fit is the largest.
     pub fn number(&mut self, name: &'static str, value: impl TryInto<i64>) {
-        self.put(name, Value::IntValue(value.try_into().unwrap_or(i64::MAX)));
+        self.put(name, Value::I64(value.try_into().unwrap_or(i64::MAX)));
     }
 
     /// Yes or no.
     pub fn flag(&mut self, name: &'static str, value: bool) {
-        self.put(name, Value::BoolValue(value));
+        self.put(name, Value::Bool(value));
     }
 
     fn put(&mut self, name: &'static str, value: Value) {
-        self.0.push(key_value(name.to_owned(), value));
+        self.0.set_attribute(KeyValue::new(name, value));
     }
 }
 
-pub(crate) fn key_value(key: String, value: Value) -> KeyValue {
-    KeyValue {
-        key,
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
+/// What a span is called: what is done, and to what, if that is said.
+pub(crate) struct Name(pub(crate) &'static str, pub(crate) &'static str);
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(verb, object) = self;
+        match *object {
+            "" => f.write_str(verb),
+            object => write!(f, "{verb} {object}"),
+        }
     }
 }
 
-/// Sampled; and that it is known whether the parent, or what is linked, is of another process, which with us it may be.
-fn flags(remote: bool) -> u32 {
-    const SAMPLED: u32 = 1;
-    let known = SpanFlags::ContextHasIsRemoteMask as u32;
-    let is = if remote {
-        SpanFlags::ContextIsRemoteMask as u32
-    } else {
-        0
-    };
-    SAMPLED | known | is
-}
-
-fn nanos(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl From<Kind> for SpanKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Server => Self::Server,
-            Kind::Client => Self::Client,
-            Kind::Producer => Self::Producer,
-            Kind::Consumer => Self::Consumer,
+impl Kind {
+    /// As `otel.kind` has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::trace::v1::Span as Encoded;
 use postrider_model::{Delivery, Topic, TopicPartition, TraceContext};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tracing::Dispatch;
 
-use crate::ids::Ids;
-use crate::{Kind, Lost, Span, TraceMetrics};
+use crate::ended::{Ended, Queue};
+use crate::span::Name;
+use crate::{Kind, Span, TraceMetrics, subscriber};
 
 /// How spans are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,29 +25,22 @@ pub struct Settings {
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<Inner>>);
 
-pub(crate) struct Inner {
-    /// A trace is sampled if the lower 63 bits of its id are below; the whole, if it is all of them.
-    below: u64,
-    pub(crate) messaging_system: &'static str,
-    queue: mpsc::Sender<Encoded>,
-    metrics: TraceMetrics,
+struct Inner {
+    ratio: f64,
+    messaging_system: &'static str,
+    subscriber: Dispatch,
 }
-
-/// The end of the queue of ended spans, for the [`Exporter`](crate::Exporter).
-#[derive(Debug)]
-pub struct Ended(pub(crate) mpsc::Receiver<Encoded>);
 
 impl Tracer {
     /// One that gives spans, and where they go when they have ended.
     pub fn new(settings: Settings, metrics: TraceMetrics) -> (Self, Ended) {
-        let (queue, ended) = mpsc::channel(settings.queue.max(1));
+        let (queue, ended) = Queue::of(settings.queue, metrics);
         let inner = Inner {
-            below: below(settings.ratio),
+            ratio: settings.ratio,
             messaging_system: settings.messaging_system,
-            queue,
-            metrics,
+            subscriber: subscriber::of(queue),
         };
-        (Self(Some(Arc::new(inner))), Ended(ended))
+        (Self(Some(Arc::new(inner))), ended)
     }
 
     /// A span under `parent`, if that is sampled; without a parent the root of a new trace, if the draw says so.
@@ -61,10 +53,8 @@ impl Tracer {
         match (&self.0, parent) {
             (None, _) => Span::default(),
             (Some(_), Some(_)) => self.child(parent, kind, name),
-            (Some(inner), None) => match inner.draw() {
-                Some(ids) => Span::of(inner, ids, None, kind, name),
-                None => Span::default(),
-            },
+            (Some(inner), None) if inner.draw() => inner.span(None, kind, name),
+            (Some(_), None) => Span::default(),
         }
     }
 
@@ -75,17 +65,8 @@ impl Tracer {
         kind: Kind,
         name: (&'static str, &'static str),
     ) -> Span {
-        let Some((inner, parent)) = self.sampled(parent) else {
-            return Span::default();
-        };
-        match Ids::of(parent) {
-            Some(above) => Span::of(
-                inner,
-                Ids::below(above.trace),
-                Some((above, parent)),
-                kind,
-                name,
-            ),
+        match self.sampled(parent) {
+            Some((inner, parent)) => inner.span(Some(parent), kind, name),
             None => Span::default(),
         }
     }
@@ -93,7 +74,7 @@ impl Tracer {
     /// The writing of a record to `topic`, under `parent`.
     pub fn send(&self, parent: Option<&TraceContext>, topic: Topic) -> Span {
         self.child(parent, Kind::Producer, ("send", topic.0))
-            .of_topic("send", topic)
+            .of_topic("send", topic, self.system())
     }
 
     /// The writing of a delivery that an operator has repeated, and the delivery under it, if that which it repeats was
@@ -111,81 +92,51 @@ impl Tracer {
         let Some((inner, earlier)) = self.sampled(earlier) else {
             return Span::default();
         };
-        let mut span = Span::of(
-            inner,
-            Ids::new_trace(),
-            None,
-            Kind::Producer,
-            ("send", topic.0),
-        );
+        let mut span = inner.span(None, Kind::Producer, ("send", topic.0));
         let repeated = earlier.repeats().unwrap_or(earlier.traceparent());
         span.link(repeated, "replay");
-        span.of_topic("send", topic)
+        span.of_topic("send", topic, self.system())
     }
 
     /// What is done with a record of `at`, under the context that it carries.
     pub fn process(&self, parent: Option<&TraceContext>, at: TopicPartition) -> Span {
         self.child(parent, Kind::Consumer, ("process", at.topic.0))
-            .of_partition(at)
+            .of_partition(at, self.system())
     }
 
     /// Likewise, and a record without a context may begin a trace.
     pub fn process_first(&self, parent: Option<&TraceContext>, at: TopicPartition) -> Span {
         self.begin(parent, Kind::Consumer, ("process", at.topic.0))
-            .of_partition(at)
+            .of_partition(at, self.system())
     }
 
     /// If spans are made, and `context` is of a trace that is sampled.
-    fn sampled<'a>(
-        &self,
-        context: Option<&'a TraceContext>,
-    ) -> Option<(&Arc<Inner>, &'a TraceContext)> {
+    fn sampled<'a>(&self, context: Option<&'a TraceContext>) -> Option<(&Inner, &'a TraceContext)> {
         let inner = self.0.as_ref()?;
         context
             .filter(|one| one.is_sampled())
-            .map(|one| (inner, one))
+            .map(|one| (&**inner, one))
+    }
+
+    fn system(&self) -> &'static str {
+        self.0.as_ref().map_or("", |inner| inner.messaging_system)
     }
 }
 
 impl Inner {
-    /// Ids of a new trace, if it is to be sampled.
-    fn draw(&self) -> Option<Ids> {
-        if self.below == 0 {
-            return None;
-        }
-        let ids = Ids::new_trace();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower bits are what decides"
-        )]
-        let low = (ids.trace as u64) >> 1;
-        (low < self.below).then_some(ids)
+    /// If a trace that begins now is to be sampled.
+    fn draw(&self) -> bool {
+        self.ratio > 0.0 && rand::random::<f64>() < self.ratio
     }
 
-    /// Gives an ended span to the exporter, if it has room.
-    pub(crate) fn take(&self, span: Encoded) {
-        match self.queue.try_send(span) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.metrics.dropped.of(Lost::QueueFull).inc(),
-            Err(TrySendError::Closed(_)) => self.metrics.dropped.of(Lost::Stopped).inc(),
-        }
+    fn span(
+        &self,
+        parent: Option<&TraceContext>,
+        kind: Kind,
+        (verb, object): (&'static str, &'static str),
+    ) -> Span {
+        Span::begin(&self.subscriber, parent, kind, Name(verb, object))
     }
-}
-
-/// As OpenTelemetry's `TraceIdRatioBased` has it: the share of the ids' lower 63 bits.
-fn below(ratio: f64) -> u64 {
-    const ALL: u64 = 1 << 63;
-    if ratio >= 1.0 {
-        return ALL;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of all, from 0 to all of them"
-    )]
-    let share = (ratio.max(0.0) * ALL as f64) as u64;
-    share
 }
 
 impl fmt::Debug for Tracer {
@@ -200,12 +151,20 @@ impl fmt::Debug for Tracer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use opentelemetry::trace::{SpanId, SpanKind, TraceId};
     use postrider_metrics::Registry;
     use postrider_model::topics;
+    use tracing::level_filters::LevelFilter;
 
     use super::*;
+    use crate::Lost;
 
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const TRACE: TraceId =
+        TraceId::from_bytes(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes());
+    const PARENT: SpanId = SpanId::from_bytes(0xb7ad_6b71_6920_3331_u64.to_be_bytes());
 
     fn tracer(ratio: f64, queue: usize) -> (Tracer, Ended, TraceMetrics) {
         let metrics = TraceMetrics::register(&Registry::new()).unwrap();
@@ -259,12 +218,47 @@ mod tests {
         assert_ne!(context.traceparent(), SAMPLED);
         assert_eq!(context.tracestate(), Some("a=1"));
         span.end();
-        let encoded = ended.0.try_recv().unwrap();
+        let told = ended.0.try_recv().unwrap();
+        assert_eq!(told.parent_span_id, PARENT);
+        assert_eq!(told.span_context.trace_id(), TRACE);
         assert_eq!(
-            encoded.parent_span_id,
-            0xb7ad_6b71_6920_3331_u64.to_be_bytes()
+            (&*told.name, told.span_kind),
+            ("send events", SpanKind::Producer)
         );
-        assert_eq!(encoded.name, "send events");
+    }
+
+    #[test]
+    fn what_is_not_ended_is_not_told() {
+        let (tracer, mut ended, metrics) = tracer(1.0, 1);
+        let mut left = root(&tracer);
+        left.note(|note| note.flag("left", true));
+        drop(left);
+        assert!(ended.0.try_recv().is_err());
+        assert_eq!(metrics.dropped.of(Lost::QueueFull).get(), 0);
+    }
+
+    #[test]
+    fn a_span_may_end_on_another_thread_and_have_begun_before_it_was_asked_for() {
+        const AGO: Duration = Duration::from_secs(7);
+        let (tracer, mut ended, _) = tracer(1.0, 1);
+        let before = SystemTime::now() - AGO;
+        let mut span = root(&tracer);
+        let after = SystemTime::now() - AGO;
+        span.began_before(AGO);
+        std::thread::spawn(|| span.end()).join().unwrap();
+        let told = ended.0.try_recv().unwrap();
+        assert!((before..=after).contains(&told.start_time));
+        assert!(told.end_time.duration_since(told.start_time).unwrap() >= AGO);
+        assert!(told.attributes.is_empty(), "{:?}", told.attributes);
+    }
+
+    #[test]
+    fn the_subscriber_of_spans_wants_no_log_lines() {
+        let (tracer, ..) = tracer(1.0, 1);
+        assert_eq!(LevelFilter::current(), LevelFilter::ERROR);
+        tracing::dispatcher::with_default(&tracer.0.as_ref().unwrap().subscriber, || {
+            assert!(!tracing::enabled!(tracing::Level::ERROR));
+        });
     }
 
     #[test]
@@ -273,19 +267,16 @@ mod tests {
         let attempt = SAMPLED.replace("b7ad6b7169203331", "00f067aa0ba902b7");
         let earlier = TraceContext::parse(SAMPLED).unwrap().repeating(&attempt);
         tracer.again(Some(&earlier), topics::DELIVERIES_BULK).end();
-        let encoded = ended.0.try_recv().unwrap();
-        assert_ne!(
-            encoded.trace_id,
-            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes()
-        );
-        assert!(encoded.parent_span_id.is_empty());
-        let [link] = &encoded.links[..] else {
-            panic!("{:?}", encoded.links)
+        let told = ended.0.try_recv().unwrap();
+        assert_ne!(told.span_context.trace_id(), TRACE);
+        assert_eq!(told.parent_span_id, SpanId::INVALID);
+        let [link] = &told.links.links[..] else {
+            panic!("{:?}", told.links)
         };
-        assert_eq!(link.span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
+        let to = &link.span_context;
         assert_eq!(
-            link.trace_id,
-            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes()
+            (to.trace_id(), to.span_id()),
+            (TRACE, SpanId::from(0x00f0_67aa_0ba9_02b7))
         );
     }
 

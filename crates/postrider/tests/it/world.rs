@@ -70,6 +70,16 @@ impl World {
         Self::start_in(Place::shared().await, recording, settings, None).await
     }
 
+    /// Likewise, with this variable in the server's environment.
+    pub(crate) async fn in_environment(
+        variable: (&str, &str),
+        recording: Recording,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let variable = Some((variable.0, variable.1.to_owned()));
+        Self::start_in(Place::shared().await, recording, settings, variable).await
+    }
+
     async fn start_in(
         place: Place,
         recording: Recording,

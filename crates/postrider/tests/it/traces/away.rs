@@ -10,8 +10,8 @@ use crate::world::{DEADLINE, World};
 
 const EVENTS: u64 = 200;
 
-/// Everything is delivered and the process stops as usual, though nobody takes a span.
-async fn deliveries_go_on(endpoint: &str) {
+/// Everything is delivered and the process stops as usual, though nobody takes a span. Returns its log, which says who that is.
+async fn deliveries_go_on(endpoint: &str) -> String {
     let settings = [
         ("TRACES__ENDPOINT", endpoint),
         ("TRACES__SAMPLING", "1"),
@@ -41,12 +41,18 @@ async fn deliveries_go_on(endpoint: &str) {
         began.elapsed()
     );
     assert_eq!(world.receiver.count("/good"), EVENTS);
+    world.start().await;
+    let log = world.server().log();
+    let named = format!("collector=\"{}/v1/traces\"", endpoint.trim_end_matches('/'));
+    assert!(log.contains(&named), "{log}");
+    log
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_hangs_delays_neither_deliveries_nor_the_stop() {
     let collector = Collector::that(Behaviour::Hang);
-    deliveries_go_on(&collector.endpoint()).await;
+    let log = deliveries_go_on(&collector.endpoint()).await;
+    assert!(log.contains("spans were given up"), "{log}");
     assert!(collector.requests() >= 1);
 }
 

@@ -215,6 +215,20 @@ async fn what_is_not_sampled_leaves_no_span_and_its_context_is_passed_on_as_it_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn variables_of_opentelemetry_change_nothing() {
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
+    let settings = [
+        ("TRACES__ENDPOINT", endpoint.as_str()),
+        ("TRACES__SAMPLING", "1"),
+    ];
+    let variable = ("OTEL_TRACES_SAMPLER", "always_off");
+    let world = World::in_environment(variable, Recording::Requests, &settings).await;
+    publish(&world, &[]).await;
+    collector.wait_for(3, |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_asks_for_spans_makes_none() {
     let collector = Collector::start();
     let world = world(&collector, "1", &[]).await;
