@@ -12,6 +12,7 @@ SECRETS = {
     "database": {"uri": "postgres://postrider:secret@db:6432/postrider"},
     "traces": {"headers": "authorization=Bearer secret", "other": "x-key=secret"},
     "collector": {"headers": "x-key=secret"},
+    "kept": {"seal": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "other": "OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg="},
     "kafka-user": {"username": "alice", "password": "secret", "user": "alice", "pass": "secret"},
     "kafka-tls": {"ca.crt": "ca", "tls.crt": "certificate", "tls.key": "key", "password": "secret"},
 }

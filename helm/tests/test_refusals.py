@@ -24,6 +24,8 @@ REFUSED = [
     (BASE, {"roles": {"worker": {"config": {"delivery": {"schedule": "0s"}}}}}, ["/roles/worker/config/delivery", "schedule"]),
     (BASE, {"config": {"store": {"url": "postgres://a:b@c/d"}}}, ["config.store.url is not set here", "secrets.storeUrl"]),
     (BASE, {"config": {"log": {"kafka": {"password": "x"}}}}, ["config.log.kafka.password is not set here", "secrets.kafkaUser"]),
+    (BASE, {"config": {"registry": {"snapshot": "/tmp/x"}}}, ["config.registry.snapshot is not set here", "secrets.snapshot"]),
+    (BASE, {"config": {"registry": {"snapshot_key": "x"}}}, ["config.registry.snapshot_key is not set here", "secrets.snapshot"]),
     (BASE, {"config": {"traces": {"headers": "a=b"}}}, ["config.traces.headers is not set here", "secrets.traces"]),
     (BASE, {"config": {"traces": {"sampling": 0.1}}}, ["config.traces.endpoint empty", "--set config.traces.endpoint"]),
     (BASE, {"config": {"traces": {"sampling": 2}}}, ["/config/traces/sampling", "maximum"]),

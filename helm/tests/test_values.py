@@ -19,7 +19,7 @@ SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
 # What the chart sets by itself (test_refusals.py), and with what value sets below.
 BY_THE_CHART = {"data", "listen", "log.kind", "store.url", "admin.listen"} | {
     f"log.kafka.{key}" for key in ("create_topics", "ca", "certificate", "key", "key_password", "username", "password", "instance_id")
-} | {"traces.headers"}
+} | {"registry.snapshot", "registry.snapshot_key", "traces.headers"}
 # Values of keys that are not taken from what the schema says of them.
 PARTICULAR = {
     "log.kafka.brokers": "other:9094",
@@ -56,6 +56,8 @@ OTHERWISE = {
     "log.kafka.username": "kafka-sasl",
     "log.kafka.password": "kafka-sasl",
     "log.kafka.instance_id": "static",
+    "registry.snapshot": "full",
+    "registry.snapshot_key": "full",
     "traces.headers": "full",
 }
 

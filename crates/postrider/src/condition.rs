@@ -124,6 +124,7 @@ impl Condition {
         ];
         if let Some(store) = &self.store {
             let fault = match self.registry.get() {
+                Some(registry) if registry.is_restored() => Some(restored(registry.age())),
                 Some(registry) => old(registry.age()),
                 None => fault_in(store),
             };
@@ -136,6 +137,15 @@ impl Condition {
 
 fn fault_in(place: &Mutex<Option<String>>) -> Option<String> {
     place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// It is no matter how old: nobody knows what it has become.
+fn restored(age: Duration) -> String {
+    format!(
+        "it has not answered since the start; the configuration is that of {} s ago, from the file of registry.snapshot: what \
+         it holds is accepted and delivered, what it does not is answered with 503 or waits",
+        age.as_secs()
+    )
 }
 
 fn old(age: Duration) -> Option<String> {

@@ -29,6 +29,7 @@ chapters! {
     "Recorder": postrider_recorder::RecorderMetrics;
     "API": postrider_api::ApiMetrics;
     "Registry: the configuration that is delivered by": postrider_registry::RegistryMetrics;
+    "Registry: what a start without the store would go on with, where registry.snapshot is set": postrider_registry::KeeperMetrics;
     "Log: how far its readers are": LagMetrics;
     "Log, embedded": postrider_log_embedded::LogMetrics;
     "Log on Kafka": postrider_log_kafka::LogMetrics;

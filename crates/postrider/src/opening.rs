@@ -1,5 +1,5 @@
 //! Opening what the roles work on: the log by its kind, the store by its URL, the configuration in memory. What is away at
-//! the start is waited for; what is wrong ends the start.
+//! the start is waited for, but for a store whose configuration was kept in a file; what is wrong ends the start.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -11,9 +11,8 @@ use postrider_log_embedded::EmbeddedLog;
 use postrider_log_kafka as kafka_log;
 use postrider_metrics::Registry as Metrics;
 use postrider_model::{Clock, SystemClock, topics};
-use postrider_registry::{Registry, RegistryMetrics};
-use postrider_store::{Store, StoreError};
-use postrider_store_sql::{self as sql, StoreMetrics};
+use postrider_registry::{Registry, SnapshotFile};
+use postrider_store::Store;
 use postrider_trace::Tracer;
 use tokio::time::Instant;
 
@@ -21,6 +20,8 @@ use crate::condition::{Condition, Name};
 use crate::config::{Config, LogKind};
 use crate::roles::Roles;
 use crate::{data_dir, kafka, options, token};
+
+pub(crate) mod store;
 
 /// How often what is away is asked again, and how often that is said.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +36,10 @@ pub(crate) struct Ports {
     pub(crate) tracer: Tracer,
     store: Option<Arc<dyn Store>>,
     registry: Option<Arc<Registry>>,
+    /// The store, if it was away at the start and is still to be opened.
+    pub(crate) away: Option<store::Away>,
+    /// Where the registry is kept, if it is.
+    pub(crate) snapshot: Option<SnapshotFile>,
 }
 
 impl Ports {
@@ -81,19 +86,23 @@ pub(crate) async fn open(
         tracer: Tracer::default(),
         store: None,
         registry: None,
+        away: None,
+        snapshot: None,
     };
     if roles.use_store() {
-        let store = open_store(config, metrics, condition).await?;
+        let configuration = roles.use_registry().then_some(&ports.clock);
+        let opened = store::open(config, configuration, metrics, condition).await?;
         if local_store {
-            token::ensure(&config.data, store.as_ref(), ports.clock.as_ref()).await?;
+            token::ensure(&config.data, opened.store.as_ref(), ports.clock.as_ref()).await?;
         }
-        if roles.use_registry() {
-            let registry = read_registry(&store, metrics, condition).await?;
+        if let Some(registry) = opened.registry {
             condition.watch(Arc::clone(&registry));
             ports.registry = Some(registry);
         }
         condition.set(Name::Store, None);
-        ports.store = Some(store);
+        ports.store = Some(opened.store);
+        ports.away = opened.away;
+        ports.snapshot = opened.snapshot;
     }
     Ok(ports)
 }
@@ -123,32 +132,6 @@ async fn open_log(
     Ok(log)
 }
 
-async fn open_store(
-    config: &Config,
-    metrics: &Metrics,
-    condition: &Condition,
-) -> anyhow::Result<Arc<dyn Store>> {
-    let metrics = StoreMetrics::register(metrics)?;
-    let url = options::store_url(config);
-    let open = async || sql::open_with(&url, options::postgres(config), metrics.clone()).await;
-    let away = |error: &sql::OpenError| matches!(error, sql::OpenError::Unreachable { .. });
-    Ok(when_there(condition, Name::Store, open, away).await?)
-}
-
-/// A cold start has no older configuration to go by: it waits.
-async fn read_registry(
-    store: &Arc<dyn Store>,
-    metrics: &Metrics,
-    condition: &Condition,
-) -> anyhow::Result<Arc<Registry>> {
-    let metrics = RegistryMetrics::register(metrics)?;
-    let read = async || Registry::load(Arc::clone(store) as _, metrics.clone()).await;
-    let away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    when_there(condition, Name::Store, read, away)
-        .await
-        .context("the configuration in the store cannot be read")
-}
-
 /// Tries until it succeeds or fails with an error that is not `away`.
 async fn when_there<T, E: Display>(
     condition: &Condition,
@@ -156,21 +139,33 @@ async fn when_there<T, E: Display>(
     attempt: impl AsyncFn() -> Result<T, E>,
     away: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
-    let mut say_at = Instant::now();
+    let mut waiting = Waiting::default();
     loop {
         match attempt().await {
             Err(error) if away(&error) => {
                 condition.set(part, Some(format!("{error}; the start waits for it")));
-                if Instant::now() >= say_at {
-                    say_at = Instant::now() + SAY_EVERY;
-                    tracing::warn!(
-                        "{error}: waiting for it, and asking again every {} s",
-                        ASK_EVERY.as_secs()
-                    );
-                }
-                tokio::time::sleep(ASK_EVERY).await;
+                waiting.wait(&error.to_string()).await;
             }
             ended => return ended,
         }
+    }
+}
+
+/// Waits for what is away, and says so now and then.
+#[derive(Default)]
+struct Waiting {
+    say_at: Option<Instant>,
+}
+
+impl Waiting {
+    async fn wait(&mut self, why: &str) {
+        if self.say_at.is_none_or(|at| Instant::now() >= at) {
+            self.say_at = Some(Instant::now() + SAY_EVERY);
+            tracing::warn!(
+                "{why}: waiting for it, and asking again every {} s",
+                ASK_EVERY.as_secs()
+            );
+        }
+        tokio::time::sleep(ASK_EVERY).await;
     }
 }

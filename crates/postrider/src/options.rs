@@ -1,7 +1,8 @@
 //! From the configuration to what each service takes.
 
 use postrider_guard::Guard;
-use postrider_store_sql::PostgresOptions;
+use postrider_registry::SnapshotFile;
+use postrider_store_sql::{OpenError, PostgresOptions, PostgresStore};
 
 use crate::config::{Config, LogKind, StoreUrl};
 
@@ -25,6 +26,23 @@ pub(crate) fn postgres(config: &Config) -> PostgresOptions {
         lock_timeout: store.lock_timeout,
         call_timeout: store.call_timeout,
     }
+}
+
+/// Where the registry is kept, if it is.
+///
+/// # Errors
+/// If the store's URL is wrong.
+pub(crate) fn snapshot(config: &Config) -> Result<Option<SnapshotFile>, OpenError> {
+    let registry = &config.registry;
+    let (Some(path), Some(key)) = (&registry.snapshot, &registry.snapshot_key) else {
+        return Ok(None);
+    };
+    Ok(Some(SnapshotFile {
+        path: path.clone(),
+        key: key.clone(),
+        place: PostgresStore::place(&store_url(config))?,
+        max_age: registry.snapshot_max_age,
+    }))
 }
 
 /// Which addresses may be called.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use postrider_metrics::Registry as Metrics;
+use postrider_registry::{Keeper, KeeperMetrics};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::condition::Condition;
@@ -131,10 +132,21 @@ fn watch(
     base.spawn("metrics", |shutdown| log.run(shutdown));
     if roles.use_registry() {
         let registry = ports.registry()?;
+        if let Some(file) = ports.snapshot.clone() {
+            let (clock, counts) = (Arc::clone(&ports.clock), KeeperMetrics::register(metrics)?);
+            let keeper = Keeper::new(Arc::clone(&registry), file, clock, counts);
+            base.spawn("snapshot", |shutdown| async move {
+                keeper.run(shutdown).await;
+                Ok(())
+            });
+        }
         base.spawn("registry", |shutdown| async move {
             registry.run(shutdown).await;
             Ok(())
         });
+        if let Some(away) = ports.away.clone() {
+            base.spawn("store", |shutdown| away.run(shutdown));
+        }
     } else if roles.use_store() {
         let (store, condition) = (ports.store()?, Arc::clone(condition));
         base.spawn("store", |shutdown| watch_store(store, condition, shutdown));

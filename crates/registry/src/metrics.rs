@@ -13,3 +13,13 @@ postrider_metrics::metrics! {
         failures: Counter("postrider_registry_refresh_failures_total", "refreshes", "Refreshes that the store did not answer."),
     }
 }
+
+postrider_metrics::metrics! {
+    /// What is counted where the snapshot is kept in a file.
+    pub struct KeeperMetrics {
+        /// Seconds since the refresh began that showed what is in the file.
+        age: FloatGauge("postrider_registry_snapshot_age_seconds", "seconds", "Age of the configuration in the file of registry.snapshot: what a start would go on with if the store were away now. 0 before the first was written."),
+        /// Writes that failed.
+        failures: Counter("postrider_registry_snapshot_failures_total", "writes", "Times that the file of registry.snapshot could not be written."),
+    }
+}

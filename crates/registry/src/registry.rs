@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postrider_access::{Denied, Scope, TokenGrant, TokenHash, parse_bearer};
+use postrider_model::Timestamp;
 use postrider_store::{
     Application, ApplicationRef, Change, Changes, ConfigFeed, StoreError, StoreId, TokenRecord,
     TokenScope,
@@ -14,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::{RegistryMetrics, Snapshot};
+use crate::{RegistryMetrics, Saved, Snapshot};
 
 /// How often the snapshot is brought up to date when nobody asks.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -50,8 +51,27 @@ pub struct Registry {
     begun: AtomicU64,
     succeeded: AtomicU64,
     /// When the newest successful refresh began.
-    fresh_at: ArcSwap<Instant>,
+    fresh_at: ArcSwap<Moment>,
     metrics: RegistryMetrics,
+}
+
+/// A moment, also one before this process was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    at: Instant,
+    /// How long before `at` it was.
+    before: Duration,
+}
+
+impl Moment {
+    pub(crate) fn at(at: Instant) -> Self {
+        let before = Duration::ZERO;
+        Self { at, before }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.before.saturating_add(self.at.elapsed())
+    }
 }
 
 /// How far the feed was read.
@@ -68,24 +88,58 @@ impl Registry {
         feed: Arc<dyn ConfigFeed>,
         metrics: RegistryMetrics,
     ) -> Result<Arc<Self>, StoreError> {
-        let began = Instant::now();
+        let began = Moment::at(Instant::now());
         let changes = feed.changes(0).await?;
         let cursor = Cursor {
             store: changes.store,
             since: changes.next,
             failed: None,
         };
+        let read = Arc::new(with_changes(Snapshot::default(), changes));
+        let registry = Self::new(feed, read, cursor, began, metrics);
+        registry.begun.store(1, Ordering::SeqCst);
+        registry.succeeded.store(1, Ordering::SeqCst);
+        Ok(registry)
+    }
+
+    /// Goes on with what was `saved`, as it was then, while the store is away. The first refresh that succeeds reads what
+    /// changed since.
+    pub fn restore(
+        feed: Arc<dyn ConfigFeed>,
+        saved: Saved,
+        now: Timestamp,
+        metrics: RegistryMetrics,
+    ) -> Arc<Self> {
+        let cursor = Cursor {
+            store: saved.store,
+            since: saved.next,
+            failed: None,
+        };
+        let as_of = Moment {
+            at: Instant::now(),
+            before: now.since(saved.as_of),
+        };
+        Self::new(feed, saved.snapshot, cursor, as_of, metrics)
+    }
+
+    fn new(
+        feed: Arc<dyn ConfigFeed>,
+        snapshot: Arc<Snapshot>,
+        cursor: Cursor,
+        fresh_at: Moment,
+        metrics: RegistryMetrics,
+    ) -> Arc<Self> {
         let registry = Self {
             feed,
-            current: ArcSwap::from_pointee(with_changes(Snapshot::default(), changes)),
+            current: ArcSwap::new(snapshot),
             cursor: Mutex::new(cursor),
-            begun: AtomicU64::new(1),
-            succeeded: AtomicU64::new(1),
-            fresh_at: ArcSwap::from_pointee(began),
+            begun: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
+            fresh_at: ArcSwap::from_pointee(fresh_at),
             metrics,
         };
         registry.report();
-        Ok(Arc::new(registry))
+        Arc::new(registry)
     }
 
     /// The configuration as it is known now.
@@ -93,9 +147,31 @@ impl Registry {
         self.current.load_full()
     }
 
-    /// How long ago the newest successful refresh began.
+    /// How long ago the newest successful refresh began, also if that was another process's.
     pub fn age(&self) -> Duration {
         self.fresh_at.load().elapsed()
+    }
+
+    /// Whether the store has not answered yet, and what is known is what was saved.
+    pub fn is_restored(&self) -> bool {
+        self.succeeded.load(Ordering::SeqCst) == 0
+    }
+
+    /// What is known, to be saved at `now`, and when it was read. None while it is being refreshed, and before the store has
+    /// said anything.
+    pub(crate) fn to_save(&self, now: Timestamp) -> Option<(Saved, Moment)> {
+        let cursor = self.cursor.try_lock().ok()?;
+        if self.is_restored() {
+            return None;
+        }
+        let fresh_at = **self.fresh_at.load();
+        let saved = Saved {
+            snapshot: self.current.load_full(),
+            store: cursor.store,
+            next: cursor.since,
+            as_of: now.minus(fresh_at.elapsed()),
+        };
+        Some((saved, fresh_at))
     }
 
     /// Applies every change that is visible in the store now. Callers that wait at the same time share one read, and its
@@ -111,7 +187,7 @@ impl Registry {
         {
             return Err(error.clone());
         }
-        let began = Instant::now();
+        let began = Moment::at(Instant::now());
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let read = self.read(&mut cursor).await;
         match &read {

@@ -92,6 +92,27 @@ impl Snapshot {
             .filter(|endpoint| endpoint.wants(event_type, channels))
     }
 
+    /// All applications.
+    pub(crate) fn applications(&self) -> impl Iterator<Item = &Arc<Application>> {
+        let known = self.applications.values();
+        known.filter_map(|known| known.application.as_ref())
+    }
+
+    /// All endpoints, disabled or not.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.values()
+    }
+
+    /// All registered event types.
+    pub(crate) fn event_types(&self) -> impl Iterator<Item = &Arc<EventTypeInfo>> {
+        self.event_types.values()
+    }
+
+    /// All tokens, revoked ones included.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
+        self.tokens.values()
+    }
+
     /// Puts a change in.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {

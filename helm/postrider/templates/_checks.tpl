@@ -28,7 +28,7 @@ by every render (configmaps.yaml).
 {{- if $kafka.brokers -}}
 {{- $wrong = append $wrong "mode is single and config.log.kafka.brokers given: one process with a volume uses no Kafka; leave config.log.kafka out, or set mode: distributed" -}}
 {{- end -}}
-{{- if or $secrets.storeUrl.name $secrets.kafkaUser.name $secrets.kafkaTls.name -}}
+{{- if or $secrets.storeUrl.name $secrets.kafkaUser.name $secrets.kafkaTls.name $secrets.snapshot.name -}}
 {{- $wrong = append $wrong "mode is single and secrets.* names a Secret: one process with a volume uses neither PostgreSQL nor Kafka; leave secrets out, or set mode: distributed" -}}
 {{- end -}}
 {{- end -}}
@@ -54,6 +54,8 @@ by every render (configmaps.yaml).
   "log.kafka.ca" "put it into a Secret and name that in secrets.kafkaTls"
   "log.kafka.certificate" "put it into a Secret and name that in secrets.kafkaTls"
   "log.kafka.key" "put it into a Secret and name that in secrets.kafkaTls"
+  "registry.snapshot" "name a Secret with a key in secrets.snapshot: the chart then sets it"
+  "registry.snapshot_key" "put it into a Secret and name that in secrets.snapshot"
   "traces.headers" "they hold a token: put them into a Secret and name that in secrets.traces"
   "log.kafka.instance_id" "set staticMembership: true for the role: its pods' names are used"
 -}}

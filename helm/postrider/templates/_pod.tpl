@@ -92,6 +92,9 @@ timeoutSeconds: 3
 {{- $values := $root.Values -}}
 {{- $settings := $role.settings -}}
 {{- $single := eq $name "single" -}}
+{{- /* Roles with configuration in memory, where it is kept. */ -}}
+{{- $kept := and $values.secrets.snapshot.name (has $name (list "ingest" "fanout" "worker" "deadletter" "api")) -}}
+{{- $tls := $values.secrets.kafkaTls.name -}}
 {{- $fullname := include "postrider.fullname" $root -}}
 {{- $selector := printf "%s\napp.kubernetes.io/component: %s" (include "postrider.selector" $root) $name -}}
 {{- $grace := $settings.terminationGracePeriodSeconds -}}
@@ -130,6 +133,10 @@ spec:
       {{- if or $secrets $settings.staticMembership }}
       env:
         {{- with $secrets }}{{ . | nindent 8 }}{{ end }}
+        {{- if $kept }}
+        - {name: POSTRIDER__REGISTRY__SNAPSHOT, value: /var/lib/postrider/kept/snapshot}
+        - {name: POSTRIDER__REGISTRY__SNAPSHOT_KEY, valueFrom: {secretKeyRef: {name: {{ $values.secrets.snapshot.name | quote }}, key: {{ $values.secrets.snapshot.key | quote }}}}}
+        {{- end }}
         {{- if $settings.staticMembership }}
         - {name: POSTRIDER__LOG__KAFKA__INSTANCE_ID, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         {{- end }}
@@ -155,9 +162,14 @@ spec:
       volumeMounts:
         - {name: data, mountPath: /var/lib/postrider}
         - {name: tmp, mountPath: /tmp}
-      {{- else if $values.secrets.kafkaTls.name }}
+      {{- else if or $tls $kept }}
       volumeMounts:
+        {{- if $tls }}
         - {name: kafka-tls, mountPath: /etc/postrider/kafka, readOnly: true}
+        {{- end }}
+        {{- if $kept }}
+        - {name: kept, mountPath: /var/lib/postrider}
+        {{- end }}
       {{- end }}
   {{- if $single }}
   volumes:
@@ -166,8 +178,14 @@ spec:
     {{- with $values.single.volume.existingClaim }}
     - {name: data, persistentVolumeClaim: {claimName: {{ . }}}}
     {{- end }}
-  {{- else }}{{ with $values.secrets.kafkaTls.name }}
+  {{- else if or $tls $kept }}
   volumes:
+    {{- with $tls }}
     - {name: kafka-tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
-  {{- end }}{{ end }}
+    {{- end }}
+    {{- if $kept }}
+    # Outlives the container, not the pod.
+    - {name: kept, emptyDir: {}}
+    {{- end }}
+  {{- end }}
 {{- end -}}

@@ -30,6 +30,10 @@ pub(super) fn all(config: &Config, wrong: &[&str]) -> Vec<Problem> {
         (&["data", "store.url"], store_file(config)),
         (&["store.url", "store.call_timeout"], call(config)),
         (
+            &["registry.snapshot", "registry.snapshot_key", "store.url"],
+            snapshot(config),
+        ),
+        (
             &["traces.endpoint", "traces.sampling", "traces.headers"],
             traces(config),
         ),
@@ -149,6 +153,28 @@ fn call(config: &Config) -> Option<String> {
             parts.toml()
         )
     })
+}
+
+/// A file without its key, a key without its file, and a file that nobody would need.
+fn snapshot(config: &Config) -> Option<String> {
+    let registry = &config.registry;
+    match (&registry.snapshot, &registry.snapshot_key) {
+        (Some(_), None) => Some(
+            "registry.snapshot is set and registry.snapshot_key is not: the file holds secrets, so it is sealed; \
+             `openssl rand -base64 32` makes a key"
+                .to_owned(),
+        ),
+        (None, Some(_)) => Some(
+            "registry.snapshot_key is set and registry.snapshot is not: say which file is sealed with it, or leave it out"
+                .to_owned(),
+        ),
+        (Some(_), Some(_)) if config.store.url.is_sqlite() => Some(
+            "registry.snapshot is set and the store is SQLite: that lies on this machine itself, and is never away; leave \
+             registry.snapshot out"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// What would have no effect.

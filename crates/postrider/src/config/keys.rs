@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use postrider_model::Schedule;
+use postrider_registry::SealKey;
 
 use super::declare::{self, Key, keys};
 use super::error::Problem;
@@ -22,7 +23,7 @@ use super::value::{Bytes, Value};
 keys! {
     {
         data: PathBuf = "postrider-data";
-            "Directory of everything that this process keeps: embedded log, SQLite store, operator's token. With Kafka and PostgreSQL nothing is kept, and it is not made."
+            "Directory of everything that this process keeps: embedded log, SQLite store, operator's token. With Kafka and PostgreSQL nothing is kept there, and it is not made."
         listen: SocketAddr = "127.0.0.1:8071";
             "Where the API and the intake of events listen; a process whose roles have no routes answers health and metrics there."
     }
@@ -107,6 +108,14 @@ keys! {
             "PostgreSQL: how long a statement waits for a lock, at most."
         call_timeout: Duration = "25s", "1s" ..= "30m";
             "PostgreSQL: how long a call lasts, at most, though the server does not even say no; as long as the other three together, at least."
+    }
+    registry: Registry in "registry" {
+        snapshot: Option<PathBuf> = "";
+            "PostgreSQL: a file, one for each process, in which the configuration of applications, endpoints and tokens is kept, sealed, so that a start goes on with it while the store is away. Without it such a start waits for the store."
+        snapshot_key: Option<SealKey> = "";
+            "What that file is sealed with; `openssl rand -base64 32` makes one. A file that was sealed with another key is not used."
+        snapshot_max_age: Duration = "1d", "1m" ..= "30d";
+            "How old what that file holds may be for a start to go on with it: what was changed or revoked since is not known to it."
     }
     egress: Egress in "egress" {
         allow: Vec<IpNet> = "";

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use postrider_registry::SealKey;
+
 use super::value::{Value, quoted};
 
 /// What is shown instead of one.
@@ -44,6 +46,25 @@ impl Value for Option<Secret> {
             "" => Ok(None),
             HIDDEN => Err(was_hidden()),
             text => Ok(Some(Secret::new(text))),
+        }
+    }
+
+    fn toml(&self) -> String {
+        quoted(if self.is_some() { HIDDEN } else { "" })
+    }
+}
+
+/// Empty text is none.
+impl Value for Option<SealKey> {
+    const EXPECTED: &'static str =
+        "32 bytes in base64, as `openssl rand -base64 32` prints them, or nothing";
+    const SECRET: bool = true;
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(None),
+            HIDDEN => Err(was_hidden()),
+            text => SealKey::parse(text).map(Some).ok_or_else(String::new),
         }
     }
 

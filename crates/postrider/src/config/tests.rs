@@ -57,6 +57,9 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("store.statement_timeout", "10s", "never"),
     ("store.lock_timeout", "2s", "1h"),
     ("store.call_timeout", "30s", "500ms"),
+    ("registry.snapshot", "/var/lib/postrider/snapshot", ""),
+    ("registry.snapshot_key", SEAL_KEY, "hunter2"),
+    ("registry.snapshot_max_age", "2d", "1s"),
     (
         "egress.allow",
         "127.0.0.0/8,::1/128",
@@ -98,7 +101,14 @@ const SAMPLES: &[(&str, &str, &str)] = &[
 ];
 
 /// Keys that take any text.
-const ANY_TEXT: &[&str] = &["log.kafka.ca", "log.kafka.certificate", "log.kafka.key"];
+const ANY_TEXT: &[&str] = &[
+    "log.kafka.ca",
+    "log.kafka.certificate",
+    "log.kafka.key",
+    "registry.snapshot",
+];
+
+const SEAL_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What a key's value needs of others to be right.
 fn companions(path: &str) -> &'static [(&'static str, &'static str)] {
@@ -106,6 +116,18 @@ fn companions(path: &str) -> &'static [(&'static str, &'static str)] {
         "log.kind" => &[("log.kafka.brokers", "a:9092")],
         "traces.headers" | "traces.sampling" => &[("traces.endpoint", "http://collector:4318")],
         "store.url" => &[("log.kind", "kafka"), ("log.kafka.brokers", "a:9092")],
+        "registry.snapshot" => &[
+            ("log.kind", "kafka"),
+            ("log.kafka.brokers", "a:9092"),
+            ("store.url", "postgres://db/x"),
+            ("registry.snapshot_key", SEAL_KEY),
+        ],
+        "registry.snapshot_key" => &[
+            ("log.kind", "kafka"),
+            ("log.kafka.brokers", "a:9092"),
+            ("store.url", "postgres://db/x"),
+            ("registry.snapshot", "snapshot"),
+        ],
         _ => &[],
     }
 }
@@ -304,8 +326,12 @@ fn what_is_printed_is_taken_again_and_documents_every_key() {
     let shown = SAMPLES
         .iter()
         .filter(|(_, text, _)| !text.contains("hunter2"));
-    // A password is not printed, and without one the protocol takes no name.
-    let alone = ["log.kafka.username", "log.kafka.protocol"];
+    // A password is not printed, and without one the protocol takes no name; nor is a key, and without it there is no file.
+    let alone = [
+        "log.kafka.username",
+        "log.kafka.protocol",
+        "registry.snapshot_key",
+    ];
     let given: Vec<_> = shown
         .filter(|(path, ..)| !alone.contains(path))
         .filter(|(path, ..)| !ANY_TEXT.contains(path))

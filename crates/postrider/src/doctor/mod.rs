@@ -6,6 +6,7 @@ mod egress;
 mod kafka;
 mod log;
 mod place;
+mod snapshot;
 mod store;
 
 use serde::Serialize;
@@ -83,6 +84,7 @@ pub(crate) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.push(log::examine(config).await?);
     }
     findings.extend(store::examine(config).await);
+    findings.extend(snapshot::examine(config)?);
     if !on_kafka || config.store.url.is_sqlite() {
         findings.extend(place::examine(config));
     }

@@ -21,6 +21,7 @@ mod replays;
 mod retention;
 mod tokens;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,7 +29,7 @@ pub(crate) use inspect::inspect;
 pub use options::PostgresOptions;
 use postrider_model::{Id, IdKind};
 use postrider_store::{Closing, HistoryKey, StoreError};
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgRow};
 use sqlx::{Postgres, QueryBuilder, Row, Transaction, ValueRef};
 use uuid::Uuid;
 
@@ -46,6 +47,9 @@ pub struct PostgresStore {
     pool: PgPool,
     /// One connection, which nothing but the feed waits for.
     feed: PgPool,
+    place: PgConnectOptions,
+    /// Whether the schema is known to be one that can be worked on.
+    is_prepared: AtomicBool,
     outdated: Outdated,
     partitions: Partitions,
     options: PostgresOptions,
@@ -64,6 +68,10 @@ impl PostgresStore {
         operation: Operation,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
+        if !self.is_prepared.load(Ordering::SeqCst) {
+            let why = "the database was away at the start, and has not answered since";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
         let within = match operation {
             Operation::Retention | Operation::Feed => PostgresOptions::LONG,
             _ => self.options.call_timeout,

@@ -1,6 +1,7 @@
 //! Opening: the server, the schema, the connections.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_model::{Clock, SystemClock};
@@ -96,30 +97,57 @@ impl PostgresStore {
         options: PostgresOptions,
         metrics: StoreMetrics,
     ) -> Result<Self, OpenError> {
-        let place = PgConnectOptions::from_str(url)
-            .map_err(|error| OpenError::PostgresUrl(error.to_string()))?
+        let store = Self::unopened(url, options, metrics)?;
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    /// The same store, for whom it may be away at the start: nobody was asked yet, and every call returns
+    /// [`StoreError::Unavailable`](postrider_store::StoreError::Unavailable) until [`PostgresStore::prepare`] has succeeded.
+    pub fn unopened(
+        url: &str,
+        options: PostgresOptions,
+        metrics: StoreMetrics,
+    ) -> Result<Self, OpenError> {
+        let place = parsed(url)?
             .application_name("postrider")
             .disable_statement_logging();
-        let server = Server::of(&place);
-        let connecting = tokio::time::timeout(options.acquire_timeout, place.connect());
+        let outdated = Outdated::default();
+        let pool = |connections| pool(&place, &options, connections, &outdated);
+        Ok(Self {
+            pool: pool(options.max_connections.max(2) - 1),
+            feed: pool(1),
+            is_prepared: AtomicBool::new(false),
+            place,
+            outdated: outdated.clone(),
+            partitions: Partitions::default(),
+            options,
+            metrics,
+        })
+    }
+
+    /// Where the database is that `url` names, without user and password: `postgres://HOST:PORT/DATABASE`.
+    pub fn place(url: &str) -> Result<String, OpenError> {
+        Ok(Server::of(&parsed(url)?).name)
+    }
+
+    /// Looks whether the server is there and can be used, brings the schema up to date, and lets calls through.
+    pub async fn prepare(&self) -> Result<(), OpenError> {
+        let server = Server::of(&self.place);
+        let connecting = tokio::time::timeout(self.options.acquire_timeout, self.place.connect());
         let mut first = match connecting.await {
             Ok(connected) => connected.map_err(|error| server.not_connected(&error))?,
             Err(_) => return Err(server.unreachable("it does not answer")),
         };
         prepare(&server, &mut first).await?;
-        let outdated = Outdated::default();
-        let pool = |connections| pool(&place, &options, connections, &outdated);
-        let store = Self {
-            pool: pool(options.max_connections.max(2) - 1),
-            feed: pool(1),
-            outdated: outdated.clone(),
-            partitions: Partitions::default(),
-            options,
-            metrics,
-        };
-        store.renew_partitions(day_of(SystemClock.now())).await;
-        Ok(store)
+        self.renew_partitions(day_of(SystemClock.now())).await;
+        self.is_prepared.store(true, Ordering::SeqCst);
+        Ok(())
     }
+}
+
+fn parsed(url: &str) -> Result<PgConnectOptions, OpenError> {
+    PgConnectOptions::from_str(url).map_err(|error| OpenError::PostgresUrl(error.to_string()))
 }
 
 /// Sees to the version of the server and to the schema, on a connection without our timeouts.

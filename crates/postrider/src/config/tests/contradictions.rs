@@ -61,6 +61,31 @@ fn what_does_not_fit_kafka_is_told_together_and_only_where_kafka_is_the_log() {
 }
 
 #[test]
+fn a_snapshot_has_a_file_a_key_and_a_store_that_may_be_away() {
+    const KEY: (&str, &str) = ("registry.snapshot_key", SEAL_KEY);
+    let file = ("registry.snapshot", "/var/lib/postrider/snapshot");
+    let short = ("registry.snapshot_key", "c2hvcnQ=");
+    let kafka = [
+        ("log.kind", "kafka"),
+        ("log.kafka.brokers", "kafka:9092"),
+        ("store.url", "postgres://db/x"),
+    ];
+    let on_kafka =
+        |given: &[(&'static str, &'static str)]| from_environment(&[&kafka[..], given].concat());
+    on_kafka(&[file, KEY]).unwrap();
+    for (given, words) in [
+        (on_kafka(&[file]), "registry.snapshot_key is not"),
+        (on_kafka(&[KEY]), "registry.snapshot is not"),
+        (on_kafka(&[file, short]), "32 bytes in base64"),
+        (from_environment(&[file, KEY]), "is never away"),
+    ] {
+        let told = given.unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+        assert!(!told.contains(short.1), "{told}");
+    }
+}
+
+#[test]
 fn the_embedded_log_and_postgresql_do_not_go_together() {
     let told = from_environment(&[("store.url", "postgres://user:hunter2@db/x")]);
     let told = told.unwrap_err().to_string();

@@ -14,6 +14,7 @@ mod roles;
 mod rolling;
 mod scaling;
 mod sizes;
+mod snapshot;
 mod store_away;
 
 use std::collections::BTreeMap;

@@ -148,7 +148,7 @@ async fn says_so(cluster: &Cluster) {
 }
 
 /// 503 is said of what only the store knows; nobody is told that something known is not there.
-async fn refuses_only_what_it_cannot_know(api: &Api, app: &str) {
+pub(super) async fn refuses_only_what_it_cannot_know(api: &Api, app: &str) {
     let event = json!({ "eventType": "scenario.event", "payload": {} });
     let to = |app: &str| format!("/api/v1/app/{app}/msg");
     let stranger = api.with_token(&format!("pr_{}", "A".repeat(43)));

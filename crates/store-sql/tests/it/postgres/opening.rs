@@ -43,6 +43,26 @@ async fn of_many_processes_that_start_at_once_each_finds_the_schema() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_opened_later_answers_nothing_before_and_everything_after() {
+    let database = Database::made("").await;
+    let options = PostgresOptions::default();
+    let store = PostgresStore::unopened(&database.url(), options, metrics()).unwrap();
+    for _ in 0..2 {
+        let asked = store.changes(0).await.unwrap_err();
+        assert!(
+            matches!(&asked, StoreError::Unavailable(why) if why.contains("away at the start")),
+            "{asked}"
+        );
+        let released = store.release("k", "nobody").await;
+        assert!(matches!(released, Err(StoreError::Unavailable(_))));
+    }
+    store.prepare().await.unwrap();
+    store.release("k", "nobody").await.unwrap();
+    assert!(store.changes(0).await.unwrap().whole);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_with_both_versions() {
     let database = Database::new().await;
     let mut beside = database.connect().await;
