@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
+use postrider_failpoint::fail_point;
 use postrider_http::{Bounded, Bounds, HttpError, Query, Slashed, parse_json, unavailable};
 use postrider_model::{DeadLetterId, EventType, ReplayId, Timestamp};
 use postrider_store::{DeadLetterFilter, Order, Replay, ReplayStatus, Selection};
@@ -140,7 +141,9 @@ async fn create(
             (out.id, out.status) = (None, "dry_run");
         } else {
             replay.generation = doer.store.new_generation(replay.created_at).await?;
+            fail_point!("replay.insert.before");
             doer.store.insert_replay(&replay).await?;
+            fail_point!("replay.insert.after");
         }
         Reply::json(StatusCode::ACCEPTED, &out)
     };

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use postrider_failpoint::fail_point;
 use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref};
 use postrider_log::{Durability, LogError, Purpose};
 use postrider_model::{Class, Delivery, Endpoint, Event};
@@ -78,8 +79,10 @@ impl Api {
         let append = self
             .log
             .append(vec![record], Durability::Synced, Purpose::Intake);
+        fail_point!("resend.append.before");
         match append.await {
             Ok(_) => {
+                fail_point!("resend.append.after");
                 span.end();
                 Ok(())
             }

@@ -115,6 +115,7 @@ impl Idempotency {
     {
         let holder = TokenId::new().to_string();
         let mut first_since = None;
+        fail_point!("idempotency.claim.before");
         for (index, key) in keys.iter().enumerate() {
             let held = &keys[..index];
             match self.acquire(key, &holder).await {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use postrider_failpoint::fail_point;
 use postrider_model::{Attempt, Disabled, Endpoint, EndpointId, Outcome, Timestamp};
 use postrider_store::{
     AttemptFilter, EncodedAttempt, EndpointRef, Endpoints, History, Order, Page, PageStart,
@@ -170,8 +171,10 @@ async fn disable<S: Endpoints + ?Sized>(
         updated_at: now,
         ..endpoint
     };
+    fail_point!("recorder.disable.before");
     match store.replace_endpoint(&disabled).await {
         Ok(_) => {
+            fail_point!("recorder.disable.after");
             tracing::warn!(endpoint = %disabled.id, ?why, "an endpoint was disabled");
             Ok(true)
         }

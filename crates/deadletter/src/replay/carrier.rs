@@ -180,6 +180,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             planned.spans.into_iter().for_each(Span::end);
         }
         pace.took(published, planned.heaviest, Instant::now());
+        fail_point!("replay.advance.before");
         let advanced = self.advance(replay, &planned.step).await?;
         fail_point!("replay.advance.after");
         self.metrics.replay_published.inc_by(published as u64);

@@ -41,6 +41,9 @@ pub(super) async fn round(point: Point) {
         By::Events => events(&mut world, point, &mut checker).await,
         By::Keys => keys(&mut world, point, &mut checker).await,
         By::Replay => replay(&mut world, point, &mut checker).await,
+        By::Asking => asking(&mut world, point, &mut checker).await,
+        By::Resend => resend(&mut world, point, &mut checker).await,
+        By::Gone => gone(&mut world, point, &mut checker).await,
     };
     judge(&world, point, &checker, unfinished).await;
 }
@@ -114,6 +117,77 @@ async fn replay(world: &mut World, point: Point, checker: &mut LossChecker) -> u
     unfinished
 }
 
+/// A replay that is asked for twice, because nobody answered the first time. Of two that overlap each dead letter is sent by
+/// one.
+async fn asking(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let report = world.publish(FEW).await;
+    expect_everywhere(checker, &report, &PATHS);
+    world.wait_for_dead_letters(FEW).await;
+    world.receiver.on("/dying", Behaviour::Ok);
+    let (api, path) = (
+        world.api.clone(),
+        format!("/api/v1/app/{}/replay", world.app),
+    );
+    let asked = tokio::spawn(async move { api.post(&path, &json!({ "filter": {} })).await });
+    reached(world.server(), point.name).await;
+    let unfinished = die(world, point).await;
+    assert!(asked.await.unwrap().is_err(), "it was answered");
+    world.start().await;
+    replay_dead_letters(world, checker).await;
+    unfinished
+}
+
+/// A resend that is asked for twice, because nobody answered the first time: what was asked for comes at least once.
+async fn resend(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let endpoint = world.endpoint("/again", Behaviour::Ok).await;
+    let report = world.publish(1).await;
+    let event = report.accepted[0].event.clone();
+    checker.expect(&event, &["/quick", "/again"]);
+    world.wait_for("/again", 1).await;
+    let app = &world.app;
+    let path = format!("/api/v1/app/{app}/msg/{event}/endpoint/{endpoint}/resend");
+    let (api, asking) = (world.api.clone(), path.clone());
+    let asked = tokio::spawn(async move { api.post(&asking, &json!({})).await });
+    reached(world.server(), point.name).await;
+    let unfinished = die(world, point).await;
+    assert!(asked.await.unwrap().is_err(), "it was answered");
+    world.start().await;
+    world.api.post(&path, &json!({})).await.unwrap();
+    // What was written counts, and what was asked for again too: only an idempotency key would tell the two apart.
+    let due = 1 + asked_for(point.again);
+    world.wait_for("/again", due).await;
+    until_quiet(&world.receiver).await;
+    assert_eq!(world.receiver.count("/again"), due);
+    unfinished
+}
+
+/// How many resends an endpoint gets that was asked twice for one.
+fn asked_for(again: Again) -> u64 {
+    match again {
+        Again::Resends(written) => written,
+        _ => 0,
+    }
+}
+
+/// An endpoint is disabled in the end, whenever its disabling was interrupted.
+async fn gone(world: &mut World, point: Point, checker: &mut LossChecker) -> u64 {
+    let endpoint = world.endpoint("/gone", Behaviour::Status(410)).await;
+    let report = world.publish(FEW).await;
+    reached(world.server(), point.name).await;
+    let unfinished = die(world, point).await;
+    expect_everywhere(checker, &report, &PATHS);
+    world.start().await;
+    let path = format!("/api/v1/app/{}/endpoint/{endpoint}", world.app);
+    let disabled = eventually("the endpoint is disabled", DEADLINE, async || {
+        let read = world.api.get(&path).await.ok()?;
+        (read["disabled"] == true).then_some(())
+    });
+    disabled.await.unwrap();
+    world.receiver.on("/dying", Behaviour::Ok);
+    replay_dead_letters(world, checker).await;
+    unfinished
+}
+
 /// Killed; but where nothing may come again, once what it had begun elsewhere has ended. Returns how many deliveries the log
 /// holds that the worker has not finished: no other may come again, however late what was answered is written down on a busy
 /// machine.
@@ -158,6 +232,7 @@ async fn judge(world: &World, point: Point, checker: &LossChecker, unfinished: u
         Again::Nothing | Again::Unwritten => 0,
         Again::Event => PATHS.len() as u64,
         Again::Step => FEW,
+        Again::Resends(_) => asked_for(point.again),
     };
     println!(
         "{}: {unfinished} deliveries were unfinished; {verdict}",

@@ -40,6 +40,12 @@ enum By {
     Keys,
     /// A replay of dead letters.
     Replay,
+    /// One that is asked for, and asked for again where no answer came.
+    Asking,
+    /// A resend, likewise.
+    Resend,
+    /// An endpoint that says that it is gone.
+    Gone,
 }
 
 /// What may come again after the kill, beside what it found in flight.
@@ -53,6 +59,8 @@ enum Again {
     Event,
     /// One step of a replay: published, and not recorded as such.
     Step,
+    /// So many resends, which were asked for.
+    Resends(u64),
 }
 
 const fn point(name: &'static str, passage: u64, by: By, again: Again) -> Point {
@@ -65,7 +73,8 @@ const fn point(name: &'static str, passage: u64, by: By, again: Again) -> Point 
 }
 
 /// Every place that one process on the embedded pair passes; those that wait for the end of a lease first.
-const EMBEDDED: [Point; 34] = [
+const EMBEDDED: [Point; 42] = [
+    point("idempotency.claim.before", 3, By::Keys, Again::Nothing),
     point("idempotency.claim.after", 3, By::Keys, Again::Nothing),
     point("idempotency.confirm.before", 3, By::Keys, Again::Event),
     point("idempotency.confirm.after", 3, By::Keys, Again::Nothing),
@@ -73,7 +82,14 @@ const EMBEDDED: [Point; 34] = [
     point("replay.take.after", 1, By::Replay, Again::Nothing),
     point("replay.publish.before", 1, By::Replay, Again::Nothing),
     point("replay.publish.after", 1, By::Replay, Again::Step),
+    point("replay.advance.before", 1, By::Replay, Again::Step),
     point("replay.advance.after", 1, By::Replay, Again::Nothing),
+    point("replay.insert.before", 1, By::Asking, Again::Nothing),
+    point("replay.insert.after", 1, By::Asking, Again::Nothing),
+    point("resend.append.before", 1, By::Resend, Again::Resends(1)),
+    point("resend.append.after", 1, By::Resend, Again::Resends(2)),
+    point("recorder.disable.before", 1, By::Gone, Again::Nothing),
+    point("recorder.disable.after", 1, By::Gone, Again::Nothing),
     point("ingest.append.before", 9, By::Events, Again::Nothing),
     point("ingest.append.after", 9, By::Events, Again::Nothing),
     point("fanout.complete.before", 7, By::Events, Again::Nothing),
