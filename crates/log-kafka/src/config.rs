@@ -15,6 +15,12 @@ pub(crate) const FRAMING_BYTES: usize = 64 << 10;
 /// under way.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 
+/// How long brokers wait for a member to give up what is wanted of it before they take everything from it: librdkafka's least.
+/// With KIP-848 librdkafka 2.12 repeats a heartbeat whose answer came too late as it was, and brokers tell what they want only
+/// once, so a member that missed it keeps its partitions until this is over; by default that takes five minutes. A drain takes
+/// seconds, and the member's thread polls all the time.
+const GIVES_UP_WITHIN: (&str, Duration) = ("max.poll.interval.ms", Duration::from_secs(45));
+
 /// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.
 const FIXED: [&str; 23] = [
     "acks",
@@ -168,6 +174,10 @@ pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
         .set("queued.min.messages", "1");
     match options.membership.protocol {
         GroupProtocol::Consumer => {
+            let (name, time) = GIVES_UP_WITHIN;
+            if !options.properties.contains_key(name) {
+                config.set(name, time.as_millis().to_string());
+            }
             config
                 .set("group.protocol", "consumer")
                 // With equal numbers of partitions, partition n of each topic goes to the same member.
@@ -219,5 +229,19 @@ mod tests {
             .properties
             .insert(KEY.to_owned(), "60000".to_owned());
         assert_eq!(all(&options), ["60000"; 4]);
+    }
+
+    #[test]
+    fn a_member_that_missed_what_is_wanted_of_it_keeps_it_for_less_than_a_minute() {
+        let (name, time) = GIVES_UP_WITHIN;
+        let registry = postrider_metrics::Registry::new();
+        let metrics = crate::LogMetrics::register(&registry).unwrap();
+        let mut options = Options::new("127.0.0.1:9", topics::all(), metrics);
+        let given = |options: &Options| member(options, "group").get(name).unwrap().to_owned();
+        assert_eq!(given(&options), time.as_millis().to_string());
+        options
+            .properties
+            .insert(name.to_owned(), "60000".to_owned());
+        assert_eq!(given(&options), "60000");
     }
 }

@@ -62,6 +62,7 @@ pub use error::OpenError;
 pub use log::KafkaLog;
 pub use metrics::LogMetrics;
 pub use options::{GroupProtocol, Layout, Mechanism, Membership, Options, Sasl, Security, Tls};
+pub use partitioner::partition_of;
 pub use topics::{check_topics, ensure_topics, missing_topics};
 
 use config::fixed;

@@ -5,7 +5,7 @@ use postrider_log::Partition;
 
 /// The partition of `key` among `partitions`: the positive part of murmur2, as Kafka's own Java clients have it, so that
 /// a producer of another implementation puts a key where we do.
-pub(crate) fn partition_of(key: &[u8], partitions: u32) -> Partition {
+pub fn partition_of(key: &[u8], partitions: u32) -> Partition {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Landed {
     pub(crate) renewed: Option<(Instant, Vec<TopicPartition>)>,
     /// What was written.
     pub(crate) written: Vec<(TopicPartition, Position)>,
+    /// Of which somebody had finished something.
+    pub(crate) finished: Vec<TopicPartition>,
     /// What belongs to another member by now.
     pub(crate) lost: Vec<TopicPartition>,
     /// True if it is committed again.
@@ -226,6 +228,7 @@ impl Commits {
                 landed.renewed = Some((flight.sent, held));
                 landed.written = flight.positions;
                 for waiter in flight.waiters {
+                    landed.finished.extend(&waiter.partitions);
                     waiter.answer(Ok(()));
                 }
             }

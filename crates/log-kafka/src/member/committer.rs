@@ -1,12 +1,14 @@
 //! The committer's half of a member: outputs first, positions after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_failpoint::fail_point;
 use postrider_log::{Committer, Completion, LogError, Progress, TopicPartition};
 
 use super::Member;
+use crate::clock::Instant;
 use crate::error::closed;
 
 /// What Kafka's brokers take with a position, in bytes (`offset.metadata.max.bytes`).
@@ -49,11 +51,35 @@ impl KafkaCommitter {
     }
 }
 
+/// How long outputs wait for a lease to last again before they are refused for now.
+const WAIT_FOR_LEASE: Duration = Duration::from_secs(1);
+/// How often it is looked after meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl KafkaCommitter {
+    /// Waits until the leases of what is finished last: a process that was stopped past its session wakes up with work in
+    /// hand that others have done since, and what it wrote for that would fork it.
+    async fn leased(&self, finished: &[Progress]) -> Result<(), LogError> {
+        let begun = Instant::now();
+        let held = |progress: &Progress| self.member.leases.hold(progress.at);
+        while !finished.iter().all(held) {
+            if begun.elapsed() > WAIT_FOR_LEASE {
+                let why = "no commit was acknowledged for as long as a lease lasts";
+                return Err(LogError::Busy(why.to_owned()));
+            }
+            tokio::time::sleep(LOOK).await;
+            self.check(finished)?;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Committer for KafkaCommitter {
     async fn complete(&self, completion: Completion) -> Result<(), LogError> {
         self.check(&completion.finished)?;
         if !completion.outputs.is_empty() {
+            self.leased(&completion.finished).await?;
             self.member
                 .shared
                 .producer

@@ -177,6 +177,7 @@ impl Member {
             // Under the lock, so that nothing is given up in between.
             if let Some((sent, held)) = &landed.renewed {
                 self.leases.renew(held, *sent);
+                self.leases.finish(&landed.finished, *sent);
             }
             landed
         };
@@ -201,6 +202,7 @@ impl Member {
 
     /// These belong to others by now: their work is thrown away.
     fn lose(&self, partitions: &[TopicPartition]) {
+        let last = self.leases.last(partitions);
         self.let_go(partitions);
         let mut seats = self.seats();
         let told = seats.remove(partitions);
@@ -209,7 +211,10 @@ impl Member {
         metrics.owned.add(-count(&told));
         metrics.lost.inc_by(told.len() as u64);
         if !told.is_empty() {
-            tracing::warn!(group = %self.group, partitions = ?told, "partitions were lost; what was in hand is done again by their next owner");
+            // What came to an end since the one, and began before a lease's length after the other, is done again.
+            let finished_ago_ms = last.map(|it| it.finished.elapsed().as_millis());
+            let committed_ago_ms = last.map(|it| it.committed.elapsed().as_millis());
+            tracing::warn!(group = %self.group, finished_ago_ms, committed_ago_ms, partitions = ?told, "partitions were lost; what was in hand is done again by their next owner");
             seats.events.push_back(Ok(Polled::Lost(told)));
             self.notify.notify_one();
         }
