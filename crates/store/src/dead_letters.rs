@@ -60,7 +60,7 @@ pub struct DeadLetterFilter {
     pub after: Option<Timestamp>,
     /// Only of deliveries given up before this time.
     pub before: Option<Timestamp>,
-    /// Only those that no replay has published and whose endpoint is there.
+    /// Only those that no replay has published, whose endpoint is there and whose payload was not left out.
     pub only_replayable: bool,
 }
 
@@ -180,7 +180,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// True if it takes only what no replay has published, and what was not deleted.
+    /// True if it takes only what no replay has published, and what can be delivered at all.
     pub const fn only_replayable(&self) -> bool {
         match &self.selection {
             Selection::Ids(_) => false,

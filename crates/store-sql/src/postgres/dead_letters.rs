@@ -15,8 +15,9 @@ use crate::metrics::{Operation, RowKind, Skipped};
 use crate::rows;
 use crate::window::Window;
 
-const KEEP: &str = "INSERT INTO dead_letters (id, died_at, app_id, endpoint_id, event_type, letter) \
-    SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[]) \
+const KEEP: &str = "INSERT INTO dead_letters \
+    (id, died_at, app_id, endpoint_id, event_type, letter, payload_left_out) \
+    SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::boolean[]) \
     ON CONFLICT DO NOTHING";
 
 pub(super) fn listing(
@@ -54,8 +55,7 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &DeadLetterFilter) {
         query.push_bind(event_type.as_str().to_owned());
     }
     if filter.only_replayable {
-        query.push(" AND replay_id IS NULL AND ");
-        query.push(rows::ENDPOINT_IS_THERE);
+        query.push(" AND ").push(rows::IS_REPLAYABLE);
     }
 }
 
@@ -74,6 +74,7 @@ impl PostgresStore {
         let whole = letters
             .iter()
             .map(|letter| Vec::from(letter.to_record().value));
+        let left_out = letters.iter().map(|letter| letter.payload_left_out);
         sqlx::query(KEEP)
             .bind(column(|letter| uuid(letter.id)))
             .bind(times.collect::<Vec<_>>())
@@ -81,6 +82,7 @@ impl PostgresStore {
             .bind(column(|letter| uuid(letter.delivery.endpoint_id)))
             .bind(event_types.collect::<Vec<_>>())
             .bind(whole.collect::<Vec<_>>())
+            .bind(left_out.collect::<Vec<_>>())
             .execute(&self.pool)
             .await
             .map_err(store_error)?;

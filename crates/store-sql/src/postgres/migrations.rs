@@ -8,7 +8,7 @@ use super::open::Server;
 use crate::OpenError;
 use crate::steps::{Newer, Step};
 
-const MIGRATIONS: [Step; 2] = [
+const MIGRATIONS: [Step; 3] = [
     (
         1,
         "first",
@@ -18,6 +18,11 @@ const MIGRATIONS: [Step; 2] = [
         2,
         "expand_halts",
         include_str!("../../migrations/postgres/0002_expand_halts.sql"),
+    ),
+    (
+        3,
+        "expand_left_out",
+        include_str!("../../migrations/postgres/0003_expand_left_out.sql"),
     ),
 ];
 

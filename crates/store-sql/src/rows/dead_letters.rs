@@ -10,9 +10,10 @@ use postrider_store::{
 use crate::columns::Columns;
 use crate::error::unreadable;
 
-/// A condition: the endpoint of a dead letter is there. PostgreSQL makes a join of it, for a page by key, for a count by hash.
-pub(crate) const ENDPOINT_IS_THERE: &str =
-    "EXISTS (SELECT 1 FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id)";
+/// A condition: a replay that takes what it can deliver takes this dead letter, because none has published it, its payload
+/// is there, and its endpoint too. PostgreSQL makes a join of the last, for a page by key, for a count by hash.
+pub(crate) const IS_REPLAYABLE: &str = "replay_id IS NULL AND NOT payload_left_out \
+    AND EXISTS (SELECT 1 FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id)";
 
 /// What [`stored_dead_letter`] reads; the last column holds a [`Deleted`]'s label. Its subqueries are look-ups by key: in this
 /// place PostgreSQL makes of an `EXISTS` a scan of all endpoints, for a page of a few dead letters.
@@ -26,8 +27,14 @@ pub(crate) fn stored_dead_letter(row: &impl Columns) -> Result<StoredDeadLetter,
     Ok(StoredDeadLetter {
         letter: DeadLetter::decode(&letter).map_err(|error| unreadable("letter", error))?,
         replayed: row.id("replay_id")?.zip(row.time("replayed_at")?),
-        deleted: row.text("deleted")?.and_then(Deleted::from_label),
+        deleted: deleted(row)?,
     })
+}
+
+fn deleted(row: &impl Columns) -> Result<Option<Deleted>, StoreError> {
+    let label = row.text("deleted")?;
+    let known = |label| Deleted::from_label(label).ok_or_else(|| unreadable("deleted", label));
+    label.map(known).transpose()
 }
 
 /// Where a dead letter stands in a listing.
@@ -79,7 +86,8 @@ fn selection(row: &impl Columns) -> Result<Selection, StoreError> {
         event_type: row.parsed("filter_event_type")?,
         after: row.time("filter_after")?,
         before: row.time("filter_before")?,
-        // The column has the name of what this was at first.
+        // The column has the name of what this was at first. Another name is for a release whose predecessor knows it: older
+        // programs work beside the schema, and write this one.
         only_replayable: row.flag("filter_only_unreplayed")?,
     }))
 }

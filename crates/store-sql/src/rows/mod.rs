@@ -10,7 +10,7 @@ pub(crate) use config::{
     RemovedKind, application, disabled_label, endpoint, event_type, removal, scope_column, token,
 };
 pub(crate) use dead_letters::{
-    DEAD_LETTERS, ENDPOINT_IS_THERE, history_key, replay, replay_columns, stored_dead_letter,
+    DEAD_LETTERS, IS_REPLAYABLE, history_key, replay, replay_columns, stored_dead_letter,
 };
 pub(crate) use history::{
     AttemptStatus, attempt, channel_mark, channels_column, event, fanned_out, newest_by_endpoint,

@@ -16,8 +16,8 @@ use crate::rows;
 use crate::window::Window;
 
 static LETTERS: Insert = Insert::new(
-    "INSERT INTO dead_letters (id, died_at, app_id, endpoint_id, event_type, letter)",
-    6,
+    "INSERT INTO dead_letters (id, died_at, app_id, endpoint_id, event_type, letter, payload_left_out)",
+    7,
     "ON CONFLICT DO NOTHING",
 );
 
@@ -63,8 +63,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DeadLetterFilter) {
         query.push_bind(event_type.as_str().to_owned());
     }
     if filter.only_replayable {
-        query.push(" AND replay_id IS NULL AND ");
-        query.push(rows::ENDPOINT_IS_THERE);
+        query.push(" AND ").push(rows::IS_REPLAYABLE);
     }
 }
 
@@ -76,7 +75,8 @@ fn bind_letter(values: &mut Values, letter: &DeadLetter) -> Result<(), StoreErro
     values.push(blob(delivery.app_id))?;
     values.push(blob(delivery.endpoint_id))?;
     values.push(delivery.event_type.as_str())?;
-    values.push(Vec::from(letter.to_record().value))
+    values.push(Vec::from(letter.to_record().value))?;
+    values.push(letter.payload_left_out)
 }
 
 impl SqliteStore {

@@ -9,7 +9,7 @@ use crate::OpenError;
 use crate::error::is_damage;
 use crate::steps::{Newer, Step};
 
-const MIGRATIONS: [Step; 3] = [
+const MIGRATIONS: [Step; 4] = [
     (
         1,
         "first",
@@ -24,6 +24,11 @@ const MIGRATIONS: [Step; 3] = [
         3,
         "expand_halts",
         include_str!("../../migrations/sqlite/0003_expand_halts.sql"),
+    ),
+    (
+        4,
+        "expand_left_out",
+        include_str!("../../migrations/sqlite/0004_expand_left_out.sql"),
     ),
 ];
 

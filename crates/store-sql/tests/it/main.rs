@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod left_out;
 mod opening;
 mod postgres;
 mod sqlite;

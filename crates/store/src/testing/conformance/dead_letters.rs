@@ -143,6 +143,37 @@ async fn mark(store: &dyn Store, letter: &DeadLetter) {
     assert_eq!(found.replayed, Some((one.id, at(7))));
 }
 
+pub async fn a_dead_letter_without_its_payload_is_listed_and_no_replay_selects_it(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let mut letters = several(3);
+    for letter in &mut letters {
+        let (app, endpoint) = known_endpoint(&*store).await;
+        (letter.delivery.app_id, letter.delivery.endpoint_id) = (app, endpoint);
+    }
+    letters[1] = letters[1].clone().without_payload();
+    store.keep_dead_letters(&letters).await.unwrap();
+    let replayable = DeadLetterFilter {
+        only_replayable: true,
+        ..DeadLetterFilter::default()
+    };
+    for (filter, expected) in [
+        (&DeadLetterFilter::default(), vec![0, 1, 2]),
+        (&replayable, vec![0, 2]),
+    ] {
+        let listed = store.dead_letters(filter, &all()).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|stored| stored.letter).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|at: &usize| letters[*at].clone())
+            .collect();
+        assert_eq!(listed, expected);
+        let count = store.count_dead_letters(filter).await.unwrap();
+        assert_eq!(count, expected.len() as u64);
+    }
+}
+
 pub async fn a_dead_letter_says_what_was_deleted_and_is_not_replayable_then(
     harness: &mut dyn Harness,
 ) {

@@ -80,6 +80,7 @@ macro_rules! store_conformance {
             dead_letters::a_dead_letter_kept_twice_is_there_once,
             dead_letters::each_filter_of_dead_letters_selects_and_counts,
             dead_letters::a_dead_letter_says_what_was_deleted_and_is_not_replayable_then,
+            dead_letters::a_dead_letter_without_its_payload_is_listed_and_no_replay_selects_it,
             dead_letters::what_was_given_up_is_known_until_a_replay_publishes_it,
             dead_letters::a_dead_letter_is_deleted_once,
             dead_letters::old_dead_letters_go_in_small_batches_the_oldest_first,

@@ -75,6 +75,7 @@ fn matches(filter: &DeadLetterFilter, stored: &StoredDeadLetter, config: &Config
         && within(stored.letter.died_at, filter.after, filter.before)
         && !(filter.only_replayable
             && (stored.replayed.is_some()
+                || stored.letter.payload_left_out
                 || config
                     .deleted(delivery.app_id, delivery.endpoint_id)
                     .is_some()))
