@@ -375,6 +375,7 @@ mod tests {
             updated_at: now.wall,
             partition: 0,
             nonce: 0,
+            newer: Box::default(),
         };
         let later = now.plus(Duration::from_secs(1));
         let after = Breaker::restore(&state, later);

@@ -327,6 +327,7 @@ impl Lane {
             failing_since: self.breaker.failing_since(),
             partition: owner.partition,
             nonce: owner.nonce,
+            newer: Box::default(),
         })
     }
 }

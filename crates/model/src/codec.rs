@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 
 use crate::{Id, IdKind};
 
@@ -52,23 +52,44 @@ pub(crate) fn decode<M: prost::Message + Default>(
     })
 }
 
+/// Whether `known` is all that `value` holds. What this version wrote has nothing else in it, and is not looked through.
+pub(crate) fn is_all(known: &impl prost::Message, value: &Bytes) -> bool {
+    known.encoded_len() == value.len()
+}
+
 /// The fields of a protobuf value whose numbers are above `newest`, as they stand there.
-pub(crate) fn fields_above(newest: u32, value: &Bytes) -> Box<[u8]> {
-    let mut rest: &[u8] = value;
-    let mut kept = Vec::new();
-    while !rest.is_empty() {
+pub(crate) fn fields_above(newest: u32, value: &[u8]) -> Box<[u8]> {
+    let above = fields(value).filter(|(number, _, _)| *number > newest);
+    let whole = above.map(|(_, whole, _)| whole);
+    whole.collect::<Vec<_>>().concat().into()
+}
+
+/// The encoding of the message in field `number`. Several of them are one behind the other, which is what protobuf makes
+/// of them, too.
+pub(crate) fn message_in(number: u32, value: &[u8]) -> Vec<u8> {
+    let found = fields(value).filter(|(of, _, _)| *of == number);
+    let contents = found.map(|(_, _, mut content)| {
+        // Its length, which was read before.
+        let _ = decode_varint(&mut content);
+        content
+    });
+    contents.collect::<Vec<_>>().concat()
+}
+
+/// The fields of a protobuf value: the number of each, all of it, and what stands behind its key. Ends where it is malformed.
+fn fields(value: &[u8]) -> impl Iterator<Item = (u32, &[u8], &[u8])> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
         let field = rest;
-        let Ok((number, wire)) = decode_key(&mut rest) else {
-            break;
-        };
-        if skip_field(wire, number, &mut rest, DecodeContext::default()).is_err() {
-            break;
-        }
-        if number > newest {
-            kept.extend_from_slice(&field[..field.len() - rest.len()]);
-        }
-    }
-    kept.into()
+        let (number, wire) = decode_key(&mut rest).ok()?;
+        let behind = rest;
+        skip_field(wire, number, &mut rest, DecodeContext::default()).ok()?;
+        let whole = &field[..field.len() - rest.len()];
+        Some((number, whole, &behind[..behind.len() - rest.len()]))
+    })
 }
 
 /// The id in a bytes field.

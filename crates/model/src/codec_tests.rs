@@ -96,6 +96,7 @@ fn state() -> EndpointState {
         failing_since: Some(at(9)),
         partition: 10,
         nonce: 11,
+        newer: Box::default(),
     }
 }
 
@@ -258,6 +259,62 @@ fn what_a_newer_version_adds_to_a_delivery_is_handed_on_by_whoever_moves_it() {
         let value = moved.to_record_in(topics::DELIVERIES_BULK).value;
         assert!(value.ends_with(&NEW));
         assert_eq!(Delivery::decode(&value), Ok(moved));
+    }
+}
+
+/// `message` in field 1, as protobuf has it.
+fn in_field_1(message: &[u8]) -> Vec<u8> {
+    let mut field = vec![0x0a];
+    prost::encoding::encode_varint(message.len() as u64, &mut field);
+    field.extend(message);
+    field
+}
+
+#[test]
+fn what_a_newer_version_adds_to_a_dead_letter_or_to_the_delivery_in_it_is_kept() {
+    let plain = dead_letter().to_record().value;
+    let inner = delivery().to_record().value;
+    let rest = &plain[in_field_1(&inner).len()..];
+    let inner = [&inner[..], &NEW].concat();
+    let bytes = [&in_field_1(&inner), rest, &NEW[..]].concat();
+    let read = DeadLetter::decode(&bytes.clone().into()).unwrap();
+    let mut expected = dead_letter();
+    expected.newer = NEW.into();
+    expected.delivery.newer = NEW.into();
+    assert_eq!(read, expected);
+    assert_eq!(hex(&read.to_record().value), hex(&bytes));
+
+    let small = read.clone().without_payload().to_record().value;
+    assert!(small.ends_with(&NEW) && DeadLetter::decode(&small).unwrap().newer == NEW.into());
+    let again = read.delivery.again(99, 7, at(1), at(2));
+    assert!(again.to_record().value.ends_with(&NEW));
+}
+
+#[test]
+fn what_a_newer_version_adds_to_an_endpoints_state_goes_with_the_state() {
+    let plain = state().to_record().value;
+    let bytes = [&plain[..], &NEW].concat();
+    let read = EndpointState::decode(&bytes.clone().into()).unwrap();
+    assert_eq!(read.newer, NEW.into());
+    assert_eq!(read.to_record().value, bytes);
+    let handed_on = EndpointState { nonce: 12, ..read };
+    assert!(handed_on.to_record().value.ends_with(&NEW));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_stands_behind_known_fields_is_read_without_a_fault(
+        garbage in proptest::collection::vec(0_u8.., 0..60)
+    ) {
+        let records = [dead_letter().to_record(), state().to_record(), delivery().to_record()];
+        for record in records {
+            let bytes = Bytes::from([&record.value[..], &garbage].concat());
+            if let Ok(read) = DeadLetter::decode(&bytes) {
+                let again = read.to_record().value;
+                assert_eq!(DeadLetter::decode(&again), Ok(read));
+            }
+            let _ = EndpointState::decode(&bytes);
+        }
     }
 }
 

@@ -72,7 +72,11 @@ pub struct DeadLetter {
     pub last_error: String,
     /// The log took it only without the delivery's payload; the archive of events may have that. It cannot be replayed.
     pub payload_left_out: bool,
+    /// Fields that a newer version gave it and this one does not know, as they came: they are kept with it.
+    pub newer: Box<[u8]>,
 }
+
+include!(concat!(env!("OUT_DIR"), "/DeadLetter.rs"));
 
 impl DeadLetter {
     /// `delivery`, given up at `now` without a word on its last attempt.
@@ -86,6 +90,7 @@ impl DeadLetter {
             last_status_code: None,
             last_error: String::new(),
             payload_left_out: false,
+            newer: Box::default(),
         }
     }
 
@@ -131,7 +136,14 @@ impl DeadLetter {
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
         let given: proto::DeadLetter = codec::decode("dead letter", value)?;
         let (reason, last_outcome) = (given.reason().into(), given.last_outcome());
-        let delivery = Delivery::from_proto(given.delivery.ok_or(Malformed::Missing("delivery"))?)?;
+        let is_all = codec::is_all(&given, value);
+        let delivery = given.delivery.ok_or(Malformed::Missing("delivery"))?;
+        let mut delivery = Delivery::from_proto(delivery)?;
+        let mut newer = Box::default();
+        if !is_all {
+            newer = codec::fields_above(NEWEST_FIELD, value);
+            delivery.newer = Delivery::newer_in(&codec::message_in(1, value));
+        }
         Ok(Self {
             id: delivery.dead_letter_id(),
             delivery,
@@ -142,6 +154,7 @@ impl DeadLetter {
             last_status_code: status("last_status_code", given.last_status_code)?,
             last_error: given.last_error,
             payload_left_out: given.payload_left_out,
+            newer,
         })
     }
 }
@@ -156,6 +169,7 @@ impl Fields for DeadLetter {
         to.number(5, self.last_status_code.unwrap_or(0));
         to.text(6, &self.last_error);
         to.number(7, self.payload_left_out);
+        to.raw(&self.newer);
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Delivery {
     pub newer: Box<[u8]>,
 }
 
-include!(concat!(env!("OUT_DIR"), "/delivery_fields.rs"));
+include!(concat!(env!("OUT_DIR"), "/Delivery.rs"));
 
 /// Which of the `deliveries` topics a delivery travels in; read by weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -249,13 +249,17 @@ impl Delivery {
     /// The delivery in a record's value. The payload is a slice of it, not a copy.
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
         let known: proto::Delivery = codec::decode("delivery", value)?;
-        // What this version wrote has nothing else in it, and is not looked through.
-        let newer = match prost::Message::encoded_len(&known) == value.len() {
+        let newer = match codec::is_all(&known, value) {
             true => Box::default(),
-            false => codec::fields_above(NEWEST_FIELD, value),
+            false => Self::newer_in(value),
         };
         let delivery = Self::from_proto(known)?;
         Ok(Self { newer, ..delivery })
+    }
+
+    /// The fields of an encoded delivery that this version does not know.
+    pub(crate) fn newer_in(value: &[u8]) -> Box<[u8]> {
+        codec::fields_above(NEWEST_FIELD, value)
     }
 
     pub(crate) fn from_proto(given: proto::Delivery) -> Result<Self, Malformed> {

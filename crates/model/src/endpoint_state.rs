@@ -46,7 +46,12 @@ pub struct EndpointState {
     pub partition: Partition,
     /// At a handover: the one that the commit which ends it carries too. 0 where the owner goes on.
     pub nonce: u64,
+    /// Fields that a newer version gave it and this one does not know, as they came. They go with a state that is handed
+    /// on as it was found; of one that changed since they say nothing.
+    pub newer: Box<[u8]>,
 }
+
+include!(concat!(env!("OUT_DIR"), "/EndpointState.rs"));
 
 impl EndpointState {
     /// The record for `endpoint-state`.
@@ -66,11 +71,9 @@ impl EndpointState {
             partition: self.partition,
             nonce: self.nonce,
         };
-        NewRecord::new(
-            topics::ENDPOINT_STATE,
-            id_bytes(self.endpoint_id),
-            value.encode_to_vec(),
-        )
+        let mut value = value.encode_to_vec();
+        value.extend_from_slice(&self.newer);
+        NewRecord::new(topics::ENDPOINT_STATE, id_bytes(self.endpoint_id), value)
     }
 
     /// The record that removes what is known of an endpoint.
@@ -81,6 +84,10 @@ impl EndpointState {
     /// The state in a record's value.
     pub fn decode(value: &Bytes) -> Result<Self, Malformed> {
         let given: proto::EndpointState = codec::decode("endpoint state", value)?;
+        let newer = match codec::is_all(&given, value) {
+            true => Box::default(),
+            false => codec::fields_above(NEWEST_FIELD, value),
+        };
         Ok(Self {
             endpoint_id: codec::id("endpoint_id", &given.endpoint_id)?,
             breaker: given.breaker().into(),
@@ -95,6 +102,7 @@ impl EndpointState {
             failing_since: time(given.failing_since_ms),
             partition: given.partition,
             nonce: given.nonce,
+            newer,
         })
     }
 }

@@ -157,6 +157,7 @@ mod tests {
             failing_since: None,
             partition: 0,
             nonce: 0,
+            newer: Box::default(),
         }
     }
 

@@ -181,6 +181,7 @@ pub(crate) fn open(endpoint: EndpointId, now: Timestamp, probe_at: Timestamp) ->
         failing_since: None,
         partition: 0,
         nonce: 0,
+        newer: Box::default(),
     }
 }
 
