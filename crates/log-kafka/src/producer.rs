@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use postrider_log::{Keep, LogError, NewRecord, Position, TopicPartition};
-use rdkafka::ClientConfig;
+use postrider_model::{Clock as _, SystemClock, Timestamp};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -16,11 +16,13 @@ use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext,
     ThreadedProducer,
 };
+use rdkafka::{ClientConfig, Timestamp as KafkaTimestamp};
 use tokio::sync::oneshot;
 
 use crate::catalog::{Catalog, Entry};
 use crate::error::closed;
 use crate::room::{Room, Share};
+use crate::skew::off_by;
 use crate::{LogMetrics, Options, config};
 
 /// Where the records of an append went.
@@ -47,6 +49,8 @@ struct Outcome {
 struct Batch {
     outcome: Mutex<Outcome>,
     record_bytes: usize,
+    /// When it was handed over.
+    sent: Timestamp,
     metrics: Arc<LogMetrics>,
     _share: Share,
 }
@@ -99,6 +103,15 @@ impl Ticket {
         self.batch.settle(self.index, result);
     }
 
+    /// What the broker's time of a record says of its clock. Of each append the first will do.
+    fn compare_clocks(&self, stamped: KafkaTimestamp) {
+        if let (0, KafkaTimestamp::LogAppendTime(millis)) = (self.index, stamped) {
+            let stamped = Timestamp::from_millis(millis);
+            let off = off_by(self.batch.sent, stamped, SystemClock.now());
+            self.batch.metrics.clock_off.set(off.as_secs_f64());
+        }
+    }
+
     fn refused(&self, error: &KafkaError) -> LogError {
         match error.rdkafka_error_code() {
             Some(
@@ -134,6 +147,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         match result {
             Ok(message) => {
+                ticket.compare_clocks(message.timestamp());
                 ticket.settle(Ok(Position::try_from(message.offset()).unwrap_or_default()))
             }
             Err((error, _)) => ticket.settle(Err(error)),
@@ -242,6 +256,7 @@ impl Producer {
                 reply: Some(reply),
             }),
             record_bytes: self.record_bytes,
+            sent: SystemClock.now(),
             metrics: Arc::clone(&self.metrics),
             _share: share,
         });

@@ -7,6 +7,8 @@ use postrider_log::BatchLimit;
 use postrider_model::topics::Tier;
 use postrider_model::{Position, Record, Timestamp, TopicPartition};
 
+use crate::hopped::waits_since;
+
 /// Records of one partition that are due, in order.
 #[derive(Debug)]
 pub(crate) struct Due {
@@ -70,12 +72,12 @@ impl Hand {
         self.partitions.retain(|held, _| !at.contains(held));
     }
 
-    /// Takes what was read; what is of no partition of ours is dropped. Logs never let their time run backwards, so after
-    /// the wall clock was set back they stamp records with the future: these wait from now on, not from then.
+    /// Takes what was read; what is of no partition of ours is dropped. The clock of a log may be ahead, and logs never let
+    /// their time run backwards after it was set back: records of the future wait from now on, not from then.
     pub(crate) fn take(&mut self, records: Vec<Record>, now: Timestamp) {
         self.look(now);
         for mut record in records {
-            record.appended_at = record.appended_at.min(now);
+            record.appended_at = waits_since(&record).min(now);
             if let Some(held) = self.partitions.get_mut(&record.at) {
                 held.records.push_back(record);
             }

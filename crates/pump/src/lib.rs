@@ -30,6 +30,7 @@
 
 mod breakers;
 mod hand;
+mod hopped;
 mod metrics;
 mod moved;
 mod options;

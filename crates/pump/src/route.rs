@@ -2,11 +2,10 @@
 
 use postrider_log::{Limits, rejected};
 use postrider_model::topics::{PARK, RETRY, Tier};
-use postrider_model::{
-    DeadLetter, DeathReason, Delivery, NewRecord, Record, Timestamp, Topic, tier_for,
-};
+use postrider_model::{DeadLetter, DeathReason, Delivery, NewRecord, Record, Timestamp, tier_for};
 
 use crate::breakers::{Breakers, Verdict};
+use crate::hopped::{hop, leave};
 use crate::moved::Moved;
 use crate::{Kind, Route};
 
@@ -51,20 +50,18 @@ pub(crate) fn route(
         let letter = DeadLetter::of(delivery, DeathReason::Expired, now);
         return (Route::Expired, Some(letter.to_record()));
     }
-    let to = |topic| Some(as_it_is(record, topic));
+    let hop = |tier: &Tier| (Route::Hop, Some(hop(record, tier.topic, now)));
+    let leave = || Some(leave(record, delivery.class.topic()));
     let verdict = breakers.map_or(Verdict::ByTime, |breakers| {
         breakers.judge(delivery.endpoint_id, delivery.not_before, now)
     });
     match verdict {
         Verdict::ByTime => match waits {
-            Some(tier) => (Route::Hop, to(tier.topic)),
-            None => (Route::Due, to(delivery.class.topic())),
+            Some(tier) => hop(tier),
+            None => (Route::Due, leave()),
         },
-        Verdict::LetThrough => (Route::LetThrough, to(delivery.class.topic())),
-        Verdict::Wait(tier) => {
-            let tier = before_deadline(kind, tier, &delivery, now);
-            (Route::Hop, to(tier.topic))
-        }
+        Verdict::LetThrough => (Route::LetThrough, leave()),
+        Verdict::Wait(tier) => hop(before_deadline(kind, tier, &delivery, now)),
     }
 }
 
@@ -90,14 +87,4 @@ fn before_deadline(
         return tier;
     }
     tier_for(kind.tiers(), left, left).unwrap_or_else(|| kind.tiers().first().unwrap_or(tier))
-}
-
-/// The record as it is, in another topic: nothing is encoded again.
-fn as_it_is(record: &Record, topic: Topic) -> NewRecord {
-    NewRecord {
-        topic,
-        key: record.key.clone(),
-        headers: record.headers.clone(),
-        value: record.value.clone(),
-    }
 }

@@ -29,6 +29,10 @@ need() {
 }
 
 need java openjdk-17-jre-headless
+# For the keys of clients that a broker asks for.
+need openssl openssl
+# For a broker with another clock.
+need faketime faketime
 
 stamp=$(sha256sum <"${BASH_SOURCE[0]}" | cut -d' ' -f1)
 [[ -f $dir/stamp && $(<"$dir/stamp") == "$stamp" ]] && exit 0

@@ -61,6 +61,8 @@ pub struct Broker {
     dir: PathBuf,
     port: u16,
     jit: Jit,
+    /// Seconds that its clock is before ours, or behind if negative.
+    clock_off: i64,
     /// None while it does not run.
     child: Option<Child>,
 }
@@ -90,6 +92,20 @@ impl Broker {
         let mut broker = nodes.pop().context("no node")?;
         broker.jit = jit;
         broker.format(&[])?;
+        broker.spawn()?;
+        broker.started().await?;
+        Ok(broker)
+    }
+
+    /// Likewise, with a clock that is so many seconds before ours, or behind if negative.
+    ///
+    /// # Errors
+    /// As [`Broker::start`], or if libfaketime is missing.
+    pub async fn start_with_clock(dir: &Path, seconds: i64) -> Result<Self> {
+        let mut nodes = prepare_nodes(dir, 1)?;
+        let mut broker = nodes.pop().context("no node")?;
+        broker.format(&[])?;
+        broker.set_clock(seconds);
         broker.spawn()?;
         broker.started().await?;
         Ok(broker)
@@ -214,6 +230,11 @@ impl Broker {
         Ok(())
     }
 
+    /// From its next start on its clock is so many seconds before ours, or behind if negative.
+    pub fn set_clock(&mut self, seconds: i64) {
+        self.clock_off = seconds;
+    }
+
     /// Starts it again, on the same port and data.
     ///
     /// # Errors
@@ -235,6 +256,11 @@ impl Broker {
         java.args(["-Xms256m", "-Xmx512m"]);
         if self.jit == Jit::Quick {
             java.arg("-XX:TieredStopAtLevel=1");
+        }
+        if self.clock_off != 0 {
+            java.env("LD_PRELOAD", faketime()?)
+                .env("FAKETIME", format!("{:+}s", self.clock_off))
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         java.arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
             .args(["-cp", &format!("{jars}/*")])
@@ -288,6 +314,23 @@ impl Broker {
         let outcome = started.await.and_then(|ended| ended);
         outcome.with_context(|| tail(&log))
     }
+}
+
+/// The library that shows a program another time.
+fn faketime() -> Result<PathBuf> {
+    const NAME: &str = "faketime/libfaketimeMT.so.1";
+    let arch = std::env::consts::ARCH;
+    let folders = [
+        format!("/usr/lib/{arch}-linux-gnu"),
+        "/usr/lib64".to_owned(),
+        "/usr/lib".to_owned(),
+    ];
+    let found = folders.iter().map(|folder| Path::new(folder).join(NAME));
+    let mut found = found.filter(|file| file.is_file());
+    found.next().context(
+        "libfaketime is not here, by which this test has a broker with another clock: `make kafka` installs it, or \
+         apt-get install libfaketime",
+    )
 }
 
 /// How long a record takes through the broker at `address`, with nothing of ours in between: p50 and p99 in µs, at
@@ -383,6 +426,7 @@ fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
             dir,
             port: ports.client,
             jit: Jit::default(),
+            clock_off: 0,
             child: None,
         });
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use postrider_log_kafka::{
-    LogMetrics, OpenError, check_brokers, check_topics, missing_topics, reach,
+    LogMetrics, OpenError, Options, check_brokers, check_topics, missing_topics, newest_records,
+    reach,
 };
 use postrider_metrics::Registry as Metrics;
+use postrider_model::{Clock as _, Event, Record, SystemClock, topics};
 
-use super::Finding;
+use super::{Finding, clock};
 use crate::config::Config;
 use crate::kafka;
 
@@ -50,7 +52,27 @@ pub(super) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
             )
         })),
     }
+    if missing.is_empty() {
+        findings.push(clocks(&options).await);
+    }
     Ok(findings)
+}
+
+/// By the newest events, of those that processes of ours accepted and of others.
+async fn clocks(options: &Options) -> Finding {
+    let newest = match newest_records(options, topics::EVENTS).await {
+        Ok(newest) => newest,
+        Err(error) => return away(&error),
+    };
+    let of = |record: &Record| clock::Newest {
+        stamped: record.appended_at,
+        accepted: Event::is_own(record)
+            .then(|| Event::from_record(record).ok())
+            .flatten()
+            .map(|event| event.accepted_at),
+    };
+    let newest: Vec<_> = newest.iter().map(of).collect();
+    clock::judge_brokers(SystemClock.now(), &newest)
 }
 
 /// One that is alone cannot hold the copies that are asked of topics.
@@ -112,8 +134,9 @@ fn topic(fault: String) -> Finding {
 fn away(error: &OpenError) -> Finding {
     let advice = match error {
         OpenError::Refused { .. } => {
-            "check log.kafka.protocol, username, password and sasl_mechanism, and that log.kafka.ca is the authority that \
-             signed the brokers' certificates and the brokers' names are the ones in them"
+            "check log.kafka.protocol, username, password and sasl_mechanism, that log.kafka.ca is the authority that signed \
+             the brokers' certificates and the brokers' names are the ones in them, and that log.kafka.certificate, where \
+             brokers ask for one, is signed by an authority that they trust"
         }
         OpenError::Unreachable { .. } => {
             "check log.kafka.brokers, that they run and may be reached from here, and that log.kafka.protocol is the one of \

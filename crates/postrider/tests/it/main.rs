@@ -15,6 +15,7 @@ mod asking;
 mod backup;
 mod bad_input;
 mod clients;
+mod clocks;
 mod cluster;
 mod compose;
 mod counted;

@@ -26,12 +26,18 @@ impl Clock for TokioClock {
     }
 }
 
-/// Another clock that is ahead.
-struct Ahead(TokioClock, Duration);
+/// Another clock that is ahead, or behind.
+enum Other {
+    Ahead(TokioClock, Duration),
+    Behind(TokioClock, Duration),
+}
 
-impl Clock for Ahead {
+impl Clock for Other {
     fn now(&self) -> Timestamp {
-        self.0.now().plus(self.1)
+        match self {
+            Self::Ahead(clock, by) => clock.now().plus(*by),
+            Self::Behind(clock, by) => clock.now().minus(*by),
+        }
     }
 }
 
@@ -65,7 +71,14 @@ pub(crate) fn start_in_two_steps() -> Running {
 /// The log's time is ahead by this much, as it stays after the wall clock was set back.
 pub(crate) fn start_with_log_ahead(ahead: Duration) -> Running {
     let clock = TokioClock(Instant::now());
-    let log = MemoryLog::with_clock(topics::all(), Arc::new(Ahead(clock, ahead)));
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(Other::Ahead(clock, ahead)));
+    start_on(log, clock, Options::default())
+}
+
+/// The log's time is behind by this much, as a broker's may be.
+pub(crate) fn start_with_log_behind(behind: Duration) -> Running {
+    let clock = TokioClock(Instant::now());
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(Other::Behind(clock, behind)));
     start_on(log, clock, Options::default())
 }
 

@@ -11,7 +11,7 @@ use postrider_model::{
 };
 use postrider_pump::{Kind, Route};
 
-use crate::support::{delivery, start, start_with_log_ahead};
+use crate::support::{delivery, start, start_with_log_ahead, start_with_log_behind};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_five_seconds_goes_to_the_worker_on_time_as_the_bytes_that_it_was() {
@@ -47,6 +47,34 @@ async fn a_log_whose_time_is_an_hour_ahead_delays_neither_retries_nor_parked_del
         "{late:?}"
     );
     pump.stop().await.unwrap();
+}
+
+/// Everything is due as soon as the log has it. Without a time of the pump's own it would hop without a rest.
+#[tokio::test(start_paused = true)]
+async fn a_log_whose_time_is_an_hour_behind_costs_a_waiting_delivery_one_hop() {
+    for (kind, tiers) in [(Kind::Retry, &RETRY[..]), (Kind::Park, &PARK[..])] {
+        let hops = async |behind: Duration| {
+            let pump = start_with_log_behind(behind);
+            let now = pump.now();
+            let at = now.plus(Duration::from_secs(1_000));
+            let made = delivery(EndpointId::new(), now);
+            let waiting = match kind {
+                Kind::Retry => made.retry_at(now, at),
+                Kind::Park => made.parked_until(now, at),
+            };
+            pump.wait_in(tiers, &waiting).await;
+            let came = pump.out(DELIVERIES_NORMAL, 1).await;
+            assert!(came[0].headers.is_empty(), "{:?}", came[0].headers);
+            let now = pump.now();
+            let early = at.since(now) >= Duration::from_secs(1);
+            assert!(!early && now.since(at) < Duration::from_secs(1), "{now}");
+            let hops = pump.metrics.moved.of((kind, Route::Hop)).get();
+            pump.stop().await.unwrap();
+            hops
+        };
+        let right = hops(Duration::ZERO).await;
+        assert_eq!(hops(Duration::from_secs(3600)).await, right + 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
