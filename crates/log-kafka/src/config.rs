@@ -22,7 +22,7 @@ const FETCH_WAIT: Duration = Duration::from_millis(100);
 const GIVES_UP_WITHIN: (&str, Duration) = ("max.poll.interval.ms", Duration::from_secs(45));
 
 /// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.
-const FIXED: [&str; 23] = [
+const FIXED: [&str; 29] = [
     "acks",
     "request.required.acks",
     "auto.offset.reset",
@@ -32,6 +32,8 @@ const FIXED: [&str; 23] = [
     "enable.auto.offset.store",
     "enable.idempotence",
     "enable.partition.eof",
+    "fetch.message.max.bytes",
+    "max.partition.fetch.bytes",
     "group.id",
     "group.instance.id",
     "group.protocol",
@@ -43,6 +45,10 @@ const FIXED: [&str; 23] = [
     "message.timeout.ms",
     "delivery.timeout.ms",
     "partition.assignment.strategy",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
+    "queued.max.messages.kbytes",
     "sasl.password",
     "session.timeout.ms",
     "transactional.id",
@@ -59,15 +65,14 @@ pub(crate) fn base(options: &Options) -> ClientConfig {
         .set_log_level(RDKafkaLogLevel::Info)
         // A partition that had no leader for a moment may be passed over by librdkafka until it asks for all leaders again
         // (its issue 5430), which by default is after five minutes.
-        .set("topic.metadata.refresh.interval.ms", "10000");
-    for (name, value) in &options.properties {
-        config.set(name, value);
-    }
-    config
-        .set("bootstrap.servers", &options.brokers)
+        .set("topic.metadata.refresh.interval.ms", "10000")
         // Reconnects soon: a broker that restarts is back within seconds.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true");
+    for (name, value) in &options.properties {
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", &options.brokers);
     secure(&mut config, &options.security);
     config
 }

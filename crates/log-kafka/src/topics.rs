@@ -216,6 +216,8 @@ fn settings(options: &Options, entry: &Entry) -> Vec<(&'static str, String)> {
             "min.insync.replicas",
             options.layout.min_insync_replicas.to_string(),
         ),
+        // A copy that was not in sync and becomes the leader takes back what was acknowledged.
+        ("unclean.leader.election.enable", "false".to_owned()),
         (
             "max.message.bytes",
             (options.record_bytes + FRAMING_BYTES).to_string(),

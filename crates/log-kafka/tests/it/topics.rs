@@ -5,6 +5,9 @@ use std::time::Duration;
 use postrider_log::testing::conformance::topics;
 use postrider_log_kafka::{KafkaLog, OpenError, check_brokers, check_topics, ensure_topics};
 use postrider_testkit::{eventually, kafka};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 
 use crate::support::{open, options};
 
@@ -61,6 +64,89 @@ async fn what_differs_is_said_in_words_and_another_number_of_partitions_stops_th
         refused.contains("a has 3 partitions, the configuration says 5"),
         "{refused}"
     );
+}
+
+/// Sets these on the topic; what is not named is as the broker has it by default.
+async fn set(brokers: &str, topic: &str, settings: &[(&str, &str)]) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let resource = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let resource = settings.iter().fold(resource, |resource, (name, value)| {
+        resource.set(name, value)
+    });
+    let altered = admin.alter_configs([&resource], &AdminOptions::new()).await;
+    assert!(altered.unwrap().iter().all(Result::is_ok));
+}
+
+/// Every setting by which an acknowledged record could be lost, or come again, or have another's time.
+#[tokio::test]
+async fn each_setting_of_a_topic_that_breaks_a_promise_is_named_alone() {
+    let brokers = kafka().unwrap();
+    let options = options(&brokers, topics());
+    drop(open(&options).await);
+    let kept = [
+        ("message.timestamp.type", "LogAppendTime"),
+        ("unclean.leader.election.enable", "false"),
+        ("max.message.bytes", "2162688"),
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "604800000"),
+        ("retention.bytes", "-1"),
+    ];
+    let newest = [&kept[..3], &[("cleanup.policy", "compact")]].concat();
+    let (a, compacted) = (
+        format!("{}a", options.topic_prefix),
+        format!("{}newest", options.topic_prefix),
+    );
+    for (topic, right, name, wrong) in [
+        (&a, &kept[..], "message.timestamp.type", "CreateTime"),
+        (&a, &kept[..], "unclean.leader.election.enable", "true"),
+        (&a, &kept[..], "max.message.bytes", "1048576"),
+        (&a, &kept[..], "cleanup.policy", "compact"),
+        (&a, &kept[..], "retention.ms", "86400000"),
+        (&a, &kept[..], "retention.bytes", "1073741824"),
+        (&compacted, &newest[..], "cleanup.policy", "delete"),
+    ] {
+        let as_wrong = right.iter().map(|(key, value)| match *key == name {
+            true => (*key, wrong),
+            false => (*key, *value),
+        });
+        let as_wrong: Vec<_> = as_wrong.collect();
+        set(&brokers, topic, &as_wrong).await;
+        let expected = format!("{topic}: {name} is {wrong}, the configuration wants ");
+        let named = eventually(
+            "what is wrong is named, and nothing else",
+            DEADLINE,
+            async || {
+                let faults = check_topics(&options).await.unwrap();
+                (faults.len() == 1 && faults[0].starts_with(&expected)).then_some(())
+            },
+        );
+        named
+            .await
+            .unwrap_or_else(|error| panic!("{expected}: {error}"));
+        set(&brokers, topic, right).await;
+    }
+    let well = eventually("all is as it must be again", DEADLINE, async || {
+        let faults = check_topics(&options).await.unwrap();
+        faults.is_empty().then_some(())
+    });
+    well.await.unwrap();
+}
+
+#[tokio::test]
+async fn too_few_copies_and_copies_that_need_not_be_in_sync_are_named() {
+    let mut options = options(&kafka().unwrap(), topics());
+    drop(open(&options).await);
+    options.layout.replication = 3;
+    options.layout.min_insync_replicas = 2;
+    let faults = check_topics(&options).await.unwrap().join("\n");
+    for part in [
+        "has 1 copies of each partition, the configuration says 3",
+        "min.insync.replicas is 1, the configuration wants 2",
+    ] {
+        assert_eq!(faults.matches(part).count(), 3, "{part} in:\n{faults}");
+    }
 }
 
 #[tokio::test]
