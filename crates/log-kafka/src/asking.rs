@@ -53,12 +53,14 @@ impl ClientContext for Asking {
 impl ConsumerContext for Asking {}
 
 /// Whether trying again changes nothing. A broker that stops, or is slow, in the midst of a handshake is an error of
-/// authentication or of TLS, too: librdkafka says "Local:" of what it found out by itself.
+/// authentication or of TLS, too: librdkafka says "Local:" of what it found out by itself. What a broker finds wrong with our
+/// certificate it says when the handshake is over, so that is an error of a connection that was closed.
 fn lasts(code: RDKafkaErrorCode, reason: &str) -> bool {
+    let of_certificates = || reason.contains("certificate") || reason.contains("unknown ca");
     match code {
         RDKafkaErrorCode::Authentication => !reason.contains("Local:"),
-        RDKafkaErrorCode::SSL => reason.contains("certificate"),
-        _ => false,
+        RDKafkaErrorCode::SSL => of_certificates(),
+        _ => reason.contains("SSL alert number") && of_certificates(),
     }
 }
 
@@ -91,7 +93,7 @@ pub async fn reach(options: &Options, within: Duration) -> Result<Vec<i32>, Open
 fn ask(options: &Options, within: Duration) -> Result<Metadata, OpenError> {
     let config = config::consumer(options, "nobody");
     let client = BaseConsumer::from_config_and_context(&config, Asking::default());
-    let client = client.map_err(OpenError::Client)?;
+    let client = client.map_err(|error| OpenError::of_client(options, error))?;
     let (begun, mut look) = (Instant::now(), LOOK);
     loop {
         let asked = client.fetch_metadata(None, look);
@@ -145,6 +147,21 @@ mod tests {
                 true,
             ),
             (SSL, "SSL handshake failed: Disconnected", false),
+            (
+                BrokerTransportFailure,
+                "Receive failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL alert number 42",
+                true,
+            ),
+            (
+                BrokerTransportFailure,
+                "Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number 116",
+                true,
+            ),
+            (
+                SSL,
+                "SSL handshake failed: error:0A000418:SSL routines::tlsv1 alert unknown ca: SSL alert number 48",
+                true,
+            ),
             (BrokerTransportFailure, "Connection refused", false),
         ] {
             assert_eq!(lasts(code, reason), expected, "{reason}");

@@ -3,6 +3,8 @@
 use postrider_log::LogError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::Options;
+
 /// Why the log could not be opened. Whoever gets one of these is starting up.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -11,7 +13,7 @@ pub enum OpenError {
     Options(String),
     /// librdkafka does not take the configuration: stop.
     #[error("the log's options: librdkafka says: {0}")]
-    Client(#[source] KafkaError),
+    Client(KafkaError),
     /// The brokers cannot be reached or do not answer: try again later.
     #[error("Kafka at {brokers} does not answer: {reason}")]
     Unreachable {
@@ -22,8 +24,8 @@ pub enum OpenError {
     },
     /// The brokers do not take who we say we are, or we do not take who they say they are: stop.
     #[error(
-        "Kafka at {brokers} does not let us in, or is not trusted: {reason}: certificates, mechanism, user and password are \
-         those of the configuration"
+        "Kafka at {brokers} does not let us in, or is not trusted: {reason}: certificates (the brokers' and ours), mechanism, \
+         user and password are those of the configuration"
     )]
     Refused {
         /// The brokers that were asked.
@@ -34,6 +36,37 @@ pub enum OpenError {
     /// Topics are missing or not as they must be: an operator has to act.
     #[error("the topics are not as the configuration has them: {}", .0.join("; "))]
     Topics(Vec<String>),
+}
+
+impl OpenError {
+    /// What librdkafka does not take. Of files it says hardly more than that there is something.
+    pub(crate) fn of_client(options: &Options, error: KafkaError) -> Self {
+        let Some(tls) = &options.security.tls else {
+            return Self::Client(error);
+        };
+        let files = [
+            ("ca", &tls.ca),
+            ("certificate", &tls.certificate),
+            ("key", &tls.key),
+        ];
+        for (what, file) in files {
+            let Some(file) = file else { continue };
+            if let Err(why) = std::fs::File::open(file) {
+                return Self::Options(format!("{what} {} cannot be read: {why}", file.display()));
+            }
+            if error.to_string().contains(&format!("ssl.{what}.location")) {
+                let password = match what {
+                    "key" => ", or its password is another",
+                    _ => "",
+                };
+                return Self::Options(format!(
+                    "{what} {} is none in PEM{password}: {error}",
+                    file.display()
+                ));
+            }
+        }
+        Self::Client(error)
+    }
 }
 
 pub(crate) fn closed() -> LogError {

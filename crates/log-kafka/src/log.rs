@@ -40,7 +40,8 @@ impl KafkaLog {
         options.check()?;
         let catalog = Arc::new(Catalog::new(&options));
         topics::require(&options, &catalog).await?;
-        let producer = Producer::new(&options, Arc::clone(&catalog)).map_err(OpenError::Client)?;
+        let producer = Producer::new(&options, Arc::clone(&catalog));
+        let producer = producer.map_err(|error| OpenError::of_client(&options, error))?;
         let shared = Shared {
             inspector: Arc::new(Inspector::new(&options, Arc::clone(&catalog))),
             options,

@@ -238,7 +238,8 @@ fn settings(options: &Options, entry: &Entry) -> Vec<(&'static str, String)> {
 }
 
 pub(crate) fn connect(options: &Options) -> Result<Admin, OpenError> {
-    Admin::from_config(&config::base(options)).map_err(OpenError::Client)
+    let admin = Admin::from_config(&config::base(options));
+    admin.map_err(|error| OpenError::of_client(options, error))
 }
 
 fn asking() -> AdminOptions {

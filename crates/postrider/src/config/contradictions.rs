@@ -267,12 +267,16 @@ fn tls(config: &Config) -> Option<String> {
     let kafka = &config.kafka;
     let given = [&kafka.ca, &kafka.certificate, &kafka.key];
     let any = given.iter().any(|file| file.is_some()) || kafka.key_password.is_some();
-    (any && !kafka.protocol.has_tls()).then(|| {
-        format!(
+    if any && !kafka.protocol.has_tls() {
+        return Some(format!(
             "log.kafka.protocol is {} and log.kafka.ca, certificate, key or key_password given: they are used with ssl \
              and sasl_ssl only",
             kafka.protocol.toml()
-        )
+        ));
+    }
+    (kafka.certificate.is_some() != kafka.key.is_some()).then(|| {
+        "one of log.kafka.certificate and log.kafka.key is given: a certificate is nothing without its key, so give both"
+            .to_owned()
     })
 }
 

@@ -76,6 +76,12 @@ impl Engines {
         self
     }
 
+    /// Without this setting.
+    pub(crate) fn unset(mut self, key: &str) -> Self {
+        self.settings.retain(|(given, _)| given != key);
+        self
+    }
+
     /// A setting.
     pub(crate) fn get(&self, key: &str) -> &str {
         let found = self.settings.iter().find(|(given, _)| given == key);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use postrider_testkit::{Behaviour, Receiver, Recording, SecuredBroker};
+use postrider_testkit::{Behaviour, ClientCertificate, Receiver, Recording, SecuredBroker};
 use serde_json::json;
 
 use crate::engines::{Ended, Engines};
@@ -38,9 +38,13 @@ async fn brokers_are_reached_by_tls_and_passwords_and_what_is_wrong_with_them_is
     // Few partitions: each costs a broker that speaks TLS on two cores.
     let engines = Engines::new().await.set("LOG__KAFKA__PARTITIONS", "1");
     let engines = tls(engines, &broker);
+    let engines = another_host(engines, &broker);
     let engines = passwords(engines, &broker);
     hidden(&engines);
-    delivers(&engines).await;
+    delivers(&engines, "password").await;
+    let engines = own_certificate(engines, &broker, directory.path());
+    hidden(&engines);
+    delivers(&engines, "certificate").await;
     properties(engines, &broker, directory.path());
 }
 
@@ -55,7 +59,7 @@ fn tls(engines: Engines, broker: &SecuredBroker) -> Engines {
     let engines = engines.set("LOG__KAFKA__CA", broker.other_ca.display());
     refused(
         &engines.command(&["topics", "check"]),
-        &["does not let us in", "certificate"],
+        &["does not let us in", "certificate verify failed"],
     );
     refused(
         &engines.command(&["doctor"]),
@@ -64,8 +68,66 @@ fn tls(engines: Engines, broker: &SecuredBroker) -> Engines {
     engines
 }
 
+/// Who signed it is trusted, and it is another's.
+fn another_host(engines: Engines, broker: &SecuredBroker) -> Engines {
+    let engines = engines
+        .set("LOG__KAFKA__BROKERS", &broker.elsewhere)
+        .set("LOG__KAFKA__CA", broker.ca.display());
+    refused(
+        &engines.command(&["topics", "check"]),
+        &["does not let us in", "certificate verify failed"],
+    );
+    refused(
+        &engines.command(&["doctor"]),
+        &["the brokers' names are the ones in them"],
+    );
+    engines
+}
+
+fn showing(engines: Engines, client: &ClientCertificate, password: &str) -> Engines {
+    engines
+        .set("LOG__KAFKA__CERTIFICATE", client.certificate.display())
+        .set("LOG__KAFKA__KEY", client.key.display())
+        .set("LOG__KAFKA__KEY_PASSWORD", password)
+}
+
+/// The broker wants to see one.
+fn own_certificate(engines: Engines, broker: &SecuredBroker, directory: &Path) -> Engines {
+    let engines = engines
+        .set("LOG__KAFKA__BROKERS", &broker.mutual)
+        .set("LOG__KAFKA__PROTOCOL", "ssl")
+        .unset("LOG__KAFKA__SASL_MECHANISM")
+        .unset("LOG__KAFKA__USERNAME")
+        .unset("LOG__KAFKA__PASSWORD");
+    let foreign = &["does not let us in", "SSL alert number"];
+    refused(&engines.command(&["topics", "check"]), foreign);
+    let engines = showing(engines, &broker.stranger, SecuredBroker::KEY_PASSWORD);
+    refused(&engines.command(&["topics", "check"]), foreign);
+    refused(
+        &engines.command(&["doctor"]),
+        &["log.kafka.certificate, where brokers ask for one"],
+    );
+
+    let engines = showing(engines, &broker.client, "wrong-horse");
+    refused(
+        &engines.command(&["topics", "check"]),
+        &["client.key is none in PEM, or its password is another"],
+    );
+    let nowhere = directory.join("nowhere.pem");
+    let engines = engines.set("LOG__KAFKA__CERTIFICATE", nowhere.display());
+    refused(
+        &engines.command(&["doctor"]),
+        &["nowhere.pem cannot be read", "change the configuration"],
+    );
+
+    let engines = showing(engines, &broker.client, SecuredBroker::KEY_PASSWORD);
+    let told = engines.command(&["topics", "check"]).ok();
+    assert!(told.contains("as they must be"), "{told}");
+    engines
+}
+
 fn passwords(mut engines: Engines, broker: &SecuredBroker) -> Engines {
-    for mechanism in ["plain", "scram-sha-512"] {
+    for mechanism in ["plain", "scram-sha-256", "scram-sha-512"] {
         engines = with_password(engines, broker, mechanism);
         let told = engines.command(&["topics", "check"]).ok();
         assert!(told.contains("as they must be"), "{mechanism}: {told}");
@@ -86,17 +148,20 @@ fn passwords(mut engines: Engines, broker: &SecuredBroker) -> Engines {
     with_password(engines, broker, "scram-sha-512")
 }
 
-/// Neither the configuration as it is printed nor a log at its most talkative shows the password.
+/// Neither the configuration as it is printed nor a log at its most talkative shows a password.
 fn hidden(engines: &Engines) {
     let printed = engines.command(&["config"]).ok();
     assert!(printed.contains("password = \"***\""), "{printed}");
     assert!(!printed.contains("horse"), "{printed}");
 }
 
-async fn delivers(engines: &Engines) {
-    let (server, api) = engines.serve().await;
+async fn delivers(engines: &Engines, uid: &str) {
+    let (server, api) = match engines.path().join("data").exists() {
+        true => engines.serve_again().await,
+        false => engines.serve().await,
+    };
     let receiver = Receiver::recording(Recording::Arrivals).unwrap();
-    let app = api.create_app("secured").await.unwrap();
+    let app = api.create_app(uid).await.unwrap();
     let spec = json!({ "url": receiver.on("/hook", Behaviour::Ok) });
     api.create_endpoint(&app, &spec).await.unwrap();
     let event = json!({ "n": 1 });
@@ -111,7 +176,10 @@ async fn delivers(engines: &Engines) {
 /// Any property of librdkafka can be given: here, whom to trust.
 fn properties(engines: Engines, broker: &SecuredBroker, directory: &Path) {
     let engines = engines.set("LOG__KAFKA__CA", "");
-    refused(&engines.command(&["topics", "check"]), &["certificate"]);
+    refused(
+        &engines.command(&["topics", "check"]),
+        &["certificate verify failed"],
+    );
     let file = directory.join("postrider.toml");
     let table = format!(
         "[log.kafka.properties]\nssl.ca.location = \"{}\"\nclient.rack = \"a\"\n",

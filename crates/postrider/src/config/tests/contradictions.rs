@@ -86,6 +86,23 @@ fn a_snapshot_has_a_file_a_key_and_a_store_that_may_be_away() {
 }
 
 #[test]
+fn a_certificate_is_nothing_without_its_key() {
+    let given = [
+        ("log.kind", "kafka"),
+        ("log.kafka.brokers", "a:9092"),
+        ("log.kafka.protocol", "ssl"),
+        ("log.kafka.certificate", "our.pem"),
+    ];
+    let told = from_environment(&given).unwrap_err().to_string();
+    assert!(told.contains("give both"), "{told}");
+    let both: Vec<_> = given
+        .into_iter()
+        .chain([("log.kafka.key", "our.key")])
+        .collect();
+    from_environment(&both).unwrap();
+}
+
+#[test]
 fn the_embedded_log_and_postgresql_do_not_go_together() {
     let told = from_environment(&[("store.url", "postgres://user:hunter2@db/x")]);
     let told = told.unwrap_err().to_string();
