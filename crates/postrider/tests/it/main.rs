@@ -11,9 +11,11 @@
     reason = "tests"
 )]
 
+mod alone;
 mod asking;
 mod backup;
 mod bad_input;
+mod changes;
 mod clients;
 mod clocks;
 mod cluster;
