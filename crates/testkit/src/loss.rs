@@ -16,7 +16,7 @@ pub struct Kill {
     pub before: Instant,
     /// Once the receiver had read all that had been sent until then; of a fault that lasts, once it was over.
     pub after: Instant,
-    /// How long before it an answer may have come that was not written down. With the embedded log [`WRITING_DOWN`];
+    /// How long before it a request may have been over that was not written down. With the embedded log [`WRITING_DOWN`];
     /// with Kafka a commit interval more.
     pub reach: Duration,
 }
@@ -26,13 +26,23 @@ pub struct Kill {
 pub struct LossChecker {
     /// Accepted events, each with the paths that it must come to.
     due: Vec<(String, Vec<String>)>,
-    kills: Vec<Kill>,
+    faults: Vec<Fault>,
+    /// When events were accepted.
+    accepted: HashMap<String, Instant>,
     /// Paths at which a request may stay without an answer until the client gives it up.
     silent: HashSet<String>,
-    /// Whether any repeat counts as excused.
-    forgiving: bool,
-    /// Paths whose receiver cannot be reached at times.
-    unreachable: HashSet<String>,
+    /// Paths for which deliveries are put aside at times.
+    put_aside: HashSet<String>,
+}
+
+/// A fault and where it can have struck.
+#[derive(Clone, Debug)]
+struct Fault {
+    kill: Kill,
+    /// None: anywhere.
+    paths: Option<HashSet<String>>,
+    /// It struck what was pending, whether or not a request was in flight.
+    pending: bool,
 }
 
 /// What a [`LossChecker`] found.
@@ -66,25 +76,48 @@ impl LossChecker {
         self.due.push((event.to_owned(), paths));
     }
 
-    /// This happened.
-    pub fn killed(&mut self, kill: Kill) {
-        self.kills.push(kill);
+    /// Event `event` was accepted then.
+    pub fn accepted(&mut self, event: &str, at: Instant) {
+        self.accepted.insert(event.to_owned(), at);
     }
 
-    /// Requests to `path` may stay without an answer until they time out, and then come again.
+    /// This happened, to a process that may have sent to any path.
+    pub fn killed(&mut self, kill: Kill) {
+        self.faults.push(Fault {
+            kill,
+            paths: None,
+            pending: false,
+        });
+    }
+
+    /// This happened, to a process that could have sent to these paths only: somebody else's repeats are not excused.
+    pub fn killed_at(&mut self, kill: Kill, paths: impl IntoIterator<Item = String>) {
+        self.faults.push(Fault {
+            kill,
+            paths: Some(paths.into_iter().collect()),
+            pending: false,
+        });
+    }
+
+    /// This happened, to a process that writes what others send to these paths: what was pending there may have been written
+    /// twice, and come again once.
+    pub fn written_twice(&mut self, kill: Kill, paths: impl IntoIterator<Item = String>) {
+        self.faults.push(Fault {
+            kill,
+            paths: Some(paths.into_iter().collect()),
+            pending: true,
+        });
+    }
+
+    /// Requests to `path` may stay without an answer until the client gives them up, and then come again.
     pub fn is_silent(&mut self, path: &str) {
         self.silent.insert(path.to_owned());
     }
 
-    /// Sessions ended by themselves, who knows when: repeats are excused, whichever they are. Losses are not.
-    pub fn forgives_repeats(&mut self) {
-        self.forgiving = true;
-    }
-
-    /// Nobody listens for requests to `path` at times: those that a fault strikes then are not seen, and excuse a repeat of
-    /// any event all the same, one for each fault.
-    pub fn is_unreachable_at_times(&mut self, path: &str) {
-        self.unreachable.insert(path.to_owned());
+    /// Deliveries to `path` are put aside at times, without a request. A fault then leaves two copies of one as it does of a
+    /// request, and excuses one repeat of what was pending there when it struck, seen or not.
+    pub fn puts_aside(&mut self, path: &str) {
+        self.put_aside.insert(path.to_owned());
     }
 
     /// How many of the expected arrivals have not come yet.
@@ -118,33 +151,39 @@ impl LossChecker {
             // Each request that a fault struck may have left two copies of its delivery behind, of which the one is
             // repeated at once and the other when its retry is due: it excuses one repeat, whichever that is.
             let mut struck = Vec::new();
-            if self.unreachable.contains(path) {
-                struck.extend(self.kills.iter().map(|kill| (*kill, Duration::ZERO)));
-            }
+            let aside = self.put_aside.contains(path);
+            let of_pending = self.faults_at(path).filter(|fault| aside || fault.pending);
+            let of_pending = of_pending.map(|fault| &fault.kill);
+            let of_pending = of_pending.filter(|kill| self.was_pending(event, &arrivals, kill));
+            struck.extend(of_pending.map(|kill| (*kill, Duration::ZERO)));
+            let counted = struck.clone();
             for pair in arrivals.windows(2) {
                 if pair[0].body_hash != pair[1].body_hash {
                     verdict.changed.push(name());
                 }
-                struck.extend(self.struck(pair[0]));
+                let seen = self.struck(pair[0]);
+                struck.extend(seen.filter(|(kill, _)| counted.iter().all(|one| one.0 != *kill)));
                 // What was answered with a failure is meant to come again.
                 if pair[0].answered.is_some() && !succeeded(pair[0]) {
                     continue;
                 }
-                let slept = |kill: &Kill| kill.slept_through(pair[1]);
-                if self.forgiving || self.kills.iter().any(slept) {
+                if self.kills(path).any(|kill| kill.slept_through(pair[1])) {
                     verdict.excused.push(Duration::ZERO);
+                    continue;
+                }
+                // So is what was given up here; a fault that found it so excuses one more.
+                if pair[0].answered.is_none() && self.silent.contains(path) {
                     continue;
                 }
                 let excuse = struck.iter().position(|kill| pair[1].at > kill.0.before);
                 match excuse.map(|index| struck.swap_remove(index)) {
                     Some((_, answered_before)) => verdict.excused.push(answered_before),
-                    None if pair[0].answered.is_none() && self.silent.contains(path) => {}
                     None => verdict.unexcused.push(name()),
                 }
             }
         }
         verdict.excused.sort_unstable();
-        let struck = |one: &&Arrival| self.kills.iter().any(|kill| kill.struck(one));
+        let struck = |one: &&Arrival| self.kills(&one.path).any(|kill| kill.struck(one));
         verdict.in_flight = arrivals.iter().filter(struck).count();
         verdict
     }
@@ -153,7 +192,7 @@ impl LossChecker {
     /// answer and the sender's port. Some of them only.
     #[must_use]
     pub fn history(&self, verdict: &Verdict, arrivals: &[Arrival]) -> String {
-        let origin = self.kills.iter().map(|kill| kill.before).min();
+        let origin = self.faults.iter().map(|fault| fault.kill.before).min();
         let origin = origin.or_else(|| arrivals.first().map(|arrival| arrival.at));
         let Some(origin) = origin else {
             return String::new();
@@ -184,7 +223,9 @@ impl LossChecker {
 
     /// The kill that found the request of `arrival` in flight, and how long before it the answer had gone out.
     fn struck(&self, arrival: &Arrival) -> Option<(Kill, Duration)> {
-        let struck = self.kills.iter().filter(|kill| kill.struck(arrival));
+        let struck = self
+            .kills(&arrival.path)
+            .filter(|kill| kill.struck(arrival));
         let answered_before = |kill: &Kill| {
             let answered = arrival.answered.unwrap_or(kill.before);
             kill.before.saturating_duration_since(answered)
@@ -192,6 +233,30 @@ impl LossChecker {
         struck
             .map(|kill| (*kill, answered_before(kill)))
             .min_by_key(|(_, before)| *before)
+    }
+
+    /// True if the delivery of `event` that `arrivals` are of had been accepted when `kill` was over, and was not done long
+    /// before it.
+    fn was_pending(&self, event: &str, arrivals: &[&Arrival], kill: &Kill) -> bool {
+        let accepted = self.accepted.get(event);
+        let done = arrivals.iter().find(|one| succeeded(one));
+        let done = done.and_then(|one| one.over);
+        accepted.is_none_or(|at| *at <= kill.after)
+            && done.is_none_or(|at| at + kill.reach >= kill.before)
+    }
+
+    /// The faults that can have struck requests which came to `path`.
+    fn kills(&self, path: &str) -> impl Iterator<Item = &Kill> {
+        let sent = self.faults_at(path).filter(|fault| !fault.pending);
+        sent.map(|fault| &fault.kill)
+    }
+
+    fn faults_at(&self, path: &str) -> impl Iterator<Item = &Fault> {
+        let there = |fault: &&Fault| {
+            let paths = fault.paths.as_ref();
+            paths.is_none_or(|paths| paths.contains(path))
+        };
+        self.faults.iter().filter(there)
     }
 }
 
@@ -204,14 +269,15 @@ impl Kill {
     /// it had in flight then it sends when it goes on.
     fn slept_through(&self, arrival: &Arrival) -> bool {
         let begun = arrival.at.checked_sub(arrival.on_its_way);
-        arrival.on_its_way >= SLEPT && begun.is_some_and(|begun| begun <= self.before)
+        arrival.on_its_way >= SLEPT && begun.is_some_and(|begun| begun <= self.after)
     }
 
-    /// True if this found the request of `arrival` in flight, so that its answer could not be written down.
+    /// True if this found the request of `arrival` in flight, so that what came of it could not be written down: it had come
+    /// and was not over yet, or was on its way.
     fn struck(&self, arrival: &Arrival) -> bool {
-        let answered = arrival.answered;
-        arrival.at <= self.after
-            && answered.is_none_or(|answered| answered + self.reach >= self.before)
+        let over = arrival.over;
+        arrival.at <= self.after && over.is_none_or(|over| over + self.reach >= self.before)
+            || self.slept_through(arrival)
     }
 }
 

@@ -178,6 +178,10 @@ impl Member {
             if let Some((sent, held)) = &landed.renewed {
                 self.leases.renew(held, *sent);
                 self.leases.finish(&landed.finished, *sent);
+                if !landed.finished.is_empty() {
+                    let sent_ago_ms = sent.elapsed().as_millis();
+                    tracing::debug!(group = %self.group, sent_ago_ms, "committed what was finished");
+                }
             }
             landed
         };

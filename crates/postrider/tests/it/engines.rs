@@ -110,28 +110,45 @@ impl Engines {
         }
     }
 
-    /// One process that plays every role, ready, and a client of it that may do everything.
-    pub(crate) async fn serve(&self) -> (Server, Api) {
+    /// How one process is started that plays every role, with the token of a client that may do everything.
+    pub(crate) fn launch(&self) -> Launch {
         let token = self.command(&["token", "create", "--scope", "operator"]);
         let data = self.path().join("data");
         std::fs::create_dir(&data).unwrap();
         // Where a process on its own would have left the token that clients of it are given.
         std::fs::write(data.join("operator.token"), token.ok()).unwrap();
-        self.serve_again().await
+        self.launch_again()
+    }
+
+    fn launch_again(&self) -> Launch {
+        let launch = Launch::new(BINARY, self.path().join("data"));
+        let settings = self.settings.iter();
+        settings.fold(launch, |launch, (key, value)| launch.set(key, value))
+    }
+
+    /// That process, ready, and that client.
+    pub(crate) async fn serve(&self) -> (Server, Api) {
+        serve(self.launch()).await
     }
 
     /// Likewise, once it ran before.
     pub(crate) async fn serve_again(&self) -> (Server, Api) {
-        let launch = Launch::new(BINARY, self.path().join("data"));
-        let settings = self.settings.iter();
-        let launch = settings.fold(launch, |launch, (key, value)| launch.set(key, value));
-        let server = launch.start().await.unwrap();
-        let api = server.api().unwrap();
-        let ready = eventually("it is ready", DEADLINE, async || {
-            let told = api.get("/health/ready").await.ok()?;
-            (told["status"] == "ready").then_some(())
-        });
-        ready.await.unwrap();
-        (server, api)
+        serve(self.launch_again()).await
     }
+}
+
+async fn serve(launch: Launch) -> (Server, Api) {
+    let server = launch.start().await.unwrap();
+    let api = server.api().unwrap();
+    ready(&api).await;
+    (server, api)
+}
+
+/// Waits until a process says that it is ready: brokers may answer late about topics that they have just been given.
+pub(crate) async fn ready(api: &Api) {
+    let ready = eventually("it is ready", DEADLINE, async || {
+        let told = api.get("/health/ready").await.ok()?;
+        (told["status"] == "ready").then_some(())
+    });
+    ready.await.unwrap();
 }

@@ -14,7 +14,15 @@ use crate::world::{DEADLINE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_told_to_stop_under_load_loses_nothing_and_repeats_nothing() {
-    let mut world = World::with(&[]).await;
+    stopped_under_load(World::with(&[]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_a_server_told_to_stop_under_load_loses_nothing_and_repeats_nothing() {
+    stopped_under_load(World::on_kafka(&[]).await).await;
+}
+
+async fn stopped_under_load(mut world: World) {
     world.endpoint("/quick", Behaviour::Ok).await;
     // Within the drain's bound, and long enough that many are in flight at any time.
     let slow = Behaviour::Delay(Duration::from_millis(300));

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinHandle;
 
+use crate::engines::{self, Engines};
+
 /// Ends a test that waits in vain.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -39,7 +41,8 @@ pub(crate) struct World {
     pub(crate) launch: Launch,
     pub(crate) api: Api,
     pub(crate) app: String,
-    _directory: TempDir,
+    /// The folder that it lies in, or the engines that it stands on.
+    _under_it: Box<dyn Send>,
     _place: Place,
 }
 
@@ -80,6 +83,17 @@ impl World {
         Self::start_in(Place::shared().await, recording, settings, variable).await
     }
 
+    /// Likewise, on Kafka and PostgreSQL, every role in one process.
+    pub(crate) async fn on_kafka(settings: &[(&str, &str)]) -> Self {
+        let place = Place::shared().await;
+        let engines = Engines::new().await;
+        let settings = settings.iter();
+        let engines = settings.fold(engines, |engines, (key, value)| engines.set(key, value));
+        let world = Self::launched(engines.launch(), place, Recording::Arrivals, engines).await;
+        engines::ready(&world.api).await;
+        world
+    }
+
     async fn start_in(
         place: Place,
         recording: Recording,
@@ -97,6 +111,15 @@ impl World {
         if let Some((name, value)) = variable {
             launch = launch.variable(name, value);
         }
+        Self::launched(launch, place, recording, directory).await
+    }
+
+    async fn launched(
+        launch: Launch,
+        place: Place,
+        recording: Recording,
+        under_it: impl Send + 'static,
+    ) -> Self {
         let server = launch.start().await.unwrap();
         let api = server.api().unwrap();
         let app = api.create_app("scenario").await.unwrap();
@@ -108,7 +131,7 @@ impl World {
             launch,
             api,
             app,
-            _directory: directory,
+            _under_it: Box::new(under_it),
             _place: place,
         }
     }

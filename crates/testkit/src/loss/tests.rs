@@ -167,26 +167,86 @@ fn a_request_that_was_on_its_way_while_its_sender_slept_is_excused_when_it_comes
 }
 
 #[test]
-fn where_repeats_are_forgiven_losses_are_not() {
+fn a_request_that_slept_and_came_before_another_took_its_place_excuses_one_repeat() {
     let (mut checker, now) = checker();
-    checker.expect("msg_2", &["/ok"]);
-    checker.forgives_repeats();
-    let twice = [now, now + seconds(60)].map(|at| arrival("msg_1", at, Some(at)));
-    let verdict = checker.judge(&twice);
-    assert!(verdict.unexcused.is_empty());
-    assert_eq!(verdict.missing, [("msg_2".to_owned(), "/ok".to_owned())]);
+    let asleep = now + seconds(5);
+    checker.killed(kill_at(asleep));
+    let mut woke = arrival("msg_1", now + seconds(12), Some(now + seconds(12)));
+    let later = |after| arrival("msg_1", now + seconds(after), Some(now + seconds(after)));
+    assert_eq!(checker.judge(&[woke.clone(), later(13)]).unexcused.len(), 1);
+    woke.on_its_way = seconds(8);
+    assert!(checker.judge(&[woke.clone(), later(13)]).is_good());
+    let twice = checker.judge(&[woke, later(13), later(14)]);
+    assert_eq!(twice.unexcused.len(), 1);
 }
 
 #[test]
-fn where_requests_are_not_seen_each_fault_excuses_one_repeat() {
+fn a_fault_excuses_nothing_at_paths_that_it_could_not_strike() {
     let (mut checker, now) = checker();
-    checker.is_unreachable_at_times("/ok");
-    checker.killed(kill_at(now));
+    let kill = now + seconds(5);
+    let came = [
+        arrival("msg_1", kill, None),
+        arrival("msg_1", kill + seconds(1), Some(kill + seconds(1))),
+    ];
+    checker.killed_at(kill_at(kill), ["/other".to_owned()]);
+    let elsewhere = checker.judge(&came);
+    assert_eq!((elsewhere.unexcused.len(), elsewhere.in_flight), (1, 0));
+    checker.killed_at(kill_at(kill), ["/ok".to_owned()]);
+    assert!(checker.judge(&came).is_good());
+}
+
+#[test]
+fn a_request_that_was_given_up_long_before_a_fault_is_not_struck_by_it() {
+    let (mut checker, now) = checker();
+    checker.is_silent("/ok");
+    let kill = now + seconds(5);
+    checker.killed(kill_at(kill));
+    let mut given_up = arrival("msg_1", now, None);
+    given_up.over = Some(now + seconds(2));
     let later = |after| arrival("msg_1", now + seconds(after), Some(now + seconds(after)));
-    assert!(checker.judge(&[later(6), later(7)]).is_good());
-    let thrice = checker.judge(&[later(6), later(7), later(8)]);
-    assert_eq!(thrice.unexcused.len(), 1);
-    checker.kills.clear();
-    let twice = checker.judge(&[later(6), later(7)]);
+    // Its retry came, and that once more.
+    let twice = checker.judge(&[given_up.clone(), later(6), later(7)]);
     assert_eq!(twice.unexcused.len(), 1);
+    given_up.over = Some(kill);
+    let twice = checker.judge(&[given_up, later(6), later(7)]);
+    assert!(twice.is_good(), "{twice}");
+}
+
+#[test]
+fn what_was_pending_where_deliveries_are_put_aside_may_come_again_once_for_each_fault() {
+    let (mut checker, now) = checker();
+    checker.puts_aside("/ok");
+    let at = |after| now + seconds(after);
+    let came = |after: &[u64]| {
+        let came = after
+            .iter()
+            .map(|after| arrival("msg_1", at(*after), Some(at(*after))));
+        came.collect::<Vec<_>>()
+    };
+    assert_eq!(checker.judge(&came(&[8, 9])).unexcused.len(), 1);
+    checker.accepted("msg_1", now);
+    checker.killed(kill_at(at(5)));
+    assert!(checker.judge(&came(&[8, 9])).is_good());
+    assert_eq!(checker.judge(&came(&[8, 9, 10])).unexcused.len(), 1);
+    // Done long before it, or accepted after it.
+    assert_eq!(checker.judge(&came(&[3, 9])).unexcused.len(), 1);
+    checker.accepted("msg_1", at(6));
+    assert_eq!(checker.judge(&came(&[8, 9])).unexcused.len(), 1);
+}
+
+#[test]
+fn what_may_have_been_written_twice_comes_again_once_and_only_if_it_was_pending_then() {
+    let (mut checker, now) = checker();
+    let at = |after| now + seconds(after);
+    let came = |after: &[u64]| {
+        let came = after
+            .iter()
+            .map(|after| arrival("msg_1", at(*after), Some(at(*after))));
+        came.collect::<Vec<_>>()
+    };
+    checker.accepted("msg_1", now);
+    checker.written_twice(kill_at(at(5)), ["/ok".to_owned()]);
+    assert!(checker.judge(&came(&[8, 9])).is_good());
+    assert_eq!(checker.judge(&came(&[8, 9, 10])).unexcused.len(), 1);
+    assert_eq!(checker.judge(&came(&[3, 9])).unexcused.len(), 1);
 }

@@ -9,4 +9,5 @@
 
 mod brokers;
 mod databases;
+mod protocol;
 mod receiving;

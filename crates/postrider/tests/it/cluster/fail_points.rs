@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use postrider_testkit::{Behaviour, LossChecker, Report, eventually};
+use postrider_testkit::{Behaviour, LossChecker, eventually};
 use serde_json::json;
 
-use super::crowd::{Crowd, Faults, PATHS};
+use super::crowd::Crowd;
 use super::process::from_to;
 use super::{Basis, Cluster, PATIENCE};
 use crate::fail_points::reached;
@@ -96,40 +96,11 @@ async fn killed_at_its_points(index: usize) {
     let report = load.stop().await;
     cluster.process(role).restart().await;
     cluster.receiver.on(DYING, Behaviour::Ok);
-    if faults.is_empty() {
-        crowd.hold(&cluster, "rest", &report, &faults).await;
-    } else {
-        crowd.recover(&cluster, "rest").await;
-        hold_by_count(&cluster, &report, &faults).await;
-    }
+    crowd.hold(&cluster, "rest", &report, &faults).await;
 
     let mut checker = LossChecker::default();
     expect_everywhere(&mut checker, &report, &[DYING]);
     replay_what_is_missing(&cluster, &crowd, &checker).await;
-}
-
-/// Everything comes, and no more comes again than the kills found in hand. Which of it is not judged here: a kill leaves two
-/// copies of what had failed, and what was tried at an endpoint that is dead nobody saw.
-async fn hold_by_count(cluster: &Cluster, report: &Report, faults: &Faults) {
-    let mut checker = LossChecker::default();
-    checker.is_silent("/hanging");
-    expect_everywhere(&mut checker, report, &PATHS);
-    for (_, fault) in faults {
-        checker.killed(*fault);
-    }
-    cluster.idle().await;
-    let arrivals = || cluster.receiver.arrivals();
-    let come = eventually("nothing is missing", PATIENCE, async || {
-        (checker.missing(&arrivals()) == 0).then_some(())
-    });
-    come.await.unwrap();
-    let verdict = checker.judge(&arrivals());
-    println!("{verdict}");
-    let repeats = verdict.excused.len() + verdict.unexcused.len();
-    assert!(
-        verdict.changed.is_empty() && repeats <= verdict.in_flight,
-        "{verdict}"
-    );
 }
 
 async fn dying_endpoint(cluster: &Cluster, crowd: &Crowd) {

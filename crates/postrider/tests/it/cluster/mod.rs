@@ -1,11 +1,14 @@
 //! Past one machine: every role a process of its own, on Kafka brokers and a PostgreSQL server, and real faults: what is
 //! killed, stopped and cut off here are processes and connections.
 
+mod attempts;
 mod brokers;
 mod crowd;
 pub(crate) mod fail_points;
 mod killing;
 mod limits;
+mod losses;
+mod owners;
 mod panels;
 mod poison;
 mod process;
@@ -16,17 +19,20 @@ mod scaling;
 mod sizes;
 mod snapshot;
 mod store_away;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
 use postrider_testkit::{
-    Api, Launch, Receiver, Recording, Server, Target, eventually, kafka, shared_postgres, sql,
+    Api, Launch, LossChecker, Receiver, Recording, Server, Target, eventually, kafka,
+    shared_postgres, sql,
 };
 use tempfile::TempDir;
 
 use crate::world::Place;
+use losses::Loss;
 use process::Process;
 
 /// Ends a test that waits in vain. Takeovers wait for sessions to end, which are long over on a quiet machine; on a
@@ -60,6 +66,8 @@ impl Basis {
 pub(crate) struct Cluster {
     // Processes end before their folders do.
     processes: BTreeMap<&'static str, Process>,
+    /// What processes logged that are not wanted again.
+    forgotten: Vec<String>,
     pub(crate) receiver: Receiver,
     token: String,
     prefix: String,
@@ -95,6 +103,7 @@ impl Cluster {
         ];
         Self {
             processes: BTreeMap::new(),
+            forgotten: Vec::new(),
             receiver: Receiver::recording(Recording::Arrivals).unwrap(),
             token: String::new(),
             prefix: format!("{name}."),
@@ -183,9 +192,15 @@ impl Cluster {
         &self.processes[name]
     }
 
-    /// A process that ended and is not wanted again.
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.processes.remove(name);
+    /// Ends a process that is not wanted again, by SIGTERM.
+    pub(crate) async fn dismiss(&mut self, name: &str) {
+        let Some(mut process) = self.processes.remove(name) else {
+            return;
+        };
+        let data = self.directory.path().join(name);
+        process.terminate().await;
+        let log = std::fs::read_to_string(data.with_extension("server.log"));
+        self.forgotten.push(log.unwrap());
     }
 
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
@@ -218,18 +233,36 @@ impl Cluster {
         }
     }
 
-    /// How often processes lost partitions by themselves, also those that were replaced, these names left aside: because the
-    /// machine had no time for them, their sessions ended.
-    pub(crate) fn lost_elsewhere(&self, aside: &[&str]) -> usize {
-        let others = self
+    /// Every time that a process lost partitions, also one that was replaced or is not wanted any more.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        let running = self
             .processes
-            .iter()
-            .filter(|(name, _)| !aside.contains(name));
-        let lost = others.map(|(_, process)| {
-            let log = process.server().log();
-            log.matches("partitions were lost").count()
+            .values()
+            .map(|process| process.server().log());
+        let logs = running.chain(self.forgotten.iter().cloned());
+        logs.flat_map(|log| Loss::all_in(&log)).collect()
+    }
+
+    /// For a failing test: what processes say of the first events that came again without excuse, and what they lost.
+    pub(crate) async fn explain(&self, checker: &LossChecker) {
+        let come = eventually("nothing is missing", PATIENCE, async || {
+            (checker.missing(&self.receiver.arrivals()) == 0).then_some(())
         });
-        lost.sum()
+        if come.await.is_err() {
+            return;
+        }
+        let verdict = checker.judge(&self.receiver.arrivals());
+        let events = verdict.unexcused.iter().take(3);
+        let events: Vec<_> = events.map(|(event, _)| event.as_str()).collect();
+        for (name, process) in self.processes.iter().filter(|_| !events.is_empty()) {
+            let log = process.server().log();
+            let tells = |line: &&str| {
+                line.contains("partitions were lost") || events.iter().any(|one| line.contains(one))
+            };
+            for line in log.lines().filter(tells) {
+                println!("{name}: {line}");
+            }
+        }
     }
 
     /// Waits until every reader has finished all that there is in the log, a minute at most: what comes again on a starved

@@ -6,14 +6,14 @@ use postrider_failpoint::VARIABLE;
 use postrider_testkit::{Kill, Launch, Server, eventually};
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, losses};
 
 /// What a killed process had sent has been read by then; what another sends in its place comes seconds later, when its
 /// session has ended.
-const READ_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(2);
 
 /// Outputs are acknowledged first, positions committed after: at once, and every second at least. 11 ms were seen.
-const COMMITTED_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const COMMITTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A process and how it is started.
 pub(crate) struct Process {
@@ -35,11 +35,16 @@ impl Process {
         self.server.as_ref().unwrap()
     }
 
-    /// Ends it as `kill -9` does.
+    /// Ends it as `kill -9` does. What it finished since the last commit that it logged comes again.
     pub(crate) fn kill(&mut self) -> Kill {
+        let log = self.server().log();
         let before = Instant::now();
         self.server.take().unwrap().kill().unwrap();
-        fault(before)
+        let committed_before = losses::last_commit(&log).unwrap_or_default();
+        Kill {
+            reach: COMMITTED_WITHIN + committed_before,
+            ..fault(before)
+        }
     }
 
     /// Ends it by SIGTERM.
