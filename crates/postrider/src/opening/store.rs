@@ -26,17 +26,6 @@ pub(super) struct Opened {
     pub(super) snapshot: Option<SnapshotFile>,
 }
 
-impl Opened {
-    fn there(store: Arc<dyn Store>, registry: Option<Arc<Registry>>) -> Self {
-        Self {
-            store,
-            registry,
-            away: None,
-            snapshot: None,
-        }
-    }
-}
-
 /// A store that was away at the start, which went on without it.
 #[derive(Clone)]
 pub(crate) struct Away(Arc<PostgresStore>);
@@ -74,34 +63,18 @@ pub(super) async fn open(
     condition: &Condition,
 ) -> anyhow::Result<Opened> {
     let counts = StoreMetrics::register(metrics)?;
-    let registry = RegistryMetrics::register(metrics)?;
+    let registry = configuration.map(|_| RegistryMetrics::register(metrics));
+    let registry = registry.transpose()?;
     let url = options::store_url(config);
     if config.store.url.is_sqlite() {
         let store = sql::open(&url, counts).await?;
-        let read = match configuration {
-            Some(_) => Some(read(&store, &registry, condition).await?),
-            None => None,
-        };
-        return Ok(Opened::there(store, read));
+        return there(store, registry.as_ref(), condition).await;
     }
     let store = PostgresStore::unopened(&url, options::postgres(config), counts)?;
-    let store = Arc::new(store);
-    let prepare = async || store.prepare().await;
-    let Some(clock) = configuration else {
-        when_there(condition, Name::Store, prepare, is_away).await?;
-        return Ok(Opened::there(store, None));
-    };
-    let snapshot = options::snapshot(config)?;
-    let first = prepare().await;
-    if let (Err(error), Some(file)) = (&first, &snapshot)
-        && is_away(error)
-        && let Some(restored) = restore(file, &store, clock.as_ref(), &registry).await
+    let (store, snapshot) = (Arc::new(store), options::snapshot(config)?);
+    if let (Some(clock), Some(file), Some(counts)) = (configuration, &snapshot, &registry)
+        && let Some(restored) = without(&store, file, clock.as_ref(), counts).await
     {
-        tracing::warn!(
-            age_s = restored.age().as_secs(),
-            "{error}: starting with the configuration in {}",
-            file.path.display()
-        );
         return Ok(Opened {
             away: Some(Away(Arc::clone(&store))),
             registry: Some(restored),
@@ -109,15 +82,45 @@ pub(super) async fn open(
             store,
         });
     }
-    if first.is_err() {
-        when_there(condition, Name::Store, prepare, is_away).await?;
-    }
-    let store: Arc<dyn Store> = store;
-    let read = read(&store, &registry, condition).await?;
+    let prepare = async || store.prepare().await;
+    when_there(condition, Name::Store, prepare, is_away).await?;
+    let opened = there(store, registry.as_ref(), condition).await?;
+    Ok(Opened { snapshot, ..opened })
+}
+
+/// The store, which is open, and where somebody counts it the configuration in it.
+async fn there(
+    store: Arc<dyn Store>,
+    counts: Option<&RegistryMetrics>,
+    condition: &Condition,
+) -> anyhow::Result<Opened> {
+    let registry = match counts {
+        Some(counts) => Some(read(&store, counts, condition).await?),
+        None => None,
+    };
     Ok(Opened {
-        snapshot,
-        ..Opened::there(store, Some(read))
+        store,
+        registry,
+        away: None,
+        snapshot: None,
     })
+}
+
+/// The configuration as the file has it, if the store is away now and the file can be used.
+async fn without(
+    store: &Arc<PostgresStore>,
+    file: &SnapshotFile,
+    clock: &dyn Clock,
+    counts: &RegistryMetrics,
+) -> Option<Arc<Registry>> {
+    let error = store.prepare().await.err().filter(is_away)?;
+    let restored = restore(file, store, clock, counts).await?;
+    tracing::warn!(
+        age_s = restored.age().as_secs(),
+        "{error}: starting with the configuration in {}",
+        file.path.display()
+    );
+    Some(restored)
 }
 
 fn is_away(error: &OpenError) -> bool {
