@@ -7,7 +7,8 @@
 //! this process's registry if the store still answers. An endpoint's URL has passed the guard. Secrets are shown only where
 //! they are asked for. An iterator is opaque, and a malformed one is refused.
 //!
-//! **Authority.** The store for configuration and history, the log for what a resend puts in flight. Nothing is kept here.
+//! **Authority.** The store for configuration and history, the log for what a resend puts in flight and for how endpoints
+//! stand, of which a copy is kept here ([`Api::follow`]).
 //!
 //! **Failure.** With the store down every route but health is 503 with `Retry-After`. A read of an event that the recorder
 //! has not archived yet waits for it, bounded in time and number, and is then 503, never a wrong 404.
@@ -25,6 +26,7 @@
 mod applications;
 mod attempted;
 mod attempts;
+mod breakers;
 mod change;
 mod dead_letters;
 mod endpoint_headers;
@@ -45,6 +47,7 @@ mod replays;
 mod reply;
 mod resend;
 mod sent;
+mod standings;
 mod state;
 mod status;
 mod young;
@@ -65,6 +68,7 @@ pub fn router(api: Arc<Api>) -> Router {
         (Area::Endpoints, endpoints::routes()),
         (Area::Endpoints, endpoint_secret::routes()),
         (Area::Endpoints, endpoint_headers::routes()),
+        (Area::Endpoints, breakers::routes()),
         (Area::Events, events::routes()),
         (Area::Attempts, attempts::routes()),
         (Area::Attempts, attempted::routes()),

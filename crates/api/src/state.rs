@@ -14,6 +14,7 @@ use postrider_store::{Claims, Store};
 use postrider_trace::Tracer;
 use tokio::sync::Semaphore;
 
+use crate::standings::Standings;
 use crate::{ApiMetrics, Options};
 
 /// What the API works with.
@@ -21,7 +22,7 @@ use crate::{ApiMetrics, Options};
 pub struct Ports {
     /// Configuration, history, dead letters, replays, idempotency keys.
     pub store: Arc<dyn Store>,
-    /// Takes resends, and tells how far the recorder is.
+    /// Takes resends, and tells how far the recorder is and how endpoints stand.
     pub log: Arc<dyn Log>,
     /// Tokens and applications.
     pub registry: Arc<Registry>,
@@ -42,6 +43,7 @@ pub struct Api {
     pub(crate) metrics: ApiMetrics,
     pub(crate) tracer: Tracer,
     pub(crate) idempotency: Idempotency,
+    pub(crate) standings: Standings,
     /// One permit for each read that waits for the recorder.
     pub(crate) waiting: Semaphore,
     gate: Gate,
@@ -61,6 +63,7 @@ impl Api {
             guard: ports.guard,
             clock: ports.clock,
             tracer: ports.tracer,
+            standings: Standings::default(),
             options,
             metrics,
         })

@@ -67,6 +67,8 @@ pub struct Breaker {
     position: Position,
     /// Since it was last closed.
     openings: u32,
+    /// The first of these.
+    opened_at: Option<Timestamp>,
     failures: Failures,
     /// When a probe last closed it.
     closed_at: Option<Instant>,
@@ -77,6 +79,7 @@ impl Default for Breaker {
         Self {
             position: Position::Closed,
             openings: 0,
+            opened_at: None,
             failures: Failures::default(),
             closed_at: None,
         }
@@ -103,6 +106,7 @@ impl Breaker {
         Self {
             position,
             openings: state.openings,
+            opened_at: state.opened_at,
             failures: Failures::restore(state.consecutive_failures, state.failing_since),
             closed_at: None,
         }
@@ -172,6 +176,7 @@ impl Breaker {
         };
         if opens {
             self.openings = self.openings.saturating_add(1);
+            self.opened_at.get_or_insert(now.wall);
             let until = now.instant + self.wait(policy, draw);
             self.position = Position::Open { until };
         }
@@ -182,6 +187,18 @@ impl Breaker {
     pub fn probe_was_lost(&mut self, at: Instant) {
         if self.position == Position::HalfOpen {
             self.position = Position::Open { until: at };
+        }
+    }
+
+    /// Somebody says that the endpoint was repaired: the next attempt may go now, as the probe. True if it would have had to
+    /// wait.
+    pub fn try_now(&mut self, now: Instant) -> bool {
+        match &mut self.position {
+            Position::Open { until } if *until > now => {
+                *until = now;
+                true
+            }
+            Position::Open { .. } | Position::HalfOpen | Position::Closed => false,
         }
     }
 
@@ -205,6 +222,11 @@ impl Breaker {
     /// Openings since it was last closed.
     pub fn openings(&self) -> u32 {
         self.openings
+    }
+
+    /// When it opened, after it had been closed.
+    pub fn opened_at(&self) -> Option<Timestamp> {
+        self.opened_at
     }
 
     /// Failures since the last success.
@@ -332,6 +354,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_repaired_is_tried_at_once_and_waits_longer_still_if_it_was_not() {
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
+        let mut breaker = opened(&policy, now);
+        assert!(breaker.try_now(now.instant));
+        assert!(!breaker.try_now(now.instant), "it waits no more");
+        assert_eq!(breaker.admits(now.instant), Admission::Probe);
+        breaker.probe_started();
+        assert!(!breaker.try_now(now.instant), "one probe at a time");
+        assert!(breaker.failed(true, now.instant, &policy, now, 0.0));
+        let until = now.instant + 2 * policy.first_wait;
+        assert_eq!(breaker.admits(now.instant), Admission::Refused(until));
+        assert_eq!(breaker.opened_at(), Some(now.wall));
+        assert!(!Breaker::default().try_now(now.instant), "it is closed");
+    }
+
+    #[test]
     fn a_lost_probe_lets_another_go_without_a_longer_wait() {
         let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
@@ -376,6 +414,8 @@ mod tests {
             partition: 0,
             nonce: 0,
             newer: Box::default(),
+            opened_at: before.opened_at(),
+            endpoint_version: 1,
         };
         let later = now.plus(Duration::from_secs(1));
         let after = Breaker::restore(&state, later);
@@ -384,8 +424,8 @@ mod tests {
             Admission::Refused(now.instant + policy.first_wait)
         );
         assert_eq!(
-            (after.openings(), after.failing_since()),
-            (1, Some(now.wall))
+            (after.openings(), after.failing_since(), after.opened_at()),
+            (1, Some(now.wall), Some(now.wall))
         );
         let half_open = EndpointState {
             breaker: BreakerState::HalfOpen,

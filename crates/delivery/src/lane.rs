@@ -19,6 +19,9 @@ use crate::{
     Waiting,
 };
 
+/// A replay has an open breaker let a probe go at most this often.
+const BETWEEN_REPLAYS: Duration = Duration::from_secs(30);
+
 /// What a lane does next.
 #[derive(Debug)]
 pub enum Next {
@@ -55,6 +58,10 @@ pub struct Lane {
     pace: Pace,
     /// The terms that were taken.
     terms: Option<Terms>,
+    /// The endpoint's version that is gone by; 0 where none is known.
+    version: u64,
+    /// When a replay last had the breaker let a probe go.
+    tried_for_replay: Option<Instant>,
 }
 
 impl Lane {
@@ -70,6 +77,8 @@ impl Lane {
             in_flight: 0,
             pace: Pace::default(),
             terms: None,
+            version: 0,
+            tried_for_replay: None,
         }
     }
 
@@ -84,6 +93,7 @@ impl Lane {
             breaker: Breaker::restore(state, now),
             parking: Parking::restore(next_slot, state.parked, state.parked_bytes, now),
             standing,
+            version: state.endpoint_version,
             ..Self::new(limits)
         }
     }
@@ -105,12 +115,15 @@ impl Lane {
 
     /// Takes the endpoint's terms, if they are others than those taken before. `owned_since` is when this process became
     /// its owner: what the one before started in the second before that is not known, so a limited endpoint waits it out;
-    /// so does one that was not limited up to `now`.
-    pub fn configure(&mut self, terms: Terms, owned_since: Instant, now: Instant) {
+    /// so does one that was not limited up to `now`. An endpoint that was changed may have been repaired: its breaker lets a
+    /// probe go at once. True if that had to wait.
+    pub fn configure(&mut self, terms: Terms, owned_since: Instant, now: Instant) -> bool {
         let before = self.terms.replace(terms);
         if before == Some(terms) {
-            return;
+            return false;
         }
+        let known = std::mem::replace(&mut self.version, terms.version);
+        let may_be_repaired = known != 0 && known < terms.version;
         self.concurrency.set_max(terms.max_in_flight);
         match (&mut self.rate, terms.rate) {
             (Some(limiter), Some(rate)) => limiter.set_rate(rate),
@@ -119,6 +132,16 @@ impl Lane {
                 *limiter = Some(RateLimiter::cautious(rate, since));
             }
             (limiter, None) => *limiter = None,
+        }
+        may_be_repaired && self.breaker.try_now(now)
+    }
+
+    /// Somebody has a delivery made again that was given up, which says that the endpoint is to be tried now: but one that is
+    /// still dead is not tried for each of a hundred thousand.
+    fn try_for_replay(&mut self, now: Instant) {
+        let lately = |at: Instant| now < at + BETWEEN_REPLAYS;
+        if !self.tried_for_replay.is_some_and(lately) && self.breaker.try_now(now) {
+            self.tried_for_replay = Some(now);
         }
     }
 
@@ -328,6 +351,8 @@ impl Lane {
             partition: owner.partition,
             nonce: owner.nonce,
             newer: Box::default(),
+            opened_at: self.breaker.opened_at(),
+            endpoint_version: self.version,
         })
     }
 }

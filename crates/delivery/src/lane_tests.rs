@@ -87,6 +87,7 @@ fn limited(rate: u32) -> Terms {
     Terms {
         rate: Some(rate),
         max_in_flight: 64,
+        version: 1,
     }
 }
 
@@ -227,6 +228,7 @@ fn a_lane_that_becomes_limited_waits_out_the_second_before() {
     let unlimited = Terms {
         rate: None,
         max_in_flight: 64,
+        version: 1,
     };
     lane.configure(unlimited, now.instant - 10 * S, now.instant);
     (0..9).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
@@ -422,7 +424,7 @@ proptest! {
         let limits = LaneLimits { deliveries: 20, ..LaneLimits::default() };
         let mut now = Now::some();
         let mut lane = Lane::new(&limits);
-        let terms = Terms { rate, max_in_flight: 8 };
+        let terms = Terms { rate, max_in_flight: 8, version: 1 };
         lane.configure(terms, now.instant, now.instant);
         let (mut offered, mut placed, mut out) = (0u64, 0u64, Vec::new());
         for (step, millis) in steps {

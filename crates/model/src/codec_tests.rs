@@ -97,6 +97,8 @@ fn state() -> EndpointState {
         partition: 10,
         nonce: 11,
         newer: Box::default(),
+        opened_at: None,
+        endpoint_version: 0,
     }
 }
 

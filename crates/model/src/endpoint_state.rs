@@ -49,6 +49,10 @@ pub struct EndpointState {
     /// Fields that a newer version gave it and this one does not know, as they came. They go with a state that is handed
     /// on as it was found; of one that changed since they say nothing.
     pub newer: Box<[u8]>,
+    /// While not closed: when it opened, after it had been closed.
+    pub opened_at: Option<Timestamp>,
+    /// The endpoint's version that the owner went by; 0 where it knows none.
+    pub endpoint_version: u64,
 }
 
 include!(concat!(env!("OUT_DIR"), "/EndpointState.rs"));
@@ -70,6 +74,8 @@ impl EndpointState {
             failing_since_ms: millis(self.failing_since),
             partition: self.partition,
             nonce: self.nonce,
+            opened_at_ms: millis(self.opened_at),
+            endpoint_version: self.endpoint_version,
         };
         let mut value = value.encode_to_vec();
         value.extend_from_slice(&self.newer);
@@ -103,6 +109,8 @@ impl EndpointState {
             partition: given.partition,
             nonce: given.nonce,
             newer,
+            opened_at: time(given.opened_at_ms),
+            endpoint_version: given.endpoint_version,
         })
     }
 }

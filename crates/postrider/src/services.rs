@@ -142,6 +142,7 @@ fn dead_letters(
 /// Everything that `roles` answer under /api. The API's role creates events as well, so that a client library needs one
 /// address.
 pub(crate) fn routes(
+    base: &mut Stage,
     ports: &Ports,
     roles: &Roles,
     config: &Config,
@@ -153,7 +154,7 @@ pub(crate) fn routes(
         routes = routes.merge(intake(ports, config, metrics)?);
     }
     if roles.has(Role::Api) {
-        routes = routes.merge(api(ports, config, guard, metrics)?);
+        routes = routes.merge(api(base, ports, config, guard, metrics)?);
     }
     Ok(routes)
 }
@@ -175,7 +176,13 @@ fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<R
     Ok(postrider_ingest::router(ingest))
 }
 
-fn api(ports: &Ports, config: &Config, guard: Guard, metrics: &Metrics) -> anyhow::Result<Router> {
+fn api(
+    base: &mut Stage,
+    ports: &Ports,
+    config: &Config,
+    guard: Guard,
+    metrics: &Metrics,
+) -> anyhow::Result<Router> {
     let api = Api::new(
         postrider_api::Ports {
             store: ports.store()?,
@@ -188,5 +195,9 @@ fn api(ports: &Ports, config: &Config, guard: Guard, metrics: &Metrics) -> anyho
         options::api(config),
         ApiMetrics::register(metrics)?,
     );
+    let follows = Arc::clone(&api);
+    base.spawn("api", |shutdown| async move {
+        Ok(follows.follow(shutdown.cancelled_owned()).await?)
+    });
     Ok(postrider_api::router(api))
 }

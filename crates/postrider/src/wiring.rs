@@ -95,7 +95,10 @@ pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyho
     let reload = Reload::new(origin, &roles, &config, &guard, &metrics)?;
     reload.start(&mut stages.base, hangups);
     services::start(&mut stages, &ports, &roles, &config, &guard, &metrics)?;
-    doors.open(services::routes(&ports, &roles, &config, guard, &metrics)?);
+    let base = &mut stages.base;
+    doors.open(services::routes(
+        base, &ports, &roles, &config, guard, &metrics,
+    )?);
     doors.answer(&mut stages.front, &mut stages.base);
     // A log that has stopped already ends the services, which say why.
     if ports.log.sync().await.is_ok() {

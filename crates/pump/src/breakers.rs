@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
 /// One open endpoint.
 #[derive(Debug, Clone, Copy)]
 struct Open {
+    /// The probe's time that its owner told last.
+    told: Option<Timestamp>,
     /// From when on the next one is let through.
     let_through_at: Timestamp,
     /// When the delivery comes back that was sent ahead of the others so that one is there at `let_through_at`.
@@ -69,10 +71,17 @@ impl Breakers {
             .probe_at
             .unwrap_or_else(|| state.updated_at.plus(self.interval));
         let open = self.open.entry(state.endpoint_id).or_insert(Open {
+            told: None,
             let_through_at: probe_at,
             scout_back_at: Timestamp::default(),
             returns_until_micros: 0,
         });
+        // Waits only begin later, but for an endpoint of which somebody says that it was repaired.
+        let sooner = open.told.is_some_and(|told| probe_at < told);
+        open.told = state.probe_at.or(open.told);
+        if sooner {
+            (open.let_through_at, open.scout_back_at) = (probe_at, Timestamp::default());
+        }
         // The same state may be heard again: what was let through since counts.
         open.let_through_at = open.let_through_at.max(probe_at);
     }
@@ -158,6 +167,8 @@ mod tests {
             partition: 0,
             nonce: 0,
             newer: Box::default(),
+            opened_at: Some(at(0)),
+            endpoint_version: 1,
         }
     }
 
@@ -203,6 +214,26 @@ mod tests {
         );
         assert_eq!(
             breakers.judge(endpoint, at(90), at(90)),
+            Verdict::LetThrough
+        );
+    }
+
+    #[test]
+    fn a_probe_that_was_put_forward_lets_the_next_one_through() {
+        let (mut breakers, endpoint) = open_until(at(300));
+        assert_ne!(breakers.judge(endpoint, at(9), at(9)), Verdict::LetThrough);
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(10))));
+        assert_eq!(
+            breakers.judge(endpoint, at(10), at(10)),
+            Verdict::LetThrough
+        );
+        assert_ne!(
+            breakers.judge(endpoint, at(11), at(11)),
+            Verdict::LetThrough
+        );
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(10))));
+        assert_ne!(
+            breakers.judge(endpoint, at(12), at(12)),
             Verdict::LetThrough
         );
     }

@@ -64,6 +64,7 @@ impl House {
             clock: Arc::new(SystemClock),
         };
         let api = Api::new(ports, options, ApiMetrics::register(&metrics).unwrap());
+        tokio::spawn(Arc::clone(&api).follow(std::future::pending()));
         Self {
             log,
             store,

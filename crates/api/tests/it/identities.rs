@@ -5,7 +5,7 @@ use postrider_store::{Applications, TokenScope};
 use crate::house::{House, add_token, application};
 
 /// Every route, with `{app}` where an application stands.
-const ROUTES: [(&str, &str); 38] = [
+const ROUTES: [(&str, &str); 40] = [
     ("GET", "/app"),
     ("POST", "/app"),
     ("GET", "/app/{app}"),
@@ -26,6 +26,8 @@ const ROUTES: [(&str, &str); 38] = [
     ("DELETE", "/app/{app}/endpoint/x"),
     ("GET", "/app/{app}/endpoint/x/secret"),
     ("POST", "/app/{app}/endpoint/x/secret/rotate"),
+    ("GET", "/app/{app}/endpoint/x/breaker"),
+    ("POST", "/app/{app}/endpoint/x/breaker/probe"),
     ("GET", "/app/{app}/endpoint/x/headers"),
     ("PUT", "/app/{app}/endpoint/x/headers"),
     ("PATCH", "/app/{app}/endpoint/x/headers"),

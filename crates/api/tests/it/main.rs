@@ -9,6 +9,7 @@
 
 mod applications;
 mod attempts;
+mod breakers;
 mod dead_letters;
 mod endpoint_secrets;
 mod endpoints;

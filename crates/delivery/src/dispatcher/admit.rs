@@ -207,7 +207,7 @@ impl<S: Sender> Dispatcher<S> {
     }
 
     /// The lane of an endpoint whose deliveries lie in `partition`; a first one, if it has none.
-    fn entry(&mut self, id: EndpointId, partition: Partition, now: Now) -> &mut Entry {
+    pub(super) fn entry(&mut self, id: EndpointId, partition: Partition, now: Now) -> &mut Entry {
         self.lanes.entry(id).or_insert_with(|| {
             let known = self.restored.remove(&id);
             let known = known.filter(|known| known.partition == partition);
@@ -285,6 +285,7 @@ pub(super) fn terms(endpoints: &dyn Endpoints, endpoint: &Endpoint, limits: &Lan
     Terms {
         rate: endpoints.rate_limit(endpoint),
         max_in_flight: most.unwrap_or(limits.max_in_flight),
+        version: endpoint.version,
     }
 }
 

@@ -116,6 +116,8 @@ pub(crate) struct Dispatcher<S> {
     tick_at: Instant,
     /// When all lanes are looked at next.
     survey_at: Instant,
+    /// The registry's version at the last look for endpoints that were changed while their breakers are open.
+    looked_at: u64,
     stopping: bool,
 }
 
@@ -162,6 +164,7 @@ impl<S: Sender> Dispatcher<S> {
             shed_at: None,
             tick_at: Instant::now() + TICK,
             survey_at: Instant::now(),
+            looked_at: 0,
             stopping: false,
         }
     }

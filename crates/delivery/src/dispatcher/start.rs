@@ -49,7 +49,9 @@ impl<S: Sender> Dispatcher<S> {
         let endpoint = self.enabled(id);
         if let (Some(endpoint), Some(entry)) = (&endpoint, self.lanes.get_mut(&id)) {
             let terms = terms(&*self.ports.endpoints, endpoint, &self.options.lane);
-            entry.lane.configure(terms, now.instant, now.instant);
+            if entry.lane.configure(terms, now.instant, now.instant) {
+                self.note(id);
+            }
         }
         for _ in 0..QUANTUM {
             let Some(entry) = self.lanes.get_mut(&id) else {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use postrider_model::{EndpointId, EndpointState, NewRecord, Partition, TopicPartition};
+use postrider_model::{
+    BreakerState, EndpointId, EndpointState, NewRecord, Partition, TopicPartition,
+};
 
+use super::admit::terms;
 use super::{Dispatcher, Entry};
 use crate::finisher::{Finished, Of};
 use crate::{Now, Owner, ParkReason, Sender, Standing};
@@ -19,9 +22,40 @@ const RELIEF_EVERY: Duration = Duration::from_millis(50);
 impl<S: Sender> Dispatcher<S> {
     pub(super) fn tick(&mut self, now: Now) {
         self.forget_idle(now);
+        self.try_changed(now);
         self.publish(now);
         self.report(now);
         self.survey(now);
+    }
+
+    /// Endpoints that were changed while their breakers are open are tried again, and the pump hears of it.
+    fn try_changed(&mut self, now: Now) {
+        let version = self.ports.endpoints.version();
+        if std::mem::replace(&mut self.looked_at, version) == version {
+            return;
+        }
+        let open = self.lanes.iter().filter(|(_, entry)| entry.open);
+        let open = open.map(|(id, entry)| (*id, entry.partition));
+        let inherited = self.restored.iter().filter(|(id, known)| {
+            let open = known.state.as_ref();
+            let open = open.filter(|state| state.breaker != BreakerState::Closed);
+            let endpoint = self.ports.endpoints.endpoint(**id);
+            open.zip(endpoint)
+                .is_some_and(|(state, endpoint)| state.endpoint_version < endpoint.version)
+        });
+        let inherited = inherited.map(|(id, known)| (*id, known.partition));
+        let all: Vec<_> = open.chain(inherited).collect();
+        for (id, partition) in all {
+            let Some(endpoint) = self.enabled(id) else {
+                continue;
+            };
+            let terms = terms(&*self.ports.endpoints, &endpoint, &self.options.lane);
+            let entry = self.entry(id, partition, now);
+            if entry.lane.configure(terms, now.instant, now.instant) {
+                self.note(id);
+                self.wake(id);
+            }
+        }
     }
 
     /// Writes the states that have changed, behind what is being finished. While its partition's lease does not last, the

@@ -47,4 +47,6 @@ pub struct Terms {
     pub rate: Option<u32>,
     /// Attempts in flight, at most.
     pub max_in_flight: u32,
+    /// The endpoint's version: whoever changed it may have repaired it. 0 where none is known.
+    pub version: u64,
 }

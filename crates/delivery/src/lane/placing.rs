@@ -35,9 +35,17 @@ pub(crate) fn is_new(delivery: &Delivery) -> bool {
         && delivery.not_before == Timestamp::default()
 }
 
+/// True if a replay or a resend has just brought it.
+fn is_replayed(delivery: &Delivery) -> bool {
+    delivery.generation > 0 && delivery.attempts_made == 0 && delivery.parked_since.is_none()
+}
+
 impl Lane {
     /// Takes a delivery, or says where it goes instead.
     pub fn offer(&mut self, mut waiting: Waiting, limits: &LaneLimits, now: Now) -> Offered {
+        if is_replayed(&waiting.delivery) {
+            self.try_for_replay(now.instant);
+        }
         waiting.prompt = is_new(&waiting.delivery) && self.has_a_place_at_once(now.instant);
         match self.place(&waiting.delivery, limits, now) {
             None => {

@@ -15,6 +15,7 @@ mod alone;
 mod asking;
 mod backup;
 mod bad_input;
+mod breakers;
 mod changes;
 mod clients;
 mod clocks;

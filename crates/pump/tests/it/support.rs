@@ -195,6 +195,8 @@ pub(crate) fn open(endpoint: EndpointId, now: Timestamp, probe_at: Timestamp) ->
         partition: 0,
         nonce: 0,
         newer: Box::default(),
+        opened_at: Some(now),
+        endpoint_version: 1,
     }
 }
 

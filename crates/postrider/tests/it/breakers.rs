@@ -1,0 +1,78 @@
+//! An endpoint's breaker seen from outside, and "it was repaired: try it now", on both pairs of engines.
+
+use std::time::Duration;
+
+use postrider_model::{Clock, SystemClock, Timestamp};
+use postrider_testkit::{Api, Behaviour, Receiver, eventually};
+use serde_json::{Value, json};
+
+use crate::engines::Engines;
+use crate::world::{DEADLINE, World};
+
+/// A wait this long cannot be over by chance before what is asked for has happened.
+const LONG: Duration = Duration::from_secs(25);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repaired_endpoint_is_tried_when_its_owner_says_so_and_not_when_the_wait_is_over() {
+    let world = World::with(&[]).await;
+    repaired(&world.api, &world.receiver, &world.app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_and_postgresql_too_a_repaired_endpoint_is_tried_when_its_owner_says_so() {
+    let engines = Engines::new().await;
+    let (_server, api) = engines.serve().await;
+    let receiver = Receiver::start().unwrap();
+    let app = api.create_app("scenario").await.unwrap();
+    repaired(&api, &receiver, &app).await;
+}
+
+async fn repaired(api: &Api, receiver: &Receiver, app: &str) {
+    let url = receiver.on("/hook", Behaviour::Status(500));
+    let endpoint = api.create_endpoint(app, &json!({ "url": url })).await;
+    let path = format!("/api/v1/app/{app}/endpoint/{}/breaker", endpoint.unwrap());
+    assert_eq!(api.get(&path).await.unwrap()["state"], "closed");
+
+    for _ in 0..10 {
+        api.publish(app, "scenario.event", &json!({}))
+            .await
+            .unwrap();
+    }
+    let is_far_off = |told: &Value| {
+        let at = told["nextProbeAt"].as_str().and_then(Timestamp::parse)?;
+        (told["state"] == "open" && at.since(SystemClock.now()) > LONG).then_some(at)
+    };
+    let open = eventually("the next probe is far off", DEADLINE, async || {
+        let told = api.get(&path).await.unwrap();
+        is_far_off(&told).map(|at| (at, told))
+    });
+    let (probe_at, told) = open.await.unwrap();
+    assert!(
+        told["why"].as_str().unwrap().contains("attempts failed"),
+        "{told}"
+    );
+    assert!(told["consecutiveFailures"].as_u64().unwrap() >= 5, "{told}");
+    assert!(told["waiting"].as_u64().unwrap() > 0, "{told}");
+    let opened_at = told["openedAt"].as_str().and_then(Timestamp::parse);
+    assert!(opened_at.unwrap() <= SystemClock.now(), "{told}");
+
+    let before = receiver.count("/hook");
+    receiver.on("/hook", Behaviour::Ok);
+    api.post(&format!("{path}/probe"), &json!({}))
+        .await
+        .unwrap();
+    let closed = eventually("it is closed", DEADLINE, async || {
+        // What comes for it is the probe.
+        api.publish(app, "scenario.event", &json!({}))
+            .await
+            .unwrap();
+        let told = api.get(&path).await.unwrap();
+        (told["state"] == "closed").then_some(())
+    });
+    closed.await.unwrap();
+    assert!(receiver.count("/hook") > before);
+    assert!(
+        SystemClock.now() < probe_at,
+        "it was closed by the ordinary probe"
+    );
+}
