@@ -92,7 +92,7 @@ impl Matcher<'_> {
             (_, true, _) => {
                 // Ingest drew for a new trace already.
                 let parent = event.trace.as_deref();
-                let (event, span) = self.traced(self.tracer.process(parent, record.at), event);
+                let (event, span) = self.in_span(self.tracer.process(parent, record.at), event);
                 let matched = match &event.origin {
                     EventOrigin::Rematch(rematch) => self.add(&event, record, rematch),
                     EventOrigin::Accepted => self.part(&event, record, None),
@@ -104,7 +104,7 @@ impl Matcher<'_> {
     }
 
     /// `event` as what is made within `span` carries it.
-    fn traced(&self, mut span: Span, mut event: Event) -> (Event, Span) {
+    fn in_span(&self, mut span: Span, mut event: Event) -> (Event, Span) {
         if let Some(trace) = span.context() {
             event.trace = Some(trace);
         }
@@ -133,7 +133,7 @@ impl Matcher<'_> {
                 let event = foreign.into_event(application.id);
                 let parent = event.trace.as_deref();
                 let span = self.tracer.process_first(parent, record.at);
-                let (event, span) = self.traced(span, event);
+                let (event, span) = self.in_span(span, event);
                 let matched = self.part(&event, record, None);
                 let archived = NewRecord {
                     topic: FANOUTS,

@@ -1,10 +1,10 @@
 //! Moves the WAL's pages into the database, on a thread of its own: inside the writer it would stall every commit.
 
-use postrider_failpoint::thread_fail_point;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use postrider_failpoint::thread_fail_point;
 use rusqlite::Connection;
 
 use crate::error::is_full;

@@ -2,10 +2,10 @@
 //!
 //! Beside the one that polls, because librdkafka tells of a commit's end only to a caller who waits for it.
 
-use postrider_failpoint::thread_fail_point;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use postrider_failpoint::thread_fail_point;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
