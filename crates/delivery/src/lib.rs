@@ -12,8 +12,8 @@
 //! endpoints that answer. An idle endpoint costs nothing.
 //!
 //! **Authority and crashes.** The log is the truth: a record is finished when what follows from it is written. After a
-//! kill, what was in flight is sent again, and what was answered within the last milliseconds before it (about ten at
-//! most, more on an overloaded machine), which no commit said yet: its metadata names what is finished above the
+//! kill, what was in flight is sent again, and what was answered within the last milliseconds before it (50 at most,
+//! more on an overloaded machine), which no commit said yet: its metadata names what is finished above the
 //! watermark. Where a log writes outputs before positions, what somebody's crash wrote twice is passed over (`repeats`). Breakers and reserved slots are published every second and restored: on one machine always, on several if
 //! their owner handed them over, states first and the last commit after, with one nonce in both. What was not handed over
 //! starts cautiously, and nothing is kept or published of an endpoint whose partition is gone.

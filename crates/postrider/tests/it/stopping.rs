@@ -35,6 +35,10 @@ async fn stopped_under_load(mut world: World) {
     for stop in 1..=3 {
         let so_far = world.receiver.count("/slow");
         world.wait_for("/slow", so_far + 50 * stop).await;
+        let in_flight = eventually("attempts are in flight", DEADLINE, async || {
+            (world.receiver.stats("/slow").open > 0).then_some(())
+        });
+        in_flight.await.unwrap();
         world.terminate().await;
         world.start().await;
     }

@@ -38,6 +38,11 @@ async fn publish(world: &World, headers: &[(&str, &str)]) {
 }
 
 async fn publish_at(url: &str, token: &str, app: &str, headers: &[(&str, &str)]) {
+    assert_eq!(sent(url, token, app, headers).await, 202);
+}
+
+/// The status that an event with these headers is answered with.
+async fn sent(url: &str, token: &str, app: &str, headers: &[(&str, &str)]) -> u16 {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut request = client
         .post(format!("{url}/api/v1/app/{app}/msg"))
@@ -47,8 +52,7 @@ async fn publish_at(url: &str, token: &str, app: &str, headers: &[(&str, &str)])
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 202);
+    request.send().await.unwrap().status().as_u16()
 }
 
 /// What the endpoint at `path` was told, request by request.
@@ -230,16 +234,22 @@ async fn variables_of_opentelemetry_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_asks_for_spans_makes_none() {
-    let collector = Collector::start();
-    let world = world(&collector, "1", &[]).await;
-    let stranger = world.api.with_token("pr_nobody");
-    let event = json!({ "eventType": "order.paid", "payload": {} });
-    let path = format!("/api/v1/app/{}/msg", world.app);
-    let answer = stranger.try_post(&path, &event).await.unwrap();
-    assert_eq!(answer.status, 401);
-    publish(&world, &[]).await;
-    let spans = collector.wait_for(3, |_| true).await;
-    assert!(spans.iter().all(|span| span.trace == spans[0].trace));
+    for sampling in ["0", "1"] {
+        let collector = Collector::start();
+        let world = world(&collector, sampling, &[]).await;
+        let asks = |trace: &str| format!("00-{}-{PARENT}-01", trace.repeat(32));
+        let url = &world.server().url;
+        let stranger = [("traceparent", asks("7"))];
+        let stranger = stranger
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let status = sent(url, "pr_nobody", &world.app, &stranger).await;
+        assert_eq!(status, 401);
+        // What comes behind it comes alone.
+        publish(&world, &[("traceparent", &asks("1"))]).await;
+        let spans = collector.wait_for(3, |_| true).await;
+        assert!(spans.iter().all(|span| span.trace == "1".repeat(32)));
+    }
 }
 
 const REPLAYED: &str = "\
