@@ -15,12 +15,15 @@ use postrider_model::{
 use postrider_signing::Secret;
 use serde::Deserialize;
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use crate::endpoint_headers;
 
 /// The longest URL, in bytes.
 const MAX_URL: usize = 65_536;
+/// The longest name of a host, and the longest part of one, in characters.
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 /// The most channels that an endpoint may listen to.
 const MAX_CHANNELS: usize = 10;
 
@@ -216,9 +219,12 @@ impl Limits {
         let statuses = self.final_statuses.map(|statuses| {
             // None is left out: all are at most 599.
             let numbers = statuses.into_iter().map(Bounded::get);
-            numbers
+            let mut numbers: Vec<u16> = numbers
                 .filter_map(|status| status.try_into().ok())
-                .collect()
+                .collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
         });
         self.rate
             .map(Bounded::get)
@@ -288,10 +294,32 @@ fn checked_url(text: &str, guard: &Guard) -> Result<Url, HttpError> {
             "what stands behind # is never sent to a server: leave it out".to_owned(),
         ));
     }
-    guard
-        .check_url(&url)
-        .map_err(|error| refused(error.to_string()))?;
+    check_name(&url)?;
+    guard.check_url(&url).map_err(|error| {
+        if let Some(setting) = error.setting() {
+            tracing::info!("an endpoint's URL was refused: {error} ({setting} may let it through)");
+        }
+        refused(error.to_string())
+    })?;
     Ok(url)
+}
+
+/// A name that the DNS cannot hold (RFC 1035, 2.3.4) has no address, and no attempt would ever succeed.
+fn check_name(url: &Url) -> Result<(), HttpError> {
+    let Some(Host::Domain(name)) = url.host() else {
+        return Ok(());
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let fits = |part: &str| (1..=MAX_LABEL).contains(&part.len());
+    if name.len() <= MAX_NAME && name.split('.').all(fits) {
+        return Ok(());
+    }
+    Err(HttpError::body(
+        "url",
+        format!(
+            "no host can have this name: a name has at most {MAX_NAME} characters, and 1 to {MAX_LABEL} between two dots"
+        ),
+    ))
 }
 
 /// A secret in its one text form.

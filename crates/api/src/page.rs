@@ -73,7 +73,7 @@ pub(crate) struct Paging<K> {
 impl<K: Cursor + Clone> Paging<K> {
     /// What `query` asks for, in `order` unless it says otherwise.
     pub(crate) fn of(query: &Query, order: Order) -> Result<Self, HttpError> {
-        let limit = match query.text("limit").map(str::parse) {
+        let limit = match query.single("limit")?.map(str::parse) {
             None => DEFAULT_LIMIT,
             Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
             Some(_) => {
@@ -83,7 +83,7 @@ impl<K: Cursor + Clone> Paging<K> {
                 ));
             }
         };
-        let order = match query.text("order") {
+        let order = match query.single("order")? {
             None => order,
             Some("ascending") => Order::Ascending,
             Some("descending") => Order::Descending,
@@ -100,7 +100,7 @@ impl<K: Cursor + Clone> Paging<K> {
                 "expected an iterator or prevIterator of an earlier answer of this listing",
             )
         };
-        let start = match query.text("iterator") {
+        let start = match query.single("iterator")? {
             None => PageStart::Beginning,
             Some(text) => match text.strip_prefix('-') {
                 Some(text) => PageStart::Before(K::read(text).ok_or_else(malformed)?),

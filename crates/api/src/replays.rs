@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 use postrider_failpoint::fail_point;
 use postrider_http::{Bounded, Bounds, HttpError, Query, Slashed, parse_json, unavailable};
 use postrider_model::{DeadLetterId, EventType, ReplayId, Timestamp};
-use postrider_store::{DeadLetterFilter, Order, Replay, ReplayStatus, Selection};
+use postrider_store::{DeadLetterFilter, Order, Page, PageStart, Replay, ReplayStatus, Selection};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
@@ -61,6 +62,16 @@ struct ReplayIn {
     #[serde(default)]
     dry_run: bool,
 }
+
+/// Which of the two ways of asking is taken, whatever stands in them.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Asked {
+    dead_letter_ids: Option<IgnoredAny>,
+    filter: Option<IgnoredAny>,
+}
+
+const EITHER: &str = "expected either deadLetterIds or filter; an empty filter, {}, means all";
 
 /// A misspelt field would replay more than was meant: unknown ones are refused.
 #[derive(Debug, Deserialize)]
@@ -133,6 +144,12 @@ async fn create(
     };
     let (doer, sent) = (Arc::clone(&api), body.clone());
     let work = async move {
+        // First of all: what is wrong inside one of them is of no use to who sent both.
+        if let Ok(asked) = serde_json::from_slice::<Asked>(&sent)
+            && asked.dead_letter_ids.is_some() == asked.filter.is_some()
+        {
+            return Err(HttpError::body("filter", EITHER));
+        }
         let given: ReplayIn = parse_json(&sent)?;
         let dry_run = given.dry_run;
         let mut replay = doer.planned(&reach, given).await?;
@@ -210,10 +227,7 @@ impl Api {
             (Some(ids), None) => self.by_ids(reach, ids).await?,
             (None, Some(filter)) => self.by_filter(reach, filter, now).await?,
             (Some(_), Some(_)) | (None, None) => {
-                return Err(HttpError::body(
-                    "filter",
-                    "expected either deadLetterIds or filter; an empty filter, {}, means all",
-                ));
+                return Err(HttpError::body("filter", EITHER));
             }
         };
         let token = self.registry().snapshot();
@@ -271,6 +285,14 @@ impl Api {
         given: FilterIn,
         now: Timestamp,
     ) -> Result<(Selection, u64), HttpError> {
+        if let (Some(after), Some(before)) = (given.after, given.before)
+            && before < after
+        {
+            return Err(HttpError::body(
+                "filter",
+                "before lies before after: nothing was given up in between",
+            ));
+        }
         let app = given.app_id.as_deref();
         let app_id = reach.narrowed(self, app, "body", "filter").await?;
         let endpoint = given.endpoint_id.as_deref();
@@ -286,6 +308,34 @@ impl Api {
             only_replayable: true,
         };
         let total = self.store.count_dead_letters(&filter).await;
-        Ok((Selection::Filter(filter), total.map_err(unavailable)?))
+        let total = total.map_err(unavailable)?;
+        if total == 0 && filter.endpoint_id.is_some() {
+            self.refuse_deleted(&filter).await?;
+        }
+        Ok((Selection::Filter(filter), total))
+    }
+
+    /// Who asks for one endpoint, and gets nothing because that was deleted, is told so.
+    async fn refuse_deleted(&self, filter: &DeadLetterFilter) -> Result<(), HttpError> {
+        let filter = DeadLetterFilter {
+            only_replayable: false,
+            ..filter.clone()
+        };
+        let page = Page {
+            limit: 1,
+            start: PageStart::Beginning,
+            order: Order::Descending,
+        };
+        let there = self.store.dead_letters(&filter, &page).await;
+        match there.map_err(unavailable)?.first().map(NotReplayable::of) {
+            Some(Some(never @ NotReplayable::Deleted(_))) => Err(HttpError::body(
+                "filter",
+                format!(
+                    "no dead letter of this endpoint can be replayed: {}",
+                    never.why()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 }

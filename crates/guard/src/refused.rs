@@ -17,9 +17,7 @@ pub enum Refused {
         scheme: String,
     },
     /// `http` where only `https` is let.
-    #[error(
-        "the URL begins with http://, and https:// is required; to let http:// through, set POSTRIDER__EGRESS__REQUIRE_HTTPS=false"
-    )]
+    #[error("the URL begins with http://, and https:// is required here")]
     NotHttps,
     /// No host to connect to.
     #[error("the URL has no host; write it as https://HOST/PATH")]
@@ -30,16 +28,14 @@ pub enum Refused {
     )]
     Credentials,
     /// A name that means this machine, while no loopback address is allowed.
-    #[error(
-        "{host} is this machine, which is not public; to allow it, name 127.0.0.0/8 in POSTRIDER__EGRESS__ALLOW"
-    )]
+    #[error("{host} is the server's own machine; an endpoint must have a public address")]
     LocalName {
         /// The host of the URL.
         host: String,
     },
     /// An address in a block that is not public.
     #[error(
-        "{ip} is in {network} ({purpose}), which is not public; to allow it, name its network in POSTRIDER__EGRESS__ALLOW"
+        "{ip} is in {network} ({purpose}), which is not public; an endpoint must have a public address"
     )]
     Special {
         /// The address, an IPv4-mapped one as the IPv4 address that it reaches.
@@ -51,7 +47,7 @@ pub enum Refused {
     },
     /// An IPv6 address outside the space from which public ones are given, in no block with a name.
     #[error(
-        "{ip} is outside 2000::/3, the global unicast space, and so is not public; to allow it, name its network in POSTRIDER__EGRESS__ALLOW"
+        "{ip} is outside 2000::/3, the global unicast space, and so is not public; an endpoint must have a public address"
     )]
     NotGlobal {
         /// The address.
@@ -60,6 +56,21 @@ pub enum Refused {
     /// A name that resolved to no address at all.
     #[error("the name has no address; it must resolve to public addresses only")]
     NoAddress,
+}
+
+impl Refused {
+    /// The setting by which an operator may let through what this refuses. Endpoints' owners, who see the refusal, cannot set
+    /// it, and need not know of it.
+    #[must_use]
+    pub const fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::NotHttps => Some("egress.require_https"),
+            Self::LocalName { .. } | Self::Special { .. } | Self::NotGlobal { .. } => {
+                Some("egress.allow")
+            }
+            Self::Scheme { .. } | Self::NoHost | Self::Credentials | Self::NoAddress => None,
+        }
+    }
 }
 
 /// The refusal inside an error of `reqwest`, or of anything else that keeps its sources.

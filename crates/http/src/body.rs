@@ -1,12 +1,11 @@
 //! Bodies: as they are, bounded in size and time before they are read.
 
-use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::HttpError;
 
@@ -29,10 +28,15 @@ impl Default for BodyLimit {
     }
 }
 
-/// The whole body. One that announces too much is refused before any of it is read.
+/// Of a body that is too large so much more is read and dropped, within this time: a client that writes all of it before it
+/// reads would meet a closed connection instead of the answer.
+const DROPPED_BYTES: usize = 32 << 20;
+const DROPPED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The whole body. Of one that is too large nothing is kept.
 pub async fn read_body(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     limit: BodyLimit,
 ) -> Result<Bytes, HttpError> {
     refuse_encoded(headers)?;
@@ -45,19 +49,41 @@ pub async fn read_body(
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit.bytes) {
+    if let Some(length) = announced.filter(|length| *length > limit.bytes) {
+        // Who asks first is told before it sends anything.
+        if length <= DROPPED_BYTES && !headers.contains_key(header::EXPECT) {
+            drop_rest(&mut body).await;
+        }
         return Err(too_large());
     }
-    let read = tokio::time::timeout(limit.within, axum::body::to_bytes(body, limit.bytes));
-    match read.await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+    let read = Limited::new(&mut body, limit.bytes).collect();
+    match tokio::time::timeout(limit.within, read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            drop_rest(&mut body).await;
+            Err(too_large())
+        }
         Ok(Err(_)) => Err(HttpError::Unreadable("the body broke off".to_owned())),
         Err(_) => Err(HttpError::Unreadable(format!(
             "the body did not come within {} s",
             limit.within.as_secs()
         ))),
     }
+}
+
+async fn drop_rest(body: &mut Body) {
+    let read = async {
+        let mut left = DROPPED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // Whoever is slower than that has no answer to see.
+    let _ = tokio::time::timeout(DROPPED_WITHIN, read).await;
 }
 
 /// Payloads are delivered byte for byte, so what was compressed would reach endpoints compressed.
@@ -76,14 +102,13 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), HttpError> {
     ))
 }
 
-fn is_over_limit(error: &axum::Error) -> bool {
-    error
-        .source()
-        .is_some_and(|source| source.is::<LengthLimitError>())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::Full;
+
     use super::*;
 
     #[tokio::test]
@@ -103,6 +128,34 @@ mod tests {
             read("1", announced).await,
             Err(HttpError::TooLarge(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_body_that_is_too_large_is_taken_unless_the_client_asked_first() {
+        let limit = BodyLimit {
+            bytes: 4,
+            ..BodyLimit::default()
+        };
+        let taken = async |named: &[(header::HeaderName, &str)]| {
+            let taken = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&taken);
+            let body = Full::new(Bytes::from_static(b"1234567")).map_frame(move |frame| {
+                count.fetch_add(frame.data_ref().map_or(0, Bytes::len), Ordering::SeqCst);
+                frame
+            });
+            let mut headers = HeaderMap::new();
+            for (name, value) in named {
+                headers.insert(name, value.parse().unwrap());
+            }
+            let error = read_body(&headers, Body::new(body), limit).await;
+            assert!(matches!(error, Err(HttpError::TooLarge(_))));
+            taken.load(Ordering::SeqCst)
+        };
+        let length = (header::CONTENT_LENGTH, "7");
+        assert_eq!(taken(std::slice::from_ref(&length)).await, 7);
+        assert_eq!(taken(&[length, (header::EXPECT, "100-continue")]).await, 0);
+        let huge = (header::CONTENT_LENGTH, "9999999999");
+        assert_eq!(taken(&[huge]).await, 0);
     }
 
     #[tokio::test]

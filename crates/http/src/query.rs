@@ -66,6 +66,18 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The value of `name`. Refuses two that differ.
+    pub fn single(&self, name: &'static str) -> Result<Option<&str>, HttpError> {
+        let given = self.0.iter().filter(|(given, _)| given == name);
+        let mut values = given.map(|(_, value)| value.as_str());
+        let first = values.next();
+        if values.any(|other| Some(other) != first) {
+            let why = format!("two different values of {name}: send one");
+            return Err(HttpError::query(name, why));
+        }
+        Ok(first)
+    }
+
     /// The first value of `name`, read as a `T`.
     pub fn get<T: FromStr<Err: Display>>(
         &self,

@@ -1,13 +1,16 @@
 //! The dialect's way to publish: an envelope in JSON with the payload inside.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use postrider_http::{ApplicationIn, HttpError, InPath, Query, parse_json};
-use postrider_model::{Channel, Event, EventId, EventOrigin, EventType, TraceContext, Uid};
-use serde::Deserialize;
+use postrider_model::{
+    Channel, Event, EventId, EventOrigin, EventType, NameError, TraceContext, Uid,
+};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::Ingest;
@@ -26,7 +29,7 @@ struct MessageIn<'a> {
     payload: &'a RawValue,
     #[serde(default)]
     channels: Option<Vec<Channel>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "event_id")]
     event_id: Option<Uid>,
     #[serde(default)]
     application: Option<ApplicationIn>,
@@ -40,6 +43,16 @@ struct MessageIn<'a> {
     payload_retention_hours: Option<&'a RawValue>,
     #[serde(default, borrow)]
     transformations_params: Option<&'a RawValue>,
+}
+
+/// A uid, by the name that it has here.
+fn event_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uid>, D::Error> {
+    let given = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    let uid = given.map(|text| {
+        text.parse()
+            .map_err(|error: NameError| error.called("eventId"))
+    });
+    uid.transpose().map_err(serde::de::Error::custom)
 }
 
 pub(crate) async fn create(

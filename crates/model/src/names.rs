@@ -15,6 +15,14 @@ pub struct NameError {
     max: usize,
 }
 
+impl NameError {
+    /// The same of what is called so where it was sent.
+    #[must_use]
+    pub fn called(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+}
+
 fn checked(given: &str, what: &'static str, max: usize) -> Result<Arc<str>, NameError> {
     let fits = (1..=max).contains(&given.len())
         && given

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -32,7 +32,19 @@ pub(crate) fn make(dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .with_context(|| format!("cannot make the data directory {}", dir.display()))
+        .with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+    if is_open(dir) {
+        tracing::warn!(
+            "{0} is open to other users of this machine: chmod 700 {0}; it holds secrets and payloads",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// True if others than its owner may read, write or enter it.
+fn is_open(dir: &Path) -> bool {
+    fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
 }
 
 /// The first name in the directory that does not belong there, if nothing in it is ours.
@@ -120,8 +132,6 @@ pub(crate) fn write_token(dir: &Path, token: &Token) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

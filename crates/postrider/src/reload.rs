@@ -100,18 +100,25 @@ impl Reload {
         self.level.set(self.running.logs.level.to_filter());
         self.metrics.good.set(1);
         tracing::info!(
-            "SIGHUP: the configuration was read again; counts from now: {}; counts from the next start: {}",
-            listed(&taken),
-            listed(&waiting)
+            "SIGHUP: the configuration was read again; {}",
+            what_changed(&taken, &waiting)
         );
     }
 }
 
-fn listed(keys: &[&str]) -> String {
-    if keys.is_empty() {
-        return "nothing new".to_owned();
+fn what_changed(taken: &[&str], waiting: &[&str]) -> String {
+    let told = [
+        ("counts from now", taken),
+        ("counts from the next start", waiting),
+    ];
+    let told = told.iter().filter(|(_, keys)| !keys.is_empty());
+    let told: Vec<_> = told
+        .map(|(when, keys)| format!("{when}: {}", keys.join(", ")))
+        .collect();
+    match told.is_empty() {
+        true => "nothing differs from what runs".to_owned(),
+        false => told.join("; "),
     }
-    keys.join(", ")
 }
 
 #[cfg(test)]

@@ -109,7 +109,9 @@ pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyho
     }
 
     let ran = supervise::run(stages.in_order(), stop, || condition.drain()).await;
-    ran.and(close(&ports).await)
+    ran.and(close(&ports).await)?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 /// The log first: what it finishes may still be told to the store.

@@ -40,6 +40,14 @@ const fn why_let_go(status: ReplayStatus) -> &'static str {
     }
 }
 
+/// What of a replay that is done was left to another one, or removed before this one came to it, or its endpoint was.
+const fn skipped(replay: &Replay) -> u64 {
+    match replay.status {
+        ReplayStatus::Done => replay.total.saturating_sub(replay.done + replay.failed),
+        ReplayStatus::Running | ReplayStatus::Paused | ReplayStatus::Cancelled => 0,
+    }
+}
+
 /// What a replay that is carried out here has still to do, as part of the gauge of all such.
 struct Remaining {
     gauge: Gauge,
@@ -144,8 +152,8 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             }
         }
         tracing::info!(
-            replay = %replay.id, status = replay.status.label(), done = replay.done,
-            failed = replay.failed, "{}", why_let_go(replay.status)
+            replay = %replay.id, status = replay.status.label(), done = replay.done, failed = replay.failed,
+            skipped = skipped(&replay), "{}", why_let_go(replay.status)
         );
         Ok(())
     }

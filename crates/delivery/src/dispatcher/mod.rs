@@ -199,12 +199,35 @@ impl<S: Sender> Dispatcher<S> {
                 Woken::Stop => {
                     self.stopping = true;
                     drained_by = Some(now.instant + self.options.drain);
+                    self.tell_of_waiting();
                     self.publish(now);
                 }
             }
             if self.turn(now, drained_by).await? {
+                self.tell_of_cut_off();
                 return Ok(());
             }
+        }
+    }
+
+    fn tell_of_waiting(&self) {
+        let (attempts, most_s) = (self.sockets.in_flight(), self.options.drain.as_secs());
+        if attempts > 0 {
+            tracing::info!(
+                attempts,
+                most_s,
+                "attempts are in flight: waiting until they have ended"
+            );
+        }
+    }
+
+    fn tell_of_cut_off(&self) {
+        let attempts = self.sockets.in_flight();
+        if attempts > 0 {
+            tracing::warn!(
+                attempts,
+                "attempts were cut off: they had not ended when their time was over, and are made again after the next start"
+            );
         }
     }
 

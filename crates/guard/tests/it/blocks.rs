@@ -153,17 +153,19 @@ fn allowing_all_of_one_family_allows_nothing_of_the_other() {
 }
 
 #[test]
-fn a_refusal_names_the_block_and_the_way_to_allow_it() {
-    let text = |ip| check(&guard(&[]), ip).unwrap_err().to_string();
+fn a_refusal_names_the_block_and_tells_operators_alone_how_to_allow_it() {
+    let refused = |ip| check(&guard(&[]), ip).unwrap_err();
+    let text = |ip| refused(ip).to_string();
+    assert_eq!(refused("10.0.0.1").setting(), Some("egress.allow"));
     assert_eq!(
         text("::ffff:127.0.0.1"),
-        "127.0.0.1 is in 127.0.0.0/8 (loopback), which is not public; to allow it, name its \
-         network in POSTRIDER__EGRESS__ALLOW"
+        "127.0.0.1 is in 127.0.0.0/8 (loopback), which is not public; an endpoint must have a public \
+         address"
     );
     assert_eq!(
         text("4000::1"),
-        "4000::1 is outside 2000::/3, the global unicast space, and so is not public; to allow it, \
-         name its network in POSTRIDER__EGRESS__ALLOW"
+        "4000::1 is outside 2000::/3, the global unicast space, and so is not public; an endpoint must \
+         have a public address"
     );
 }
 

@@ -86,7 +86,7 @@ async fn what_is_wrong_with_an_envelope_is_said_with_its_place() {
             r#"{"eventType":"a.b","payload":{},"eventId":"ä"}"#,
             422,
             "eventId",
-            "is not a valid uid",
+            "is not a valid eventId",
         ),
         (
             r#"{"eventType":"a.b","payload":{},"deliverAt":"2099-01-01T00:00:00Z"}"#,

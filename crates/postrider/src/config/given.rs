@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::declare::Key;
 use super::error::Problem;
@@ -31,6 +31,14 @@ pub(crate) enum From {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Given(BTreeMap<String, Leaf>);
 
+/// What the library says, without the file's name, which it writes in a way of its own.
+fn words(error: ConfigError) -> String {
+    match error {
+        ConfigError::FileParse { cause, .. } => cause.to_string().trim_end().to_owned(),
+        error => error.to_string(),
+    }
+}
+
 impl Given {
     /// Reads `file`, if there is one. A file that cannot be read is a problem like any other.
     pub(super) fn add_file(&mut self, file: &Path, problems: &mut Vec<Problem>) {
@@ -50,7 +58,7 @@ impl Given {
             Ok(table) => self.add_table("", table, &From::File(name)),
             Err(error) => problems.push(Problem::File {
                 file: name,
-                why: error.to_string(),
+                why: words(error),
             }),
         }
     }

@@ -129,13 +129,13 @@ fn report(stage: &mut Stage, published: &Published) -> anyhow::Result<()> {
     let accepted = published.accepted.len();
     let screen = &mut stage.screen;
     screen.say(format_args!(
-        "accepted   {} in {:.2} s: {} a second, each on disk before its 202",
+        "accepted   {} in {:.2} s from the first request: {} a second, each on disk before its 202",
         grouped(accepted),
         published.took.as_secs_f64(),
         a_second(accepted, published.took)
     ))?;
     screen.say(format_args!(
-        "arrived    {} in {:.2} s: {} a second, {bytes} bytes each",
+        "arrived    {} in {:.2} s from the first 202: {} a second, {bytes} bytes each",
         grouped(arrived),
         took.as_secs_f64(),
         a_second(arrived, took)

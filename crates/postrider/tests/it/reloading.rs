@@ -89,7 +89,7 @@ async fn a_changed_file_counts_at_once_where_that_is_safe_and_a_wrong_one_not_at
 
     // Narrower: for new endpoints and for those that are there.
     file.replace("");
-    let says = "counts from now: egress.allow, egress.require_https; counts from the next start: nothing new";
+    let says = "read again; counts from now: egress.allow, egress.require_https";
     reload(&server, says).await;
     assert_eq!(register(&api, &app, &url).await, 422);
     api.post(&publish, &event).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_changed_file_counts_at_once_where_that_is_safe_and_a_wrong_one_not_at
     // What waits for a restart is named until then.
     reload(
         &server,
-        "counts from now: nothing new; counts from the next start: delivery.timeout",
+        "read again; counts from the next start: delivery.timeout",
     )
     .await;
 }
