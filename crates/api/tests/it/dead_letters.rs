@@ -130,6 +130,16 @@ async fn dead_letters_of_what_was_deleted_say_so_and_no_replay_takes_them() {
         refused.refuses("deadLetterIds", says);
     }
     house.post("/replay", &named(&kept[1])).await.with(202);
+    // Who asks for just that endpoint is told why there is nothing to do; where there never was anything, there is not.
+    let of = |endpoint: EndpointId| {
+        json!({"filter": {"endpointId": endpoint}, "dryRun": true}).to_string()
+    };
+    let refused = house
+        .post("/replay", &of(left[0].delivery.endpoint_id))
+        .await;
+    refused.refuses("filter", "its endpoint was deleted");
+    let nothing = house.post("/replay", &of(EndpointId::new())).await;
+    assert_eq!(nothing.with(202)["total"], 0);
 
     house.delete("/app/acme").await.with(204);
     assert_eq!(why(&kept[0]).await, "application_deleted");
@@ -318,6 +328,17 @@ async fn what_is_wrong_with_a_replay_is_said_with_its_place() {
             r#"{"deadLetterIds":[],"filter":{}}"#.to_owned(),
             "filter",
             "either",
+        ),
+        (
+            r#"{"deadLetterIds":["dl_x"],"filter":{}}"#.to_owned(),
+            "filter",
+            "either",
+        ),
+        (
+            r#"{"filter":{"after":"2026-11-23T00:00:00Z","before":"2026-11-22T00:00:00Z"}}"#
+                .to_owned(),
+            "filter",
+            "before lies before after",
         ),
         (
             r#"{"deadLetterIds":[]}"#.to_owned(),

@@ -196,6 +196,12 @@ async fn a_url_that_cannot_be_called_as_it_stands_is_refused() {
     house.endpoint("one").await;
     for (url, says) in [
         ("https://example.com:0/hook", "port 0 cannot be called"),
+        (
+            &format!("https://{}.com/", "a".repeat(64)),
+            "1 to 63 between",
+        ),
+        (&format!("https://{}com/", "a.".repeat(126)), "at most 253"),
+        ("https://example..com/", "no host can have this name"),
         ("https://example.com/hook#here", "behind # is never sent"),
         ("https://example.com/hook#", "behind # is never sent"),
         ("example.com/hook", "write it as https://HOST/PATH"),
@@ -220,7 +226,7 @@ async fn a_url_that_cannot_be_called_as_it_stands_is_refused() {
 async fn a_policy_is_taken_answered_and_left_alone_by_clients_that_do_not_know_it() {
     let house = House::new().await;
     let body = r#"{"url":"https://example.com","uid":"one","retrySchedule":[0,5,"5m"],"timeoutMs":2500,
-        "maxInFlight":4,"finalStatuses":[404,422],"headers":{"X-Tenant":"7"}}"#;
+        "maxInFlight":4,"finalStatuses":[422,404,422],"headers":{"X-Tenant":"7"}}"#;
     let made = house.post(PATH, body).await.with(201);
     assert_eq!(made["retrySchedule"], "0s,5s,5m");
     assert_eq!(

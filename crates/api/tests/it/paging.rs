@@ -169,3 +169,11 @@ async fn a_filter_that_a_listing_does_not_know_is_refused_and_every_other_is_tak
         .await
         .refuses("tag", "no tags yet");
 }
+
+#[tokio::test]
+async fn of_two_values_of_one_parameter_neither_is_taken() {
+    let house = House::new().await;
+    let refused = house.get("/app?limit=1&limit=2").await;
+    refused.refuses("limit", "two different values");
+    house.get("/app?limit=1&limit=1").await.with(200);
+}
