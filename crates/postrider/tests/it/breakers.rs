@@ -31,7 +31,12 @@ async fn repaired(api: &Api, receiver: &Receiver, app: &str) {
     let url = receiver.on("/hook", Behaviour::Status(500));
     let endpoint = api.create_endpoint(app, &json!({ "url": url })).await;
     let path = format!("/api/v1/app/{app}/endpoint/{}/breaker", endpoint.unwrap());
-    assert_eq!(api.get(&path).await.unwrap()["state"], "closed");
+    // How endpoints stand is read after the start, and until then the answer is to ask again.
+    let read = eventually("how endpoints stand is read", DEADLINE, async || {
+        let told = api.get(&path).await.ok()?;
+        (told["state"] == "closed").then_some(())
+    });
+    read.await.unwrap();
 
     for _ in 0..10 {
         api.publish(app, "scenario.event", &json!({}))
