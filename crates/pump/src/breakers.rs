@@ -6,6 +6,10 @@ use std::time::Duration;
 use postrider_model::topics::Tier;
 use postrider_model::{BreakerState, EndpointId, EndpointState, Timestamp, tier_for};
 
+/// A probe's time that is told again is sooner only by more than this: its owner works it out anew for each state that it
+/// publishes, from two clocks that are rounded and of which one is set now and then.
+const TOLD_ALIKE: Duration = Duration::from_secs(1);
+
 /// What becomes of a parked delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -77,7 +81,9 @@ impl Breakers {
             returns_until_micros: 0,
         });
         // Waits only begin later, but for an endpoint of which somebody says that it was repaired.
-        let sooner = open.told.is_some_and(|told| probe_at < told);
+        let sooner = open
+            .told
+            .is_some_and(|told| told.since(probe_at) > TOLD_ALIKE);
         open.told = state.probe_at.or(open.told);
         if sooner {
             (open.let_through_at, open.scout_back_at) = (probe_at, Timestamp::default());
@@ -236,6 +242,30 @@ mod tests {
             breakers.judge(endpoint, at(12), at(12)),
             Verdict::LetThrough
         );
+    }
+
+    #[test]
+    fn the_same_probes_time_told_a_moment_sooner_lets_nothing_through_and_sends_no_scout() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        // The scout, and one that waits behind it.
+        assert_eq!(delay(breakers.judge(endpoint, at(0), at(0))), 20);
+        let passed = |breakers: &mut Breakers, now| {
+            breakers.judge(endpoint, at(now), at(now)) == Verdict::LetThrough
+        };
+        assert!(passed(&mut breakers, 30));
+        let before = breakers.open[&endpoint];
+        for early in [1, 2, 900] {
+            let told = at(30).minus(Duration::from_millis(early));
+            breakers.heard(&state(endpoint, BreakerState::Open, Some(told)));
+            let open = breakers.open[&endpoint];
+            assert_eq!(open.let_through_at, before.let_through_at);
+            assert_eq!(open.scout_back_at, before.scout_back_at);
+        }
+        assert!(!passed(&mut breakers, 31));
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(90))));
+        breakers.heard(&state(endpoint, BreakerState::Open, Some(at(80))));
+        assert!(!passed(&mut breakers, 79));
+        assert!(passed(&mut breakers, 80), "ten seconds are a repair");
     }
 
     #[test]
