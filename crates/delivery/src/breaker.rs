@@ -72,6 +72,8 @@ pub struct Breaker {
     failures: Failures,
     /// When a probe last closed it.
     closed_at: Option<Instant>,
+    /// When somebody last said that the endpoint was repaired, since it was last closed.
+    repaired_at: Option<Instant>,
 }
 
 impl Default for Breaker {
@@ -82,6 +84,7 @@ impl Default for Breaker {
             opened_at: None,
             failures: Failures::default(),
             closed_at: None,
+            repaired_at: None,
         }
     }
 }
@@ -109,6 +112,7 @@ impl Breaker {
             opened_at: state.opened_at,
             failures: Failures::restore(state.consecutive_failures, state.failing_since),
             closed_at: None,
+            repaired_at: None,
         }
     }
 
@@ -153,7 +157,7 @@ impl Breaker {
     }
 
     /// An attempt that began at `began` failed by the endpoint's fault. `draw` lies in 0..1. True if the breaker opened with
-    /// it.
+    /// it. A probe that began before the endpoint was repaired decides nothing: the next may go at once.
     pub fn failed(
         &mut self,
         probe: bool,
@@ -166,6 +170,10 @@ impl Breaker {
             return false;
         }
         self.failures.failed(now);
+        if probe && self.repaired_at.is_some_and(|at| began < at) {
+            self.probe_was_lost(now.instant);
+            return false;
+        }
         let opens = match self.position {
             Position::HalfOpen => probe,
             Position::Open { .. } => false,
@@ -190,8 +198,14 @@ impl Breaker {
         }
     }
 
-    /// Somebody says that the endpoint was repaired: the next attempt may go now, as the probe. True if it would have had to
-    /// wait.
+    /// The endpoint is another than before `now`, so it may be repaired: the next attempt may go now, as the probe, or, while
+    /// a probe of how it was before is out, when that has ended. True if it would have had to wait.
+    pub fn repaired(&mut self, now: Instant) -> bool {
+        self.repaired_at = Some(now);
+        self.try_now(now)
+    }
+
+    /// The next attempt may go now, as the probe. True if it would have had to wait.
     pub fn try_now(&mut self, now: Instant) -> bool {
         match &mut self.position {
             Position::Open { until } if *until > now => {
@@ -370,6 +384,32 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_is_out_while_the_endpoint_is_repaired_decides_nothing_and_the_next_goes_at_once()
+     {
+        let (policy, now) = (BreakerPolicy::default(), Now::some());
+        let mut breaker = opened(&policy, now);
+        breaker.probe_started();
+        let repaired = now.plus(Duration::from_secs(5));
+        assert!(!breaker.repaired(repaired.instant), "one probe at a time");
+        assert_eq!(breaker.admits(repaired.instant), Admission::ProbeOut);
+        let later = now.plus(Duration::from_secs(10));
+        assert!(!breaker.failed(true, now.instant, &policy, later, 0.0));
+        assert_eq!(
+            (breaker.admits(later.instant), breaker.openings()),
+            (Admission::Probe, 1)
+        );
+        // The next is one of how the endpoint is now.
+        breaker.probe_started();
+        assert!(breaker.failed(true, later.instant, &policy, later, 0.0));
+        let until = later.instant + 2 * policy.first_wait;
+        assert_eq!(breaker.admits(later.instant), Admission::Refused(until));
+        assert!(breaker.repaired(later.instant));
+        breaker.probe_started();
+        assert!(breaker.succeeded(true, later.instant, &policy, later));
+        assert!(breaker.knows_nothing());
+    }
+
+    #[test]
     fn a_lost_probe_lets_another_go_without_a_longer_wait() {
         let (policy, now) = (BreakerPolicy::default(), Now::some());
         let mut breaker = opened(&policy, now);
@@ -441,24 +481,34 @@ mod tests {
     proptest! {
         #[test]
         fn never_are_two_probes_out_and_no_wait_is_longer_than_the_longest(
-            steps in prop::collection::vec((0..3u8, 0..200_000u64, 0.0..1.0f64), 1..200),
+            steps in prop::collection::vec((0..4u8, 0..200_000u64, 0.0..1.0f64), 1..200),
         ) {
             let policy = BreakerPolicy::default();
             let (mut breaker, mut now) = (Breaker::default(), Now::some());
-            let (mut out, mut plain) = (false, 0u32);
+            let (mut out, mut plain, mut began, mut repaired) = (false, 0u32, now, now);
             for (step, millis, draw) in steps {
                 now = now.plus(Duration::from_millis(millis));
                 match (step, breaker.admits(now.instant)) {
                     (0, Admission::Pass) => plain += 1,
-                    (0, Admission::Probe) => { prop_assert!(!out); breaker.probe_started(); out = true; }
+                    (0, Admission::Probe) => { prop_assert!(!out); breaker.probe_started(); out = true; began = now; }
                     (0, Admission::ProbeOut) => prop_assert!(out),
                     (0, Admission::Refused(until)) => {
                         prop_assert!(until - now.instant <= policy.longest_wait.mul_f64(1.2));
                     }
-                    (1, _) if out => { prop_assert!(breaker.failed(true, now.instant, &policy, now, draw)); out = false; }
+                    (1, _) if out => {
+                        let opened = breaker.failed(true, began.instant, &policy, now, draw);
+                        prop_assert_eq!(opened, repaired.instant <= began.instant);
+                        prop_assert!(opened || breaker.admits(now.instant) == Admission::Probe);
+                        out = false;
+                    }
                     (2, _) if out => { prop_assert!(breaker.succeeded(true, now.instant, &policy, now)); out = false; }
                     (1, _) if plain > 0 => { breaker.failed(false, now.instant, &policy, now, draw); plain -= 1; }
                     (2, _) if plain > 0 => { breaker.succeeded(false, now.instant, &policy, now); plain -= 1; }
+                    (3, admitted) => {
+                        let waited = matches!(admitted, Admission::Refused(_));
+                        prop_assert_eq!(breaker.repaired(now.instant), waited);
+                        repaired = now;
+                    }
                     _ => {}
                 }
             }

@@ -116,7 +116,7 @@ impl Lane {
     /// Takes the endpoint's terms, if they are others than those taken before. `owned_since` is when this process became
     /// its owner: what the one before started in the second before that is not known, so a limited endpoint waits it out;
     /// so does one that was not limited up to `now`. An endpoint that was changed may have been repaired: its breaker lets a
-    /// probe go at once. True if that had to wait.
+    /// probe go at once, or when the one has ended that is out. True if a probe had to wait.
     pub fn configure(&mut self, terms: Terms, owned_since: Instant, now: Instant) -> bool {
         let before = self.terms.replace(terms);
         if before == Some(terms) {
@@ -133,7 +133,7 @@ impl Lane {
             }
             (limiter, None) => *limiter = None,
         }
-        may_be_repaired && self.breaker.try_now(now)
+        may_be_repaired && self.breaker.repaired(now)
     }
 
     /// Somebody has a delivery made again that was given up, which says that the endpoint is to be tried now: but one that is

@@ -14,6 +14,7 @@ mod log_refuses;
 mod members;
 mod ownership;
 mod parking;
+mod repaired;
 mod repeats;
 mod restart;
 mod retries;

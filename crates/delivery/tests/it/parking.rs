@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use postrider_delivery::ParkReason;
 use postrider_model::{
-    BreakerState, Clock as _, DeadLetter, DeathReason, Endpoint, EndpointId, EndpointPolicy,
-    EndpointState, topics,
+    BreakerState, DeadLetter, DeathReason, EndpointPolicy, EndpointState, topics,
 };
 
 use crate::world::{Does, MS, S, World};
 
-fn open_state(world: &World) -> Option<EndpointState> {
+pub(crate) fn open_state(world: &World) -> Option<EndpointState> {
     let records = world.log.records(topics::ENDPOINT_STATE);
     records
         .last()
@@ -65,67 +64,6 @@ async fn an_endpoint_that_recovers_gets_its_backlog_and_nothing_twice() {
         .filter(|attempt| attempt.outcome.is_success())
         .count();
     assert_eq!(succeeded, 500);
-}
-
-/// A dead endpoint whose next probe is some time off, and that would answer now.
-async fn repaired(world: &mut World) -> (EndpointId, usize) {
-    let id = world.endpoint(0, Does::Dead);
-    world.start();
-    world.publish(&vec![id; 20]).await;
-    tokio::time::sleep(60 * S).await;
-    let is_far_off = |world: &World| {
-        let state = open_state(world).filter(|state| state.breaker == BreakerState::Open);
-        let probe_at = state.and_then(|state| state.probe_at);
-        probe_at.is_some_and(|at| at.since(world.clock.now()) > 20 * S)
-    };
-    world.until(300 * S, "a long wait", is_far_off).await;
-    world.sender.set(id, Does::Answer(200));
-    (id, world.sender.sent())
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_endpoint_that_was_changed_is_tried_at_once() {
-    let mut world = World::new();
-    let (id, before) = repaired(&mut world).await;
-    let mut changed = Endpoint::clone(&world.endpoints.known.lock().unwrap()[&id]);
-    changed.version += 1;
-    world.put(changed);
-    world.endpoints.version.fetch_add(1, Ordering::SeqCst);
-    // The pump hears of it, though nothing new comes.
-    let now = world.clock.now();
-    world
-        .until(3 * S, "the probe is put forward", |world| {
-            let probe_at = open_state(world).and_then(|state| state.probe_at);
-            probe_at.is_some_and(|at| at.since(now) < 3 * S)
-        })
-        .await;
-    world.publish(&[id]).await;
-    world
-        .until(S, "tried", |world| world.sender.sent() > before)
-        .await;
-    world
-        .until(2 * S, "closed", |world| {
-            open_state(world).is_none_or(|state| state.breaker == BreakerState::Closed)
-        })
-        .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_replay_has_an_open_breaker_try_once_and_not_for_each_of_its_deliveries() {
-    let mut world = World::new();
-    let (id, before) = repaired(&mut world).await;
-    world.sender.set(id, Does::Dead);
-    let mut replayed: Vec<_> = (0..200).map(|_| world.delivery(id)).collect();
-    for delivery in &mut replayed {
-        delivery.generation = 1;
-    }
-    world.write(&replayed[..100]).await;
-    world
-        .until(S, "tried", |world| world.sender.sent() == before + 1)
-        .await;
-    world.write(&replayed[100..]).await;
-    tokio::time::sleep(10 * S).await;
-    assert_eq!(world.sender.sent(), before + 1);
 }
 
 #[tokio::test(start_paused = true)]
