@@ -63,7 +63,7 @@ impl Of {
     }
 }
 
-/// A commit that ended.
+/// A commit that ended: where it was written, what followed from it is gone.
 #[derive(Debug)]
 pub(crate) struct Commit {
     batch: Vec<Finished>,
@@ -177,11 +177,12 @@ impl Finisher {
         }
         let batch = self.take_batch();
         self.since = (!self.waiting.is_empty()).then_some(now);
-        let completion = self.completion(&batch, partitions);
+        self.metrics.commit.observe(batch.len() as f64);
+        let (batch, outputs) = Emptied::of(batch);
+        let completion = self.completion(&batch.finished, outputs, partitions);
         self.unfinished = partitions.most_unfinished();
         let finished = completion.finished.iter();
         self.under_way_of = finished.map(|progress| progress.at).collect();
-        self.metrics.commit.observe(batch.len() as f64);
         self.under_way = Some(Box::pin(run(
             Arc::clone(&self.committer),
             completion,
@@ -205,7 +206,12 @@ impl Finisher {
     }
 
     /// Marks the batch as finished, and asks how far that brings each partition.
-    fn completion(&self, batch: &[Finished], partitions: &mut Partitions) -> Completion {
+    fn completion(
+        &self,
+        batch: &[Finished],
+        outputs: Vec<NewRecord>,
+        partitions: &mut Partitions,
+    ) -> Completion {
         let mut touched: Vec<TopicPartition> = Vec::new();
         for finished in batch {
             match &finished.of {
@@ -225,10 +231,7 @@ impl Finisher {
                 .into_iter()
                 .filter_map(|at| partitions.progress(at, limit))
                 .collect(),
-            outputs: batch
-                .iter()
-                .flat_map(|finished| finished.outputs.iter().cloned())
-                .collect(),
+            outputs,
             durability: Durability::Ordered,
             purpose: Purpose::Pipeline,
         }
@@ -295,10 +298,42 @@ fn forget<'a>(all: impl Iterator<Item = &'a mut Finished>, partitions: &[TopicPa
     }
 }
 
+/// A batch while a commit has what follows from it, so that nothing of that is copied.
+struct Emptied {
+    finished: Vec<Finished>,
+    /// How many outputs each had.
+    outputs: Vec<usize>,
+}
+
+impl Emptied {
+    fn of(mut finished: Vec<Finished>) -> (Self, Vec<NewRecord>) {
+        let lengths = finished.iter().map(|finished| finished.outputs.len());
+        let lengths: Vec<usize> = lengths.collect();
+        let mut outputs = Vec::with_capacity(lengths.iter().sum());
+        for finished in &mut finished {
+            outputs.append(&mut finished.outputs);
+        }
+        let emptied = Self {
+            finished,
+            outputs: lengths,
+        };
+        (emptied, outputs)
+    }
+
+    /// The batch as it was.
+    fn filled(mut self, outputs: Vec<NewRecord>) -> Vec<Finished> {
+        let mut outputs = outputs.into_iter();
+        for (finished, length) in self.finished.iter_mut().zip(self.outputs) {
+            finished.outputs.extend(outputs.by_ref().take(length));
+        }
+        self.finished
+    }
+}
+
 async fn run(
     committer: Arc<dyn Committer>,
     completion: Completion,
-    batch: Vec<Finished>,
+    batch: Emptied,
     refused: Arc<AtomicBool>,
     metrics: DeliveryMetrics,
     stop: CancellationToken,
@@ -316,5 +351,37 @@ async fn run(
     if !result.as_ref().is_err_and(LogError::is_passing) {
         refused.store(false, Ordering::Relaxed);
     }
+    let batch = match result {
+        Ok(()) => batch.finished,
+        Err(_) => batch.filled(completion.outputs),
+    };
     Commit { batch, result }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::topics;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_whose_commit_failed_has_what_followed_from_each_again() {
+        let output = |n: usize| NewRecord::new(topics::ATTEMPTS, "key", n.to_string());
+        let finished = |outputs: &[usize]| Finished {
+            of: Of::Lost,
+            weight: 0,
+            aside: false,
+            outputs: outputs.iter().copied().map(output).collect(),
+        };
+        let batch: Vec<Finished> = [&[][..], &[0, 1], &[], &[2], &[3, 4, 5]]
+            .map(finished)
+            .to_vec();
+        let (emptied, outputs) = Emptied::of(batch.clone());
+        assert_eq!(outputs, (0..6).map(output).collect::<Vec<_>>());
+        assert!(emptied.finished.iter().all(|one| one.outputs.is_empty()));
+        let filled = emptied.filled(outputs);
+        let of = |batch: Vec<Finished>| batch.into_iter().map(|one| one.outputs).collect();
+        let (filled, batch): (Vec<_>, Vec<_>) = (of(filled), of(batch));
+        assert_eq!(filled, batch);
+    }
 }

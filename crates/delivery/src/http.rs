@@ -86,6 +86,8 @@ impl HttpSender {
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
+                // A retry is a record of its own; told so, the client keeps no copy of the request.
+                .retry(reqwest::retry::never().max_retries_per_request(0))
                 .dns_resolver(Arc::clone(&resolver))
                 .pool_max_idle_per_host(idle_per_host)
                 .pool_idle_timeout(idle_timeout)
@@ -177,15 +179,15 @@ fn request(outgoing: &Outgoing) -> Result<Request, Failure> {
     let seconds = outgoing.at.as_seconds();
     let signature = target.signer.sign(&id, seconds, &delivery.payload);
     let mut headers = target.headers.clone();
-    insert(&mut headers, CONTENT_TYPE, &delivery.content_type)?;
+    insert(&mut headers, CONTENT_TYPE, delivery.content_type.as_str())?;
     if let Some(trace) = outgoing.trace.as_ref().or(delivery.trace.as_ref()) {
         insert(&mut headers, TRACEPARENT, trace.traceparent())?;
         if let Some(state) = trace.tracestate() {
             insert(&mut headers, TRACESTATE, state)?;
         }
     }
-    insert(&mut headers, WEBHOOK_ID, &id)?;
-    insert(&mut headers, WEBHOOK_SIGNATURE, &signature)?;
+    insert(&mut headers, WEBHOOK_ID, id)?;
+    insert(&mut headers, WEBHOOK_SIGNATURE, signature)?;
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
 
     let mut request = Request::new(Method::POST, target.endpoint.url.clone());
@@ -194,8 +196,13 @@ fn request(outgoing: &Outgoing) -> Result<Request, Failure> {
     Ok(request)
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
-    let value = HeaderValue::from_str(value)
+fn insert(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: impl TryInto<HeaderValue>,
+) -> Result<(), Failure> {
+    let value = value
+        .try_into()
         .map_err(|_| Failure::OwnFault(format!("the header {name} cannot be sent")))?;
     headers.insert(name, value);
     Ok(())

@@ -174,6 +174,7 @@ impl Tail {
         }
         let mut next = at;
         let mut taken = 0;
+        out.reserve(records.min(self.visible.saturating_sub(at) as usize));
         while taken < records && next < self.visible {
             let index = (next - self.cached_from) as usize;
             let Some(size) = self.records.get(index).map(|record| record.value.len()) else {

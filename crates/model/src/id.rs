@@ -160,9 +160,8 @@ impl<K: IdKind> fmt::Display for Id<K> {
         if self.is_derived() {
             f.write_str("h")?;
         }
-        self.text()
-            .iter()
-            .try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
+        // It is ASCII, so there is no such error.
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

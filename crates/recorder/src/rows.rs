@@ -19,6 +19,9 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn of(records: &[Record]) -> Self {
         let mut rows = Self::default();
+        // Most are attempts.
+        rows.history.attempts.reserve(records.len());
+        rows.attempts_from.reserve(records.len());
         for (index, record) in records.iter().enumerate() {
             if let Err(malformed) = rows.add(index, record) {
                 rows.malformed.push((index, malformed));
