@@ -18,7 +18,7 @@ postrider_metrics::metrics! {
     /// What is counted where the snapshot is kept in a file.
     pub struct KeeperMetrics {
         /// Seconds since the refresh began that showed what is in the file.
-        age: FloatGauge("postrider_registry_snapshot_age_seconds", "seconds", "Age of the configuration in the file of registry.snapshot: what a start would go on with if the store were away now. 0 before the first was written."),
+        age: FloatGauge("postrider_registry_snapshot_age_seconds", "seconds", "Age of the configuration in the file of registry.snapshot: what a start would go on with if the store were away now. 0 while nothing was read from it or written into it."),
         /// Writes that failed.
         failures: Counter("postrider_registry_snapshot_failures_total", "writes", "Times that the file of registry.snapshot could not be written."),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use postrider_access::{Denied, Scope, TokenGrant, TokenHash, parse_bearer};
-use postrider_model::Timestamp;
+use postrider_model::{Clock, Timestamp};
 use postrider_store::{
     Application, ApplicationRef, Change, Changes, ConfigFeed, StoreError, StoreId, TokenRecord,
     TokenScope,
@@ -149,7 +149,12 @@ impl Registry {
 
     /// How long ago the newest successful refresh began, also if that was another process's.
     pub fn age(&self) -> Duration {
-        self.fresh_at.load().elapsed()
+        self.fresh_at().elapsed()
+    }
+
+    /// When the newest successful refresh began, also if that was another process's.
+    pub(crate) fn fresh_at(&self) -> Moment {
+        **self.fresh_at.load()
     }
 
     /// Whether the store has not answered yet, and what is known is what was saved.
@@ -157,19 +162,24 @@ impl Registry {
         self.succeeded.load(Ordering::SeqCst) == 0
     }
 
-    /// What is known, to be saved at `now`, and when it was read. None while it is being refreshed, and before the store has
-    /// said anything.
-    pub(crate) fn to_save(&self, now: Timestamp) -> Option<(Saved, Moment)> {
-        let cursor = self.cursor.try_lock().ok()?;
+    /// What is known, to be saved by `clock`, and when it was read. None if it is still being refreshed after `patience`, and
+    /// before the store has said anything.
+    pub(crate) async fn to_save(
+        &self,
+        clock: &dyn Clock,
+        patience: Duration,
+    ) -> Option<(Saved, Moment)> {
+        let cursor = tokio::time::timeout(patience, self.cursor.lock());
+        let cursor = cursor.await.ok()?;
         if self.is_restored() {
             return None;
         }
-        let fresh_at = **self.fresh_at.load();
+        let fresh_at = self.fresh_at();
         let saved = Saved {
             snapshot: self.current.load_full(),
             store: cursor.store,
             next: cursor.since,
-            as_of: now.minus(fresh_at.elapsed()),
+            as_of: clock.now().minus(fresh_at.elapsed()),
         };
         Some((saved, fresh_at))
     }

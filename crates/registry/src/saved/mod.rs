@@ -8,7 +8,7 @@ mod key;
 mod lines;
 mod sealed;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -34,8 +34,6 @@ const FORMAT: u16 = 1;
 const HEADER: usize = 8 + 2 + 8 + SALT;
 /// Its owner's alone, although it is sealed.
 const MODE: u32 = 0o600;
-/// Nobody writes for so long: what lies beside the file since then was left by a process that was killed.
-const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
 /// A snapshot, what it is of, and of when.
 #[derive(Debug, Clone)]
@@ -63,7 +61,7 @@ impl Saved {
 /// Where a snapshot is kept, and how.
 #[derive(Debug, Clone)]
 pub struct SnapshotFile {
-    /// The file. Another one beside it, with `.new` behind its name, is there while it is written.
+    /// The file. Beside it is an empty one, with `.lock` behind its name, and another one, with `.new`, while it is written.
     pub path: PathBuf,
     /// What it is sealed with.
     pub key: SealKey,
@@ -98,28 +96,31 @@ impl SnapshotFile {
         })
     }
 
-    /// Puts `saved` there, so that either it or what was there before is read, whatever happens meanwhile. Blocks. Returns
-    /// false if another process is writing the same file.
-    pub fn write(&self, saved: &Saved) -> io::Result<bool> {
+    /// Puts `saved` there, so that either it or what was there before is read, whatever happens meanwhile. Blocks. An error
+    /// if another process is writing the same file.
+    pub fn write(&self, saved: &Saved) -> io::Result<()> {
         let folder = folder_of(&self.path);
         let mut made = DirBuilder::new();
         made.recursive(true).mode(0o700).create(folder)?;
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        let Some(file) = create(&beside)? else {
-            return Ok(false);
-        };
-        let written = self
-            .write_to(file, saved)
+        // Held until this ends, and given back by the system if the process does.
+        let _lock = lock(&self.beside(".lock"))?;
+        let beside = self.beside(".new");
+        let written = create(&beside)
+            .and_then(|file| self.write_to(file, saved))
             .and_then(|()| fs::rename(&beside, &self.path))
             // The file's name is on the disk once its folder is.
             .and_then(|()| File::open(folder)?.sync_all());
         if written.is_err() {
-            // Nothing more can be done about one that cannot be removed; it is overwritten later.
+            // Nothing more can be done about one that cannot be removed; it is replaced by the next.
             let _ = fs::remove_file(&beside);
         }
-        written.map(|()| true)
+        written
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(suffix);
+        PathBuf::from(beside)
     }
 
     fn check_header(&self, from: &mut impl Read) -> Result<([u8; HEADER], [u8; SALT]), SavedError> {
@@ -200,23 +201,29 @@ impl Snapshot {
     }
 }
 
-/// A new file for its owner alone; none while another process has made one.
-fn create(path: &Path) -> io::Result<Option<File>> {
-    let new = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(MODE).open(path)
-    };
-    match new() {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let modified = fs::metadata(path).and_then(|there| there.modified())?;
-            if modified.elapsed().is_ok_and(|since| since > LEFT_BEHIND) {
-                fs::remove_file(path)?;
-                return new().map(Some);
-            }
-            Ok(None)
-        }
-        made => made.map(Some),
+/// The right to write, for as long as the file is open.
+fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE);
+    let file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            ErrorKind::WouldBlock,
+            "another process is writing it, and each is to have a file of its own",
+        )),
     }
+}
+
+/// A new file for its owner alone, in place of what a process left that was killed while it wrote.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(MODE).open(path)
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -122,7 +122,7 @@ fn saved() -> Saved {
 fn written() -> (tempfile::TempDir, SnapshotFile, Saved) {
     let folder = tempfile::tempdir().unwrap();
     let (file, saved) = (file(&folder), saved());
-    assert!(file.write(&saved).unwrap());
+    file.write(&saved).unwrap();
     (folder, file, saved)
 }
 
@@ -165,10 +165,11 @@ fn the_file_is_its_owners_alone_and_shows_nothing() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&file.path), 0o600);
     assert_eq!(mode(&folder.path().join("state")), 0o700);
-    assert_eq!(
-        fs::read_dir(folder.path().join("state")).unwrap().count(),
-        1
-    );
+    let there = fs::read_dir(folder.path().join("state")).unwrap();
+    let mut there: Vec<_> = there.map(|one| one.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["snapshot", "snapshot.lock"]);
+    assert_eq!(mode(&file.beside(".lock")), 0o600);
 }
 
 #[test]
@@ -229,22 +230,36 @@ fn a_file_of_another_key_format_or_database_or_of_long_ago_is_refused_in_words()
 }
 
 #[test]
-fn writing_replaces_the_whole_and_two_that_write_do_not_meet() {
+fn writing_replaces_the_whole_and_what_a_killed_process_left_beside_it() {
     let (_folder, file, first) = written();
     let second = Saved {
         next: 5,
         ..first.clone()
     };
-    let beside = file.path.with_extension("new");
-    fs::write(&beside, "of another process").unwrap();
-    assert!(!file.write(&second).unwrap());
-    assert_eq!(file.read(now()).unwrap().next, 4);
-    let left = fs::OpenOptions::new().write(true).open(&beside).unwrap();
-    let long_ago = std::time::SystemTime::now() - 2 * LEFT_BEHIND;
-    left.set_modified(long_ago).unwrap();
-    assert!(file.write(&second).unwrap());
+    let beside = file.beside(".new");
+    fs::write(&beside, "of a process that was killed").unwrap();
+    file.write(&second).unwrap();
     assert_eq!(file.read(now()).unwrap().next, 5);
     assert!(!beside.exists());
+}
+
+#[test]
+fn while_one_process_writes_another_does_not_and_says_so() {
+    let (_folder, file, first) = written();
+    let second = Saved {
+        next: 5,
+        ..first.clone()
+    };
+    let writing = File::open(file.beside(".lock")).unwrap();
+    writing.lock().unwrap();
+    assert_eq!(
+        file.write(&second).unwrap_err().to_string(),
+        "another process is writing it, and each is to have a file of its own"
+    );
+    assert_eq!(file.read(now()).unwrap().next, 4);
+    drop(writing);
+    file.write(&second).unwrap();
+    assert_eq!(file.read(now()).unwrap().next, 5);
 }
 
 #[test]
