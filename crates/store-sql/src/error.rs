@@ -20,7 +20,7 @@ pub enum OpenError {
          ?sslmode=verify-full and the like behind it"
     )]
     PostgresUrl(String),
-    /// The server does not answer, or not yet. It may do so later.
+    /// The server does not answer, or not yet, or no longer, or takes no writes now. It may do so later.
     #[error("the database {server} cannot be reached: {why}")]
     Unreachable {
         /// Where, without user and password.

@@ -20,6 +20,7 @@ mod eventually;
 mod kafka;
 pub mod layers;
 mod load;
+mod login_only;
 mod loss;
 mod postgres;
 mod process;
@@ -38,6 +39,7 @@ pub use clock::now_us;
 pub use eventually::eventually;
 pub use kafka::{Broker, BrokerCluster, Jit, bare_round_trip, kafka};
 pub use load::{Accepted, Load, Pace, Report, Target};
+pub use login_only::{FirstQuery, LoginOnly};
 pub use loss::{Kill, LossChecker, Verdict, WRITING_DOWN};
 pub use postgres::{Postgres, shared_postgres, sql};
 pub use process::{

@@ -167,3 +167,56 @@ async fn restore(
     tracing::error!("{path} is no configuration to start with: {why}");
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use postrider_store_sql::PostgresOptions;
+    use postrider_testkit::{FirstQuery, LoginOnly, eventually};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    fn away(server: &LoginOnly) -> Away {
+        let counts = StoreMetrics::register(&Metrics::new()).unwrap();
+        let options = PostgresOptions {
+            acquire_timeout: Duration::from_secs(1),
+            ..PostgresOptions::default()
+        };
+        let store = PostgresStore::unopened(server.url(), options, counts).unwrap();
+        Away(Arc::new(store))
+    }
+
+    #[tokio::test]
+    async fn a_store_that_comes_back_and_goes_again_does_not_end_what_went_on_without_it() {
+        for then in [
+            FirstQuery::Cut,
+            FirstQuery::Unanswered,
+            FirstQuery::Refused("57P01"),
+            FirstQuery::Refused("25006"),
+        ] {
+            let server = LoginOnly::start(then).await.unwrap();
+            let shutdown = CancellationToken::new();
+            let going_on = tokio::spawn(away(&server).run(shutdown.clone()));
+            let again = async || (server.logins() > 1 || going_on.is_finished()).then_some(());
+            eventually("it is asked again", DEADLINE, again)
+                .await
+                .unwrap();
+            assert!(!going_on.is_finished(), "{then:?}");
+            shutdown.cancel();
+            going_on.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_forbids_ends_what_went_on_without_it() {
+        let server = LoginOnly::start(FirstQuery::Refused("42501"))
+            .await
+            .unwrap();
+        let ended = tokio::time::timeout(DEADLINE, away(&server).run(CancellationToken::new()));
+        let words = ended.await.unwrap().unwrap_err().to_string();
+        assert!(words.contains("cannot be used"), "{words}");
+    }
+}

@@ -16,6 +16,19 @@ mod code {
     pub(super) const CORRUPTED: &str = "XX";
     /// Of a prepared statement: its result would have other columns than when it was prepared.
     pub(super) const NOT_SUPPORTED: &str = "0A000";
+    /// A standby, or a primary that is being made one.
+    pub(super) const READ_ONLY: &str = "25006";
+    pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
+    /// Of the connection. Poolers say so, too, of a server that is away.
+    pub(super) const CONNECTION: &str = "08";
+    /// For another transaction's sake.
+    pub(super) const ROLLED_BACK: &str = "40";
+    /// Too many connections, no memory, no disk.
+    pub(super) const RESOURCES: &str = "53";
+    /// It starts, stops, or somebody ended this.
+    pub(super) const INTERVENTION: &str = "57";
+    /// I/O.
+    pub(super) const SYSTEM: &str = "58";
 }
 
 const OUTDATED: &str = "the schema was changed beside this connection, and the next one knows it";
@@ -23,6 +36,28 @@ const OUTDATED: &str = "the schema was changed beside this connection, and the n
 /// That a statement was prepared for an older schema.
 pub(super) fn is_outdated(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(words) if words == OUTDATED)
+}
+
+/// Whether the same may succeed later, though nobody changes a setting, a right or a program: the connection was lost, or
+/// the server starts, stops, is full, or is not the primary now.
+pub(super) fn may_pass(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, Protocol, Tls};
+    let Some(code) = code_of(error) else {
+        return matches!(error, Io(_) | Tls(_) | Protocol(_));
+    };
+    match code.as_str() {
+        code::READ_ONLY | code::LOCK_NOT_AVAILABLE => true,
+        code => matches!(
+            code.get(..2),
+            Some(
+                code::CONNECTION
+                    | code::ROLLED_BACK
+                    | code::RESOURCES
+                    | code::INTERVENTION
+                    | code::SYSTEM
+            )
+        ),
+    }
 }
 
 fn code_of(error: &sqlx::Error) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The schema's steps in PostgreSQL. Other processes work while one is applied: it holds no lock for long, and their prepared
 //! statements that ask for all columns of a table which got another fail once and are prepared anew (`outdated.rs`).
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
 
 use super::open::Server;
@@ -26,7 +26,25 @@ const MIGRATIONS: [Step; 3] = [
     ),
 ];
 
+const NOT_BROUGHT: &str = "its schema cannot be brought up to date: ";
+
 pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
+/// Refuses a schema that a newer program has made one which this program cannot use.
+pub(super) async fn refuse_newer(
+    server: &Server,
+    connection: &mut PgConnection,
+) -> Result<(), OpenError> {
+    let newer = newer(connection).await.map_err(|e| server.failed(&e))?;
+    match newer.forbids() {
+        None => Ok(()),
+        Some(found) => Err(OpenError::NewerDatabase {
+            server: server.name.clone(),
+            found,
+            known: NEWEST,
+        }),
+    }
+}
 
 /// Brings the schema up to date. Of several processes that start at once, one does it and the others wait: the migrator
 /// holds an advisory lock meanwhile.
@@ -34,14 +52,6 @@ pub(super) async fn migrate(
     server: &Server,
     connection: &mut PgConnection,
 ) -> Result<(), OpenError> {
-    let newer = newer(connection).await.map_err(|e| server.failed(&e))?;
-    if let Some(found) = newer.forbids() {
-        return Err(OpenError::NewerDatabase {
-            server: server.name.clone(),
-            found,
-            known: NEWEST,
-        });
-    }
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         let kind = MigrationType::Simple;
         Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
@@ -50,9 +60,11 @@ pub(super) async fn migrate(
     migrator.set_ignore_missing(true);
     // Not `run`: its future cannot be sent to another thread.
     let done = migrator.run_direct(None, connection, false).await;
-    done.map_err(|error| OpenError::Server {
-        server: server.name.clone(),
-        why: format!("its schema cannot be brought up to date: {error}"),
+    done.map_err(|error| match &error {
+        MigrateError::Execute(why) | MigrateError::ExecuteMigration(why, _) => {
+            server.failed_in(NOT_BROUGHT, why)
+        }
+        _ => server.unusable(format!("{NOT_BROUGHT}{error}")),
     })
 }
 

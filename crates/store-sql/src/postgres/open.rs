@@ -8,7 +8,8 @@ use postrider_model::{Clock, SystemClock};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use super::migrations::migrate;
+use super::errors::may_pass;
+use super::migrations::{migrate, refuse_newer};
 use super::outdated::Outdated;
 use super::partitions::{Partitions, day_of};
 use super::{PostgresOptions, PostgresStore};
@@ -17,8 +18,12 @@ use crate::{OpenError, StoreMetrics};
 /// The oldest server that this was tested with.
 pub(super) const OLDEST_SERVER: i32 = 150_000;
 
-/// How long another process may take to bring the schema up to date.
+/// How long bringing the schema up to date is tried, by us or by another process that we wait for, before the server counts
+/// as one that does not answer.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+const NOT_UP_TO_DATE: &str =
+    "its schema is being brought up to date, here or by another process, and that does not end";
 
 /// A connection that was idle for so long is tried before it is used: the server may have been restarted meanwhile.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
@@ -61,9 +66,16 @@ impl Server {
 
     /// What an error of the database means while the store is opened.
     pub(super) fn failed(&self, error: &sqlx::Error) -> OpenError {
-        OpenError::Server {
-            server: self.name.clone(),
-            why: error.to_string(),
+        self.failed_in("", error)
+    }
+
+    /// The same, where `doing` says in what: a server that comes back, or goes, cuts off what it has begun, and is away like
+    /// one that takes no connection.
+    pub(super) fn failed_in(&self, doing: &str, error: &sqlx::Error) -> OpenError {
+        let why = format!("{doing}{error}");
+        match may_pass(error) {
+            true => self.unreachable(why),
+            false => self.unusable(why),
         }
     }
 
@@ -72,13 +84,17 @@ impl Server {
     pub(super) fn not_connected(&self, error: &sqlx::Error) -> OpenError {
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
-            Some(code) if code.starts_with(REFUSED) || code == NO_SUCH_DATABASE => {
-                OpenError::Server {
-                    server: self.name.clone(),
-                    why: format!("{error}: user, password and database are those of its URL"),
-                }
-            }
+            Some(code) if code.starts_with(REFUSED) || code == NO_SUCH_DATABASE => self.unusable(
+                format!("{error}: user, password and database are those of its URL"),
+            ),
             _ => self.unreachable(error),
+        }
+    }
+
+    pub(super) fn unusable(&self, why: impl ToString) -> OpenError {
+        OpenError::Server {
+            server: self.name.clone(),
+            why: why.to_string(),
         }
     }
 
@@ -132,17 +148,36 @@ impl PostgresStore {
     }
 
     /// Looks whether the server is there and can be used, brings the schema up to date, and lets calls through.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] if it may be otherwise later, also where the server goes away in the midst of this.
     pub async fn prepare(&self) -> Result<(), OpenError> {
         let server = Server::of(&self.place);
-        let connecting = tokio::time::timeout(self.options.acquire_timeout, self.place.connect());
-        let mut first = match connecting.await {
-            Ok(connected) => connected.map_err(|error| server.not_connected(&error))?,
-            Err(_) => return Err(server.unreachable("it does not answer")),
+        let connecting = async {
+            let connected = self.place.connect().await;
+            connected.map_err(|error| server.not_connected(&error))
         };
-        prepare(&server, &mut first).await?;
-        self.renew_partitions(day_of(SystemClock.now())).await;
+        let mut first = self.answered(&server, connecting).await?;
+        // What takes connections may have no server behind it.
+        self.answered(&server, look(&server, &mut first)).await?;
+        match tokio::time::timeout(MIGRATION_TIMEOUT, migrate(&server, &mut first)).await {
+            Ok(migrated) => migrated?,
+            Err(_) => return Err(server.unreachable(NOT_UP_TO_DATE)),
+        }
+        // Before the partitions are made: until then the default one takes their rows, as on any day.
         self.is_prepared.store(true, Ordering::SeqCst);
+        self.renew_partitions(day_of(SystemClock.now())).await;
         Ok(())
+    }
+
+    /// What a server that is there says at once.
+    async fn answered<T>(
+        &self,
+        server: &Server,
+        asking: impl Future<Output = Result<T, OpenError>>,
+    ) -> Result<T, OpenError> {
+        let answered = tokio::time::timeout(self.options.acquire_timeout, asking).await;
+        answered.unwrap_or_else(|_| Err(server.unreachable("it does not answer")))
     }
 }
 
@@ -150,26 +185,17 @@ fn parsed(url: &str) -> Result<PgConnectOptions, OpenError> {
     PgConnectOptions::from_str(url).map_err(|error| OpenError::PostgresUrl(error.to_string()))
 }
 
-/// Sees to the version of the server and to the schema, on a connection without our timeouts.
-async fn prepare(server: &Server, first: &mut PgConnection) -> Result<(), OpenError> {
+/// Whether it is a server and a schema that this program works with.
+async fn look(server: &Server, first: &mut PgConnection) -> Result<(), OpenError> {
     let found: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
         .fetch_one(&mut *first)
         .await
         .map_err(|error| server.failed(&error))?;
     if found < OLDEST_SERVER {
-        return Err(OpenError::Server {
-            server: server.name.clone(),
-            why: format!("it is PostgreSQL {}; 15 or newer is needed", found / 10_000),
-        });
+        let why = format!("it is PostgreSQL {}; 15 or newer is needed", found / 10_000);
+        return Err(server.unusable(why));
     }
-    match tokio::time::timeout(MIGRATION_TIMEOUT, migrate(server, first)).await {
-        Ok(migrated) => migrated,
-        Err(_) => Err(OpenError::Server {
-            server: server.name.clone(),
-            why: "its schema is being brought up to date by another process, and that does not end"
-                .to_owned(),
-        }),
-    }
+    refuse_newer(server, first).await
 }
 
 /// Connections are made when they are needed, and again when they were lost.

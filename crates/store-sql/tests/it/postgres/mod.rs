@@ -4,6 +4,7 @@ mod conformance;
 mod databases;
 mod faults;
 mod feed;
+mod flapping;
 mod opening;
 mod partitions;
 mod refusals;
