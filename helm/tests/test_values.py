@@ -14,7 +14,7 @@ import pods
 
 DEFAULTS = chart.load(chart.CHART / "values.yaml")
 ALTERNATIVES = chart.load(chart.ROOT / "helm" / "tests" / "alternatives.yaml")
-SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
+SCHEMA = json.loads((chart.CHART / "files" / "values.json").read_text())
 
 # What the chart sets by itself (test_refusals.py), and with what value sets below.
 BY_THE_CHART = {"data", "listen", "log.kind", "store.url", "admin.listen"} | {
@@ -63,7 +63,9 @@ OTHERWISE = {
 
 
 def value_set(name):
-    return {} if name == "none" else chart.load(chart.ROOT / "helm" / "tests" / "values" / f"{name}.yaml")
+    if name == "none":
+        return {"image": {"repository": "registry.example.com/postrider"}}
+    return chart.load(chart.ROOT / "helm" / "tests" / "values" / f"{name}.yaml")
 
 
 @functools.lru_cache(maxsize=None)
@@ -90,7 +92,7 @@ def another(key, schema):
     """A value of the key that is not its default, by the words and bounds of its schema."""
     if key in PARTICULAR:
         return PARTICULAR[key]
-    default = schema["description"].rsplit("Default: ", 1)[1].rstrip(".")
+    default = schema["default"]
     if "enum" in schema:
         return next(value for value in schema["enum"] if value not in (default, None))
     if "boolean" in schema["type"]:
@@ -158,16 +160,21 @@ class Config(unittest.TestCase):
     maxDiff = None
 
     def test_every_key_of_the_configuration_reaches_the_binary(self):
-        before = worker_of(chart.render(value_set("minimal")))
         keys = dict(keys_of(SCHEMA["$defs"]["config"]))
-        self.assertEqual(set(keys), set(before), "make helm-generate brings the schema up to date")
-        given = value_set("minimal")
-        for key, schema in keys.items():
-            if key not in BY_THE_CHART:
-                given = chart.merged(given, chart.at(["config", *key.split(".")], another(key, schema)))
-        after = worker_of(chart.render(given))
-        same = {key for key in before if before[key] == after[key]}
-        self.assertEqual(same, BY_THE_CHART)
+        reached = set()
+        # What does something in one mode alone is refused in the other.
+        for name, mode in (("minimal", "distributed"), ("single", "single")):
+            before = worker_of(chart.render(value_set(name)))
+            self.assertEqual(set(keys), set(before), "make helm-generate brings the schema up to date")
+            given, changed = value_set(name), set()
+            for key, schema in keys.items():
+                if key not in BY_THE_CHART and schema.get("x-mode", mode) == mode:
+                    given = chart.merged(given, chart.at(["config", *key.split(".")], another(key, schema)))
+                    changed.add(key)
+            after = worker_of(chart.render(given))
+            self.assertEqual({key for key in before if before[key] != after[key]}, changed, mode)
+            reached |= changed
+        self.assertEqual(set(keys) - reached, BY_THE_CHART)
 
     def test_what_the_chart_sets_by_itself_reaches_the_binary(self):
         self.assertEqual(set(OTHERWISE), BY_THE_CHART)

@@ -1,15 +1,31 @@
 {{- /*
-What is wrong only together, or needs more words than the schema has: all of it at once, each with what to do. Included
-by every render (configmaps.yaml).
+What is wrong: all of it at once, each with what to do. First what is wrong by itself (_shape.tpl), then what is wrong only
+together. At the head of every template, because Helm begins with any of them; looked at once, as all share one map of values.
 */ -}}
 {{- define "postrider.checks" -}}
-{{- $wrong := list -}}
-{{- $wrong = concat $wrong (include "postrider.checks.mode" . | fromYamlArray) -}}
-{{- $wrong = concat $wrong (include "postrider.checks.config" . | fromYamlArray) -}}
-{{- $wrong = concat $wrong (include "postrider.checks.roles" . | fromYamlArray) -}}
-{{- $wrong = concat $wrong (include "postrider.checks.outside" . | fromYamlArray) -}}
+{{- if not (hasKey .Values "postriderChecked") -}}
+{{- $rules := .Files.Get "files/values.json" | fromJson -}}
+{{- $mode := ternary .Values.mode "distributed" (has .Values.mode (list "single" "distributed")) -}}
+{{- $within := dict -}}
+{{- range $path, $_ := index $rules "x-defaults" -}}
+{{- $at := list -}}
+{{- range splitList "." $path }}{{ $at = append $at . }}{{ $_ := set $within (join "." $at) true }}{{ end -}}
+{{- end -}}
+{{- $told := dict "rules" $rules "mode" $mode "within" $within "wrong" list "broken" list -}}
+{{- include "postrider.shape" (dict "all" $told "rule" $rules "value" .Values "path" "") -}}
+{{- $wrong := concat $told.broken $told.wrong -}}
+{{- if not $told.broken -}}
+{{- range list "mode" "config" "roles" "outside" -}}
+{{- $wrong = concat $wrong (include (printf "postrider.checks.%s" .) $ | fromYamlArray) -}}
+{{- end -}}
+{{- range list "unused" "together" -}}
+{{- $wrong = concat $wrong (include (printf "postrider.checks.%s" .) (dict "root" $ "rules" $rules) | fromYamlArray) -}}
+{{- end -}}
+{{- end -}}
 {{- if $wrong -}}
-{{- fail (printf "\n\nThese values cannot be installed:\n\n  * %s\n" (join "\n  * " $wrong)) -}}
+{{- fail (printf "\n\nThese values cannot be installed:\n\n  * %s%s" (join "\n  * " $wrong) (ternary "\n\nWhat is wrong only together is looked at when these are right." "" (gt (len $told.broken) 0))) -}}
+{{- end -}}
+{{- $_ := set .Values "postriderChecked" true -}}
 {{- end -}}
 {{- end -}}
 
@@ -17,6 +33,10 @@ by every render (configmaps.yaml).
 {{- $wrong := list -}}
 {{- $kafka := (.Values.config.log | default dict).kafka | default dict -}}
 {{- $secrets := .Values.secrets -}}
+{{- if not .Values.image.repository -}}
+{{- $version := .Chart.AppVersion -}}
+{{- $wrong = append $wrong (printf "image.repository is empty: no image of Postrider is published; build one in the root of the repository and push it (docker build -f deploy/Dockerfile -t registry.example.com/postrider:%s . && docker push registry.example.com/postrider:%s), and say where it is (--set image.repository=registry.example.com/postrider)" $version $version) -}}
+{{- end -}}
 {{- if eq .Values.mode "distributed" -}}
 {{- if not $kafka.brokers -}}
 {{- $wrong = append $wrong "config.log.kafka.brokers is empty: name some brokers of your Kafka cluster (--set 'config.log.kafka.brokers=kafka-1:9092\\,kafka-2:9092'), or install one process with a volume, which needs no server: --set mode=single" -}}
@@ -33,6 +53,149 @@ by every render (configmaps.yaml).
 {{- end -}}
 {{- end -}}
 {{- toYaml $wrong -}}
+{{- end -}}
+
+{{- /* Paths of values that are given and not the default. Of a dict of value, path, defaults and the list `given`. */ -}}
+{{- define "postrider.given" -}}
+{{- $here := . -}}
+{{- if and (kindIs "map" .value) .value -}}
+{{- range $key, $value := .value -}}
+{{- $below := dict "value" $value "path" (printf "%s.%s" $here.path $key) "defaults" $here.defaults "given" list -}}
+{{- include "postrider.given" $below -}}
+{{- $_ := set $here "given" (concat $here.given $below.given) -}}
+{{- end -}}
+{{- else if hasKey .defaults .path -}}
+{{- if ne (toJson .value) (toJson (index .defaults .path)) }}{{ $_ := set . "given" (append .given .path) }}{{ end -}}
+{{- else if not (or (kindIs "invalid" .value) (kindIs "map" .value)) -}}
+{{- $_ := set . "given" (append .given .path) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Of a list of the root, the defaults, why, and paths: what is told of those that are given. */ -}}
+{{- define "postrider.unused" -}}
+{{- $values := (index . 0).Values -}}{{- $defaults := index . 1 -}}
+{{- $given := list -}}
+{{- range $path := slice . 3 -}}
+{{- $at := $values -}}
+{{- range splitList "." $path }}{{ if kindIs "map" $at }}{{ $at = index $at . }}{{ end }}{{ end -}}
+{{- $here := dict "value" $at "path" $path "defaults" $defaults "given" list -}}
+{{- include "postrider.given" $here -}}
+{{- $given = concat $given $here.given -}}
+{{- end -}}
+{{- with $given }}{{ join ", " . }} {{ ternary "is" "are" (eq (len .) 1) }} given and {{ index $ 2 }}{{ end -}}
+{{- end -}}
+
+{{- /* What would do nothing: of a dict of the root and the rules. */ -}}
+{{- define "postrider.checks.unused" -}}
+{{- $root := .root -}}{{- $values := .root.Values -}}
+{{- $defaults := index .rules "x-defaults" -}}
+{{- $told := list -}}
+{{- if eq $values.mode "single" -}}
+{{- $told = append $told (list "mode is single: one process plays every role; put what it is to have under single, or set mode: distributed" "roles") -}}
+{{- $told = append $told (list "mode is single: there is one process and never a second; leave it out, or set mode: distributed"
+  "pod.replicas" "pod.autoscaling" "pod.podDisruptionBudget" "pod.preStopSeconds" "single.replicas" "single.autoscaling" "single.podDisruptionBudget" "single.preStopSeconds" "keda") -}}
+{{- $told = append $told (list "mode is single: one process has neither Kafka nor PostgreSQL to make ready or to reach; leave it out, or set mode: distributed"
+  "setup" "networkPolicy.kafka" "networkPolicy.postgres") -}}
+{{- else -}}
+{{- $told = append $told (list "mode is distributed, which has a process for each role and keeps nothing in a volume: put it under pod or roles.NAME, or set mode: single" "single") -}}
+{{- $kinds := list -}}
+{{- range $name, $role := include "postrider.roles" $root | fromYaml -}}
+{{- $at := printf "roles.%s" $name -}}
+{{- $kind := $role.settings.autoscaling.kind -}}
+{{- $kinds = append $kinds $kind -}}
+{{- $waits := has $name (list "fanout" "recorder" "worker") -}}
+{{- if not $role.routes -}}
+{{- $told = append $told (list "no balancer sends requests to it: leave it out" (printf "%s.preStopSeconds" $at)) -}}
+{{- end -}}
+{{- if eq $kind "none" -}}
+{{- $told = append $told (list (printf "%s.autoscaling.kind is none: set it to hpa or keda, or leave it out and set %s.replicas" $at $at)
+  (printf "%s.autoscaling.minReplicas" $at) (printf "%s.autoscaling.maxReplicas" $at) (printf "%s.autoscaling.cpu" $at) (printf "%s.autoscaling.metrics" $at)
+  (printf "%s.autoscaling.scaleUp" $at) (printf "%s.autoscaling.scaleDown" $at)) -}}
+{{- else -}}
+{{- $told = append $told (list (printf "%s.autoscaling.kind is %s: set autoscaling.minReplicas and maxReplicas, or autoscaling.kind: none" $at $kind) (printf "%s.replicas" $at)) -}}
+{{- end -}}
+{{- if not (and (eq $kind "keda") $waits) -}}
+{{- $told = append $told (list "it counts for fanout, recorder and worker with autoscaling.kind: keda only: leave it out" (printf "%s.autoscaling.waiting" $at) (printf "%s.autoscaling.oldestSeconds" $at)) -}}
+{{- else -}}
+{{- $told = append $told (list (printf "%s.autoscaling.kind is keda, which scales it by what waits: leave it out, or set kind: hpa" $at) (printf "%s.autoscaling.cpu" $at)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (has "keda" $kinds) -}}
+{{- $told = append $told (list "no role scales by it: set autoscaling.kind: keda for some, such as roles.worker.autoscaling.kind, or leave it out" "keda") -}}
+{{- end -}}
+{{- if not $values.roles.ingest.enabled -}}
+{{- $told = append $told (list "roles.ingest.enabled is false: leave it out, or set that to true" "roles.ingest.replicas" "roles.ingest.resources" "roles.ingest.config" "roles.ingest.autoscaling") -}}
+{{- end -}}
+{{- range $name, $_ := $values.secrets -}}
+{{- if not .name -}}
+{{- $told = append $told (list (printf "secrets.%s.name is empty: name the Secret that has it, or leave it out" $name) (printf "secrets.%s" $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $wrong := list -}}
+{{- range $told -}}
+{{- with include "postrider.unused" (concat (list $root $defaults) .) }}{{ $wrong = append $wrong . }}{{ end -}}
+{{- end -}}
+{{- toYaml $wrong -}}
+{{- end -}}
+
+{{- /* A key of a configuration: of a dict of rules and config, and its path. */ -}}
+{{- define "postrider.key" -}}
+{{- $rule := index (index . 0).rules "$defs" "config" -}}
+{{- $at := (index . 0).config -}}
+{{- range splitList "." (index . 1) -}}
+{{- $rule = index $rule.properties . -}}
+{{- $at = ternary (index ($at | default dict) .) nil (kindIs "map" $at) -}}
+{{- end -}}
+{{- if kindIs "invalid" $at }}{{ $rule.default }}{{ else }}{{ include "postrider.text" $at }}{{ end -}}
+{{- end -}}
+
+{{- /* Of a list as that: a duration in milliseconds, a size in bytes. */ -}}
+{{- define "postrider.countedKey" -}}
+{{- include "postrider.counted" (include "postrider.key" .) -}}
+{{- end -}}
+
+{{- /*
+What the command would refuse of values that are right one by one, told before a Job or a pod does: of a dict of the root and
+the rules. For every role, as each may have some of its own.
+*/ -}}
+{{- define "postrider.checks.together" -}}
+{{- $root := .root -}}{{- $rules := .rules -}}
+{{- $wrong := list -}}
+{{- range $name, $role := include "postrider.roles" $root | fromYaml -}}
+{{- $config := mustMergeOverwrite (deepCopy $root.Values.config) (deepCopy $role.settings.config) -}}
+{{- $of := dict "rules" $rules "config" $config -}}
+{{- $payload := include "postrider.countedKey" (list $of "ingest.max_payload") | float64 -}}
+{{- if gt (addf $payload 131072.0) (include "postrider.countedKey" (list $of "log.record") | float64) -}}
+{{- $wrong = append $wrong (printf "config.ingest.max_payload is %s and config.log.record %s: a record must have 128KiB more than a payload, for what travels with it; lower the one or raise the other" (include "postrider.key" (list $of "ingest.max_payload")) (include "postrider.key" (list $of "log.record"))) -}}
+{{- end -}}
+{{- if gt (include "postrider.countedKey" (list $of "delivery.breaker_wait") | float64) (include "postrider.countedKey" (list $of "delivery.breaker_longest_wait") | float64) -}}
+{{- $wrong = append $wrong (printf "config.delivery.breaker_wait is %s and config.delivery.breaker_longest_wait %s: the longest wait must not be below the first; raise it" (include "postrider.key" (list $of "delivery.breaker_wait")) (include "postrider.key" (list $of "delivery.breaker_longest_wait"))) -}}
+{{- end -}}
+{{- $kept := include "postrider.key" (list $of "retention.attempts") -}}{{- $borne := include "postrider.key" (list $of "delivery.disable_failing_after") -}}
+{{- if and (ne $kept "never") (ne $borne "never") -}}
+{{- if le (include "postrider.counted" $kept | float64) (include "postrider.counted" $borne | float64) -}}
+{{- $wrong = append $wrong (printf "config.retention.attempts is %s and config.delivery.disable_failing_after %s: how long an endpoint has failed is read from its attempts, so these are kept longer; raise retention.attempts above it" $kept $borne) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne $name "single" -}}
+{{- $parts := 0.0 -}}
+{{- range list "acquire_timeout" "statement_timeout" "lock_timeout" -}}
+{{- $parts = addf $parts (include "postrider.countedKey" (list $of (printf "store.%s" .)) | float64) -}}
+{{- end -}}
+{{- if lt (include "postrider.countedKey" (list $of "store.call_timeout") | float64) $parts -}}
+{{- $wrong = append $wrong (printf "config.store.call_timeout is %s: it must not be below store.acquire_timeout, store.statement_timeout and store.lock_timeout together (%vms); raise it" (include "postrider.key" (list $of "store.call_timeout")) $parts) -}}
+{{- end -}}
+{{- if gt (addf (include "postrider.countedKey" (list $of "log.kafka.queue_wait") | float64) (include "postrider.countedKey" (list $of "log.kafka.delivery_timeout") | float64)) 10000.0 -}}
+{{- $wrong = append $wrong (printf "config.log.kafka.queue_wait is %s and config.log.kafka.delivery_timeout %s: an event must be written within 10s; lower one of them" (include "postrider.key" (list $of "log.kafka.queue_wait")) (include "postrider.key" (list $of "log.kafka.delivery_timeout"))) -}}
+{{- end -}}
+{{- $classic := eq (include "postrider.key" (list $of "log.kafka.group_protocol")) "classic" -}}
+{{- if and $classic (gt (mulf 3 (include "postrider.countedKey" (list $of "log.kafka.heartbeat") | float64)) (include "postrider.countedKey" (list $of "log.kafka.session_timeout") | float64)) -}}
+{{- $wrong = append $wrong (printf "config.log.kafka.heartbeat is %s and config.log.kafka.session_timeout %s: at most a third of it; lower the heartbeat" (include "postrider.key" (list $of "log.kafka.heartbeat")) (include "postrider.key" (list $of "log.kafka.session_timeout"))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (uniq $wrong) -}}
 {{- end -}}
 
 {{- define "postrider.checks.config" -}}
@@ -156,9 +319,6 @@ by every render (configmaps.yaml).
 {{- end -}}
 {{- if and .Values.ingress.tls (not .Values.ingress.enabled) -}}
 {{- $wrong = append $wrong "ingress.tls is given and ingress.enabled false: set it to true, or leave tls out" -}}
-{{- end -}}
-{{- if and .Values.single.volume.existingClaim (ne .Values.mode "single") -}}
-{{- $wrong = append $wrong "single.volume.existingClaim is given and mode distributed, which keeps nothing in a volume: set mode: single, or leave the claim out" -}}
 {{- end -}}
 {{- toYaml $wrong -}}
 {{- end -}}
