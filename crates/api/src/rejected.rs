@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use postrider_http::{HttpError, InPath, Operator, Query, Slashed};
+use postrider_http::{HttpError, InPath, Operator, Query, Slashed, not_taken};
 use postrider_log::{BatchLimit, Durability, LogError, Purpose};
 use postrider_model::topics::EVENTS_REJECTED;
 use postrider_model::{
@@ -251,7 +251,8 @@ impl Api {
         let append = self
             .log
             .append(records, Durability::Synced, Purpose::Intake);
-        append.await.map(drop).map_err(refusal)
+        let taken = append.await.map(drop);
+        taken.map_err(|error| not_taken(error, "records to be judged again"))
     }
 }
 
@@ -268,46 +269,16 @@ fn unread(error: LogError) -> HttpError {
     }
 }
 
-/// Why they are not taken to be judged again.
-fn refusal(error: LogError) -> HttpError {
-    match error {
-        LogError::Full(_) => HttpError::Full(
-            "there is no space left for records to be judged again: try again later".to_owned(),
-        ),
-        LogError::Busy(_) => HttpError::Unavailable(
-            "more waits to be written than fits: try again in a moment".to_owned(),
-        ),
-        LogError::Unacknowledged(_) => HttpError::Uncertain(
-            "the log did not acknowledge them in time; some may be judged again: try again in a moment".to_owned(),
-        ),
-        LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
-            "it makes a record of {size} bytes; at most {limit} are taken"
-        )),
-        error => {
-            tracing::error!(%error, "rejected records cannot be judged again");
-            HttpError::Uncertain("the log has stopped: try again later".to_owned())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_the_log_does_not_answer_speaks_of_reading_and_a_write_of_writing() {
-        let busy = || LogError::Busy("testing".to_owned());
-        let read = unread(busy());
-        assert!(matches!(read, HttpError::Unavailable(_)));
-        assert!(read.to_string().contains("does not answer"), "{read}");
-        assert!(
-            !unread(LogError::Stopped(String::new()))
-                .to_string()
-                .contains("judged")
-        );
-        let write = refusal(busy());
-        assert!(write.to_string().contains("to be written"), "{write}");
-        let silent = refusal(LogError::Unacknowledged(String::new()));
-        assert!(matches!(silent, HttpError::Uncertain(_)), "{silent}");
+    fn a_read_that_the_log_does_not_answer_speaks_of_reading_and_not_of_writing() {
+        let busy = unread(LogError::Busy("testing".to_owned()));
+        assert!(matches!(busy, HttpError::Unavailable(_)));
+        assert!(busy.to_string().contains("does not answer"), "{busy}");
+        let stopped = unread(LogError::Stopped(String::new())).to_string();
+        assert!(!stopped.contains("judged"), "{stopped}");
     }
 }

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use postrider_failpoint::fail_point;
-use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref};
-use postrider_log::{Durability, LogError, Purpose};
+use postrider_http::{HttpError, InApp, InPath, Slashed, endpoint_ref, not_taken};
+use postrider_log::{Durability, Purpose};
 use postrider_model::{Class, Delivery, Endpoint, Event};
 use serde::Serialize;
 
@@ -86,26 +86,7 @@ impl Api {
                 span.end();
                 Ok(())
             }
-            Err(LogError::Full(_)) => Err(HttpError::Full(
-                "there is no space left for new deliveries: try again later".to_owned(),
-            )),
-            Err(LogError::Busy(_)) => Err(HttpError::Unavailable(
-                "more waits to be written than fits: try again in a moment".to_owned(),
-            )),
-            // Were its key free again, the repeat would have a generation of its own, and be sent, too.
-            Err(LogError::Unacknowledged(_)) => Err(HttpError::Uncertain(
-                "the log did not acknowledge the delivery in time; it may have been taken: try again in a moment"
-                    .to_owned(),
-            )),
-            Err(LogError::TooLarge { size, limit, .. }) => Err(HttpError::TooLarge(format!(
-                "the delivery makes a record of {size} bytes; at most {limit} are taken"
-            ))),
-            Err(error) => {
-                tracing::error!(%error, "the log takes no resends");
-                Err(HttpError::Uncertain(
-                    "the log has stopped: try again later".to_owned(),
-                ))
-            }
+            Err(error) => Err(not_taken(error, "deliveries")),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_failpoint::fail_point;
-use postrider_http::{HttpError, KeyClaim};
-use postrider_log::{Durability, Log, LogError, Purpose};
+use postrider_http::{HttpError, KeyClaim, not_acknowledged, not_taken};
+use postrider_log::{Durability, Log, Purpose};
 use postrider_model::{Event, EventId, Timestamp, topics};
 use postrider_trace::Tracer;
 use sha2::{Digest, Sha256};
@@ -98,8 +98,6 @@ impl Ingest {
     }
 }
 
-const NOT_ACKNOWLEDGED: &str = "the log did not acknowledge the event in time; it may have been accepted: send it again in a moment";
-
 /// Writes an event, with the span of that in its record if it is sampled; the log has this long to acknowledge.
 async fn append(
     log: &dyn Log,
@@ -119,8 +117,8 @@ async fn append(
             fail_point!("ingest.append.after");
             Ok(())
         }
-        Ok(Err(error)) => Err(refusal(error)),
-        Err(_) => Err(HttpError::Uncertain(NOT_ACKNOWLEDGED.to_owned())),
+        Ok(Err(error)) => Err(not_taken(error, "events")),
+        Err(_) => Err(not_acknowledged()),
     };
     traced::tell_event(&mut span, event);
     span.note(|note| {
@@ -132,34 +130,6 @@ async fn append(
     }
     span.end();
     result
-}
-
-/// What the producer is told when the log does not take an event.
-fn refusal(error: LogError) -> HttpError {
-    match error {
-        LogError::Busy(_) => HttpError::Unavailable(
-            "more events wait to be written than fit: send it again in a moment".to_owned(),
-        ),
-        // An answer that did not come in time says nothing of what it would have answered. Were the key free again, the
-        // repeat would have another id.
-        LogError::Unacknowledged(_) => HttpError::Uncertain(NOT_ACKNOWLEDGED.to_owned()),
-        LogError::Full(_) => HttpError::Full(
-            "there is no space left for new events; what was accepted is being delivered: send it again later"
-                .to_owned(),
-        ),
-        LogError::TooLarge { size, limit, .. } => HttpError::TooLarge(format!(
-            "the event makes a record of {size} bytes; at most {limit} are taken"
-        )),
-        error @ (LogError::NoSuchTopic(_)
-        | LogError::Trimmed { .. }
-        | LogError::Lost(_)
-        | LogError::Stopped(_)) => {
-            tracing::error!(%error, "the log takes no events");
-            HttpError::Uncertain(
-                "the log has stopped and takes no events at present: send it again later".to_owned(),
-            )
-        }
-    }
 }
 
 /// What is kept as the answer: id and time of acceptance. All else is in the request, which a repeat sends again.

@@ -1,15 +1,14 @@
 //! What is changed by one process counts in all of them, on Kafka and PostgreSQL: an endpoint that was made gets what is
 //! accepted afterwards, one that was deleted or disabled gets nothing soon.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postrider_testkit::{Behaviour, Load, LossChecker, Pace, eventually};
+use postrider_testkit::{Behaviour, Load, Pace, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cluster::{Basis, Cluster, PATIENCE};
+use crate::creation::make;
 use crate::world::Running;
 
 /// A refresh each second, and what was in flight: five times that.
@@ -34,42 +33,12 @@ async fn cluster() -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_one_process_made_gets_what_another_accepts_at_once() {
-    const AT_ONCE: usize = 8;
     const TRIES: u64 = 400;
     let mut cluster = cluster().await;
-    let app = cluster.api("api").create_app("made").await.unwrap();
-    let next = Arc::new(AtomicU64::new(0));
-    let mut makers = tokio::task::JoinSet::new();
-    for _ in 0..AT_ONCE {
-        let (api, target) = (cluster.api("api"), cluster.api("ingest"));
-        let (app, url) = (app.clone(), cluster.receiver.url("/made"));
-        let next = Arc::clone(&next);
-        makers.spawn(async move {
-            let mut made = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= TRIES {
-                    return made;
-                }
-                // Nobody but this endpoint listens to this channel.
-                let channel = format!("try-{number}");
-                let spec = json!({ "url": format!("{url}/{number}"), "channels": [channel] });
-                api.create_endpoint(&app, &spec).await.unwrap();
-                let event = json!({
-                    "eventType": "scenario.event", "payload": { "n": number }, "channels": [channel],
-                });
-                let path = format!("/api/v1/app/{app}/msg");
-                let accepted = target.post(&path, &event).await.unwrap();
-                made.push((accepted["id"].as_str().unwrap().to_owned(), number));
-            }
-        });
-    }
-    let mut checker = LossChecker::default();
-    while let Some(made) = makers.join_next().await {
-        for (event, number) in made.unwrap() {
-            checker.expect(&event, &[&format!("/made/{number}")]);
-        }
-    }
+    let (api, ingest) = (cluster.api("api"), cluster.api("ingest"));
+    let app = api.create_app("made").await.unwrap();
+    let url = cluster.receiver.url("/made");
+    let checker = make(TRIES, &app, &url, &api, &ingest).await;
     let receiver = &cluster.receiver;
     receiver.wait_for("/made/", TRIES, PATIENCE).await.unwrap();
     let verdict = checker.judge(&receiver.arrivals());
