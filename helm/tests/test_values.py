@@ -195,6 +195,54 @@ class Config(unittest.TestCase):
             if pods.container_of(template)["args"] == ["fanout"]:
                 self.assertEqual(pods.configuration(pods.environment(template, documents)), before)
 
+    def test_a_role_takes_back_what_all_have(self):
+        all_have = {
+            "pod": {"preStopSeconds": 9, "staticMembership": True, "config": {"delivery": {"answering_share": 30}}},
+            "roles": {
+                **{name: {"staticMembership": False} for name in ("ingest", "api", "fanout")},
+                "worker": {"config": {"delivery": {"answering_share": 0}}},
+            },
+        }
+        all_have["roles"]["ingest"]["preStopSeconds"] = 0
+        documents = chart.render(chart.merged(value_set("minimal"), all_have))
+        found = {chart.kind_and_name(document): document for document in documents}
+        self.assertIn(("Deployment", "demo-postrider-fanout"), found)
+        self.assertIn(("StatefulSet", "demo-postrider-pump"), found)
+        self.assertNotIn("lifecycle", pods.container_of(chart.template_of(found["Deployment", "demo-postrider-ingest"])))
+        self.assertIn("lifecycle", pods.container_of(chart.template_of(found["Deployment", "demo-postrider-api"])))
+        self.assertEqual(worker_of(documents)["delivery.answering_share"], 0)
+
+
+class Connections(unittest.TestCase):
+    """To PostgreSQL, of which a server takes a hundred if nobody said otherwise."""
+
+    def sums(self, values):
+        documents = chart.render(values)
+        scaled = {document["spec"]["scaleTargetRef"]["name"]: document["spec"] for document in documents if document["kind"] == "HorizontalPodAutoscaler"}
+        fewest = most = 0
+        for document in chart.workloads(documents):
+            variables = pods.environment(chart.template_of(document), documents)
+            if document["kind"] != "Job" and "POSTRIDER__STORE__URL" in variables:
+                each = int(pods.configuration(variables)["store.max_connections"])
+                spec = scaled.get(document["metadata"]["name"])
+                fewest += each * (spec["minReplicas"] if spec else document["spec"]["replicas"])
+                most += each * (spec["maxReplicas"] if spec else document["spec"]["replicas"])
+        return fewest, most
+
+    def test_the_default_chart_fits_a_default_server_and_says_how_many_it_opens(self):
+        fewest, most = self.sums(value_set("minimal"))
+        self.assertLess(fewest, 90)
+        values = str(chart.ROOT / "helm" / "tests" / "values" / "minimal.yaml")
+        notes = chart.helm("install", "demo", str(chart.CHART), "--dry-run=client", "-f", values)
+        self.assertIn(f"{fewest} connections to PostgreSQL at the fewest replicas, {most} at the most", notes)
+        self.assertIn(f"{fewest} connections at the fewest replicas, {most} at the most", (chart.CHART / "README.md").read_text())
+
+    def test_a_number_in_config_counts_for_every_role_but_those_that_say_otherwise(self):
+        given = chart.merged(value_set("minimal"), {"config": {"store": {"max_connections": 2}}})
+        self.assertEqual(self.sums(given)[0], 2 * 2 * 6)
+        given = chart.merged(given, {"roles": {"api": {"config": {"store": {"max_connections": 10}}}}})
+        self.assertEqual(self.sums(given)[0], 2 * (2 * 5 + 10))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -163,8 +163,7 @@ the rules. For every role, as each may have some of its own.
 {{- $root := .root -}}{{- $rules := .rules -}}
 {{- $wrong := list -}}
 {{- range $name, $role := include "postrider.roles" $root | fromYaml -}}
-{{- $config := mustMergeOverwrite (deepCopy $root.Values.config) (deepCopy $role.settings.config) -}}
-{{- $of := dict "rules" $rules "config" $config -}}
+{{- $of := dict "rules" $rules "config" $role.config -}}
 {{- $payload := include "postrider.countedKey" (list $of "ingest.max_payload") | float64 -}}
 {{- if gt (addf $payload 131072.0) (include "postrider.countedKey" (list $of "log.record") | float64) -}}
 {{- $wrong = append $wrong (printf "config.ingest.max_payload is %s and config.log.record %s: a record must have 128KiB more than a payload, for what travels with it; lower the one or raise the other" (include "postrider.key" (list $of "ingest.max_payload")) (include "postrider.key" (list $of "log.record"))) -}}

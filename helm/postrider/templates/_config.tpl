@@ -35,13 +35,13 @@
 {{- end -}}
 
 {{- /*
-Of a list of the root and a role's own configuration: all variables that are no secrets. In the environment, not in a file,
+Of a list of the root and a configuration: all variables that are no secrets. In the environment, not in a file,
 so that a command in a pod (`kubectl exec … -- postrider topics check`) finds the same configuration as its process.
 */ -}}
 {{- define "postrider.environment" -}}
 {{- $root := index . 0 -}}
 {{- $values := $root.Values -}}
-{{- $config := mustMergeOverwrite (deepCopy $values.config) (deepCopy (index . 1)) -}}
+{{- $config := deepCopy (index . 1) -}}
 {{- $chart := dict
   "listen" (printf "%s:%d" $values.listen.address (int $values.listen.port))
   "admin" (dict "listen" (printf "%s:%d" $values.listen.address (int $values.listen.adminPort)))
@@ -58,7 +58,7 @@ so that a command in a pod (`kubectl exec … -- postrider topics check`) finds 
 {{- end }}{{ end -}}
 {{- $_ := set $chart "log" (dict "kind" "kafka" "kafka" $kafka) -}}
 {{- end -}}
-{{- $config = mustMergeOverwrite $config $chart -}}
+{{- include "postrider.over" (list $config $chart) -}}
 {{- if eq $values.mode "single" }}{{ $_ := unset $config.log "kafka" }}{{ end -}}
 {{ include "postrider.variables" (list "POSTRIDER" $config) | trim }}
 {{- end -}}

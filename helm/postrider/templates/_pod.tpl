@@ -5,7 +5,7 @@ log and store are closed, in twenty together.
 */ -}}
 {{- define "postrider.longest" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}{{- $role := index . 2 -}}
-{{- $config := mustMergeOverwrite (deepCopy $root.Values.config) (deepCopy $role.settings.config) -}}
+{{- $config := $role.config -}}
 {{- $longest := 30 -}}
 {{- if and $role.routes (ne $name "single") -}}
 {{- $longest = add $longest $role.settings.preStopSeconds -}}
@@ -106,7 +106,7 @@ metadata:
     {{- with $settings.labels }}{{ toYaml . | nindent 4 }}{{ end }}
   annotations:
     # A changed configuration is a new process.
-    postrider/configuration: {{ include "postrider.environment" (list $root $settings.config) | sha256sum }}
+    postrider/configuration: {{ include "postrider.environment" (list $root $role.config) | sha256sum }}
     {{- with $settings.annotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
   {{- include "postrider.podCommon" (list $root $settings (include "postrider.serviceAccount" $root)) | nindent 2 }}
