@@ -226,7 +226,7 @@ impl<S: Sender> Dispatcher<S> {
             if is_proven {
                 lane.is_proven();
             }
-            Entry::new(lane, partition, published)
+            Entry::new(lane, now.instant, partition, published)
         })
     }
 
@@ -304,9 +304,15 @@ impl Entry {
         waited.is_some_and(|at| self.blocked || now < at + SHORT_FOR)
     }
 
-    fn new(lane: Lane, partition: Partition, published: bool) -> Self {
+    /// True if an attempt that began then went from this lane, and not from one of the same endpoint that is lost.
+    pub(super) fn had_out(&self, began: Instant) -> bool {
+        self.since <= began
+    }
+
+    fn new(lane: Lane, since: Instant, partition: Partition, published: bool) -> Self {
         Self {
             lane,
+            since,
             partition,
             target: None,
             runnable: false,

@@ -56,6 +56,8 @@ pub(crate) struct Ports<S> {
 /// A lane, and what the dispatcher keeps beside it.
 struct Entry {
     lane: Lane,
+    /// Since when there is this lane of its endpoint.
+    since: Instant,
     /// The number of the partition that its deliveries lie in.
     partition: Partition,
     target: Option<Arc<Target>>,

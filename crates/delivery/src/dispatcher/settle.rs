@@ -31,28 +31,16 @@ impl<S: Sender> Dispatcher<S> {
     fn settle_one(&mut self, ended: Ended, now: Now) {
         self.count(&ended);
         let is_ours = self.partitions.attempt_ended(ended.at, ended.epoch);
+        if is_ours && ended.parked_until.is_none() {
+            self.partitions.attempted(ended.at, ended.step);
+        }
+        self.tell_lane(&ended, now);
         if !is_ours {
             // The next owner makes the attempt again: what followed from this one would fork the delivery.
             self.held -= ended.weight;
             return;
         }
-        if ended.parked_until.is_none() {
-            self.partitions.attempted(ended.at, ended.step);
-        }
         let id = ended.endpoint_id;
-        if let Some(entry) = self.lanes.get_mut(&id) {
-            let policy = &self.options.lane.breaker;
-            let draw = rand::random();
-            let opened =
-                entry
-                    .lane
-                    .ended(ended.outcome, ended.probe, ended.began, policy, now, draw);
-            if opened {
-                self.shed(id, ParkReason::BreakerOpen, now);
-            }
-            self.note(id);
-            self.wake(id);
-        }
         if let Some(until) = ended.parked_until {
             let lane = (id, ended.at.partition);
             self.count_parked(lane, ended.weight, ended.deadline, until, now);
@@ -64,6 +52,24 @@ impl<S: Sender> Dispatcher<S> {
             outputs: ended.outputs,
         };
         self.finisher.push(finished, now.instant);
+    }
+
+    /// The lane learns of the endpoint whether or not the attempt's partition is still ours: it stays while another one is
+    /// that its endpoint's deliveries lie in.
+    fn tell_lane(&mut self, ended: &Ended, now: Now) {
+        let id = ended.endpoint_id;
+        let entry = self.lanes.get_mut(&id);
+        let Some(entry) = entry.filter(|entry| entry.had_out(ended.began)) else {
+            return;
+        };
+        let draw = rand::random();
+        let policy = &self.options.lane.breaker;
+        let lane = &mut entry.lane;
+        if lane.ended(ended.outcome, ended.probe, ended.began, policy, now, draw) {
+            self.shed(id, ParkReason::BreakerOpen, now);
+        }
+        self.note(id);
+        self.wake(id);
     }
 
     fn count(&self, ended: &Ended) {

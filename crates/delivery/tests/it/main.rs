@@ -9,6 +9,7 @@
 mod endpoints;
 mod handover;
 mod http;
+mod in_flight;
 mod isolation;
 mod log_refuses;
 mod members;
