@@ -56,6 +56,8 @@ pub(crate) struct Withheld {
     /// As in [`Begin`].
     pub(crate) epoch: u64,
     pub(crate) probe: bool,
+    /// When it was let through.
+    pub(crate) began: Instant,
 }
 
 /// An attempt that was made, and what is to be written for it.
@@ -112,6 +114,7 @@ impl Begin {
             waiting: self.waiting,
             epoch: self.epoch,
             probe: self.probe,
+            began: self.began.instant,
         }
     }
 

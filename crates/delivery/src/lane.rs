@@ -19,6 +19,8 @@ use crate::{
     Waiting,
 };
 
+/// When the next probe may go after one that said nothing of the endpoint.
+const AFTER_LOST_PROBE: Duration = Duration::from_secs(1);
 /// A replay has an open breaker let a probe go at most this often.
 const BETWEEN_REPLAYS: Duration = Duration::from_secs(30);
 
@@ -209,6 +211,17 @@ impl Lane {
         }
     }
 
+    /// What [started](Self::started) at `began` did not go: it counts as nothing.
+    pub fn withheld(&mut self, probe: bool, began: Instant, now: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(rate) = &mut self.rate {
+            rate.take_back(began);
+        }
+        if probe {
+            self.breaker.probe_was_lost(now + AFTER_LOST_PROBE);
+        }
+    }
+
     /// What [`Self::poll`] gave cannot start now and waits again, at the head.
     pub fn put_back(&mut self, waiting: Waiting) {
         self.queue.push_front(waiting);
@@ -257,8 +270,7 @@ impl Lane {
             }
             Outcome::Forbidden | Outcome::OwnFault => {
                 if probe {
-                    self.breaker
-                        .probe_was_lost(now.instant + Duration::from_secs(1));
+                    self.breaker.probe_was_lost(now.instant + AFTER_LOST_PROBE);
                 }
                 false
             }

@@ -248,6 +248,36 @@ fn a_lane_that_becomes_limited_waits_out_the_second_before() {
 }
 
 #[test]
+fn what_was_let_through_and_did_not_go_counts_as_nothing() {
+    let (limits, now) = (LaneLimits::default(), Now::some());
+    let mut lane = Lane::new(&limits);
+    lane.configure(limited(2), now.instant - 10 * S, now.instant);
+    (0..4).for_each(|n| drop(lane.offer(waiting(n, now), &limits, now)));
+    assert_eq!(start_all(&mut lane, now).len(), 2);
+    let later = now.plus(S / 10);
+    assert!(matches!(lane.poll(later.instant, 9), Next::At(at) if at == now.instant + S));
+    lane.withheld(false, now.instant, later.instant);
+    assert_eq!(
+        (lane.in_flight(), start_all(&mut lane, later).len()),
+        (1, 1)
+    );
+
+    // A probe is not out any more, and another one may go.
+    lane.withheld(false, later.instant, later.instant);
+    fail(&mut lane, &limits, 5, later);
+    let due = later.plus(10 * S);
+    assert!(matches!(lane.poll(due.instant, 9), Next::Start(_, true)));
+    lane.started(true, due.instant);
+    lane.withheld(true, due.instant, due.instant);
+    assert_eq!((lane.in_flight(), lane.breaker()), (0, BreakerState::Open));
+    let (id, later) = (EndpointId::from_bytes([2; 16]), due.plus(2 * S));
+    let told = lane.state(id, Owner::default(), due).unwrap();
+    assert_eq!(told.probe_at, Some(due.wall.plus(S)));
+    lane.offer(waiting(4, later), &limits, later);
+    assert!(matches!(lane.poll(later.instant, 9), Next::Start(_, true)));
+}
+
+#[test]
 fn while_slots_are_reserved_newcomers_stand_behind_and_what_was_parked_is_taken() {
     let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);

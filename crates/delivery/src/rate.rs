@@ -88,6 +88,18 @@ impl RateLimiter {
         }
     }
 
+    /// What was recorded as started at `at` did not start after all. Above 1,024 a second it may count all the same.
+    pub fn take_back(&mut self, at: Instant) {
+        let Some(group) = self.groups.iter().rposition(|(_, last)| *last == at) else {
+            return;
+        };
+        self.counted -= 1;
+        match &mut self.groups[group] {
+            (1, _) => drop(self.groups.remove(group)),
+            (count, _) => *count -= 1,
+        }
+    }
+
     /// True if nothing that was started counts any more.
     pub fn is_idle(&mut self, now: Instant) -> bool {
         self.forget(now);
@@ -121,6 +133,24 @@ mod tests {
         }
         assert_eq!(limiter.next_start(now), now + WINDOW);
         assert_eq!(limiter.next_start(now + WINDOW), now + WINDOW);
+    }
+
+    #[test]
+    fn what_did_not_start_after_all_does_not_count_and_nothing_else_is_forgotten_with_it() {
+        for rate in [3, 5_000] {
+            let (mut limiter, now) = (RateLimiter::new(rate), Instant::now());
+            (0..rate).for_each(|_| limiter.record(now));
+            assert_eq!(limiter.next_start(now), now + WINDOW);
+            limiter.take_back(now + MS);
+            assert_eq!(limiter.next_start(now), now + WINDOW);
+            limiter.take_back(now);
+            assert_eq!(limiter.next_start(now), now);
+            limiter.record(now);
+            assert_eq!(limiter.next_start(now), now + WINDOW);
+            (0..rate).for_each(|_| limiter.take_back(now));
+            assert!(limiter.is_idle(now) && limiter.counted == 0);
+            limiter.take_back(now);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use postrider_model::{DeathReason, Endpoint, EndpointId, Outcome};
+use postrider_model::{DeathReason, Endpoint, EndpointId};
 use tokio::time::Instant;
 
 use super::Dispatcher;
@@ -97,24 +97,30 @@ impl<S: Sender> Dispatcher<S> {
     /// An attempt that was let through and did not go, because its lease had ended by then: it waits again. Of a partition
     /// that is not ours any more, or is about to go, it is left to the next owner.
     pub(super) fn take_back(&mut self, withheld: Withheld, now: Now) {
-        let Withheld { waiting, probe, .. } = withheld;
+        let Withheld {
+            waiting,
+            epoch,
+            probe,
+            began,
+        } = withheld;
         let (id, at) = (waiting.delivery.endpoint_id, waiting.at);
-        let is_ours = self.partitions.attempt_ended(at, withheld.epoch);
-        let Some(entry) = self.lanes.get_mut(&id).filter(|_| is_ours) else {
+        let is_ours = self.partitions.attempt_ended(at, epoch) && self.partitions.keeps(at);
+        let entry = self.lanes.get_mut(&id);
+        let Some(entry) = entry.filter(|entry| entry.had_out(began)) else {
             self.held -= waiting.delivery.weight();
             return;
         };
-        let policy = &self.options.lane.breaker;
-        entry
-            .lane
-            .ended(Outcome::OwnFault, probe, now.instant, policy, now, 0.0);
-        if !self.partitions.keeps(at) {
+        entry.lane.withheld(probe, began, now.instant);
+        if is_ours {
+            entry.lane.put_back(waiting);
+            self.waiting += 1;
+            self.set_timer(id, now.instant + WHILE_NO_LEASE);
+        } else {
             self.held -= waiting.delivery.weight();
-            return;
+            self.wake(id);
         }
-        entry.lane.put_back(waiting);
-        self.waiting += 1;
-        self.set_timer(id, now.instant + WHILE_NO_LEASE);
+        // Of a probe, that it is not out.
+        self.note(id);
     }
 
     /// The lane waits for a socket.
