@@ -165,6 +165,22 @@ class Sets(unittest.TestCase):
                 if document["kind"] in ("Deployment", "StatefulSet"):
                     self.assertEqual("replicas" not in document["spec"], document["metadata"]["name"] in scaled)
 
+    def test_keda_takes_no_answer_for_nothing_that_waits(self):
+        asked = 0
+        for documents in self.each():
+            for document in documents:
+                if document["kind"] == "ScaledObject":
+                    spec = document["spec"]
+                    for trigger in spec["triggers"]:
+                        if trigger["type"] == "prometheus":
+                            asked += 1
+                            self.assertEqual(trigger["metadata"]["ignoreNullValues"], "false")
+                    if "fallback" in spec:
+                        self.assertEqual(spec["fallback"]["behavior"], "currentReplicasIfHigher")
+                        self.assertEqual(spec["fallback"]["replicas"], spec["minReplicaCount"])
+                        self.assertIn("prometheus", [trigger["type"] for trigger in spec["triggers"]])
+        self.assertGreater(asked, 0)
+
     def test_hooks_bring_what_they_need_and_come_before_it(self):
         for documents in self.each():
             hooks = {}
