@@ -20,6 +20,12 @@ const KEEP: &str = "INSERT INTO dead_letters \
     SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::boolean[]) \
     ON CONFLICT DO NOTHING";
 
+/// A condition: the letter says itself that its payload was left out. Its column may not: letters of before there was one
+/// have `false` in it, and those that an older process writes beside this one. It is the last field that such a process
+/// writes (7, a varint, true); the length keeps letters with a payload from being fetched for it.
+const SAYS_LEFT_OUT: &str = "CASE WHEN octet_length(letter) BETWEEN 2 AND 4096 \
+    THEN substring(letter FROM octet_length(letter) - 1) = '\\x3801'::bytea ELSE false END";
+
 pub(super) fn listing(
     filter: &DeadLetterFilter,
     window: &Window<HistoryKey>,
@@ -56,6 +62,7 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &DeadLetterFilter) {
     }
     if filter.only_replayable {
         query.push(" AND ").push(rows::IS_REPLAYABLE);
+        query.push(" AND NOT ").push(SAYS_LEFT_OUT);
     }
 }
 

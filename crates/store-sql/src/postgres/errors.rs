@@ -38,6 +38,11 @@ pub(super) fn is_outdated(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(words) if words == OUTDATED)
 }
 
+/// That a lock was not had within the statement's patience.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some(code::LOCK_NOT_AVAILABLE)
+}
+
 /// Whether the same may succeed later, though nobody changes a setting, a right or a program: the connection was lost, or
 /// the server starts, stops, is full, or is not the primary now.
 pub(super) fn may_pass(error: &sqlx::Error) -> bool {

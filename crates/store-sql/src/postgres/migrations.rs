@@ -1,9 +1,13 @@
-//! The schema's steps in PostgreSQL. Other processes work while one is applied: it holds no lock for long, and their prepared
-//! statements that ask for all columns of a table which got another fail once and are prepared anew (`outdated.rs`).
+//! The schema's steps in PostgreSQL. Other processes work while one is applied: it holds no lock for long, waits for none for
+//! long (it sets a `lock_timeout`, and is tried again), and their prepared statements that ask for all columns of a table
+//! which got another fail once and are prepared anew (`outdated.rs`).
+
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
 
+use super::errors::is_locked;
 use super::open::Server;
 use crate::OpenError;
 use crate::steps::{Newer, Step};
@@ -19,12 +23,16 @@ const MIGRATIONS: [Step; 3] = [
         "expand_halts",
         include_str!("../../migrations/postgres/0002_expand_halts.sql"),
     ),
+    // A step 3, which was in no release, did the same and looked through all rows. Where it was applied it stays, unasked for.
     (
-        3,
+        4,
         "expand_left_out",
-        include_str!("../../migrations/postgres/0003_expand_left_out.sql"),
+        include_str!("../../migrations/postgres/0004_expand_left_out.sql"),
     ),
 ];
+
+/// When a step is tried again that did not get a lock. Those who wait behind it have their turn meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 const NOT_BROUGHT: &str = "its schema cannot be brought up to date: ";
 
@@ -58,14 +66,21 @@ pub(super) async fn migrate(
     });
     let mut migrator = Migrator::with_migrations(migrations.into());
     migrator.set_ignore_missing(true);
-    // Not `run`: its future cannot be sent to another thread.
-    let done = migrator.run_direct(None, connection, false).await;
-    done.map_err(|error| match &error {
-        MigrateError::Execute(why) | MigrateError::ExecuteMigration(why, _) => {
-            server.failed_in(NOT_BROUGHT, why)
+    loop {
+        // Not `run`: its future cannot be sent to another thread.
+        let done = migrator.run_direct(None, connection, false).await;
+        match &done {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(why) | MigrateError::ExecuteMigration(why, _)) => {
+                if !is_locked(why) {
+                    return Err(server.failed_in(NOT_BROUGHT, why));
+                }
+                tracing::info!("{NOT_BROUGHT}{why}; trying again");
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            Err(error) => return Err(server.unusable(format!("{NOT_BROUGHT}{error}"))),
         }
-        _ => server.unusable(format!("{NOT_BROUGHT}{error}")),
-    })
+    }
 }
 
 /// The version of the schema; `None` for a new database.

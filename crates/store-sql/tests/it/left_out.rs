@@ -47,7 +47,7 @@ pub(crate) fn letters() -> Vec<DeadLetter> {
 }
 
 /// The statement of a step that looks through what is there.
-pub(crate) fn statement(step: &str) -> AssertSqlSafe<String> {
+fn statement(step: &str) -> AssertSqlSafe<String> {
     let from = step.find("UPDATE").unwrap();
     AssertSqlSafe(step[from..].to_owned())
 }

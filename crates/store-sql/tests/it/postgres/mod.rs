@@ -9,3 +9,4 @@ mod opening;
 mod partitions;
 mod refusals;
 mod samples;
+mod steps;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use postrider_model::AppId;
-use postrider_store::{Claims, Closing, ConfigFeed, DeadLetters, EventRef, History, StoreError};
+use postrider_store::{Claims, Closing, ConfigFeed, EventRef, History, StoreError};
 use postrider_store_sql::{OpenError, PostgresOptions, PostgresStore, open};
 use postrider_testkit::eventually;
 
 use super::databases::{Database, run};
 use super::samples::{event, events, now};
-use crate::left_out::{letters, statement};
 use crate::metrics;
 
 async fn refusal(url: &str) -> OpenError {
@@ -60,26 +59,6 @@ async fn a_store_that_is_opened_later_answers_nothing_before_and_everything_afte
     store.prepare().await.unwrap();
     store.release("k", "nobody").await.unwrap();
     assert!(store.changes(0).await.unwrap().whole);
-    store.close().await;
-}
-
-#[tokio::test]
-async fn letters_of_before_whose_payload_was_left_out_are_known_in_postgresql() {
-    let database = Database::new().await;
-    let store = database.open().await;
-    store.keep_dead_letters(&letters()).await.unwrap();
-    let count = "SELECT count(*) FROM dead_letters WHERE payload_left_out";
-    assert_eq!(database.number(count).await, 2, "written with it");
-    let mut beside = database.connect().await;
-    run(
-        &mut beside,
-        "UPDATE dead_letters SET payload_left_out = false",
-    )
-    .await;
-    let step = include_str!("../../../migrations/postgres/0003_expand_left_out.sql");
-    let done = sqlx::query(statement(step)).execute(&mut beside).await;
-    assert_eq!(done.unwrap().rows_affected(), 2);
-    assert_eq!(database.number(count).await, 2, "found by the step");
     store.close().await;
 }
 
