@@ -14,6 +14,7 @@ use postrider_model::{NewRecord, Partition, Position, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::emptied::Emptied;
 use crate::partitions::Partitions;
 use crate::{DeliveryMetrics, Now};
 
@@ -298,38 +299,6 @@ fn forget<'a>(all: impl Iterator<Item = &'a mut Finished>, partitions: &[TopicPa
     }
 }
 
-/// A batch while a commit has what follows from it, so that nothing of that is copied.
-struct Emptied {
-    finished: Vec<Finished>,
-    /// How many outputs each had.
-    outputs: Vec<usize>,
-}
-
-impl Emptied {
-    fn of(mut finished: Vec<Finished>) -> (Self, Vec<NewRecord>) {
-        let lengths = finished.iter().map(|finished| finished.outputs.len());
-        let lengths: Vec<usize> = lengths.collect();
-        let mut outputs = Vec::with_capacity(lengths.iter().sum());
-        for finished in &mut finished {
-            outputs.append(&mut finished.outputs);
-        }
-        let emptied = Self {
-            finished,
-            outputs: lengths,
-        };
-        (emptied, outputs)
-    }
-
-    /// The batch as it was.
-    fn filled(mut self, outputs: Vec<NewRecord>) -> Vec<Finished> {
-        let mut outputs = outputs.into_iter();
-        for (finished, length) in self.finished.iter_mut().zip(self.outputs) {
-            finished.outputs.extend(outputs.by_ref().take(length));
-        }
-        self.finished
-    }
-}
-
 async fn run(
     committer: Arc<dyn Committer>,
     completion: Completion,
@@ -356,32 +325,4 @@ async fn run(
         Err(_) => batch.filled(completion.outputs),
     };
     Commit { batch, result }
-}
-
-#[cfg(test)]
-mod tests {
-    use postrider_model::topics;
-
-    use super::*;
-
-    #[test]
-    fn a_batch_whose_commit_failed_has_what_followed_from_each_again() {
-        let output = |n: usize| NewRecord::new(topics::ATTEMPTS, "key", n.to_string());
-        let finished = |outputs: &[usize]| Finished {
-            of: Of::Lost,
-            weight: 0,
-            aside: false,
-            outputs: outputs.iter().copied().map(output).collect(),
-        };
-        let batch: Vec<Finished> = [&[][..], &[0, 1], &[], &[2], &[3, 4, 5]]
-            .map(finished)
-            .to_vec();
-        let (emptied, outputs) = Emptied::of(batch.clone());
-        assert_eq!(outputs, (0..6).map(output).collect::<Vec<_>>());
-        assert!(emptied.finished.iter().all(|one| one.outputs.is_empty()));
-        let filled = emptied.filled(outputs);
-        let of = |batch: Vec<Finished>| batch.into_iter().map(|one| one.outputs).collect();
-        let (filled, batch): (Vec<_>, Vec<_>) = (of(filled), of(batch));
-        assert_eq!(filled, batch);
-    }
 }

@@ -37,6 +37,7 @@ mod breaker;
 mod classify;
 mod concurrency;
 mod dispatcher;
+mod emptied;
 mod endpoints;
 mod failures;
 mod finished_map;

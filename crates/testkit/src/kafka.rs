@@ -2,17 +2,24 @@
 //!
 //! Tests that only need a broker share one ([`kafka`]); starting one takes seconds and 300 MB.
 
+mod nodes;
+mod round_trip;
+
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
+use self::nodes::{prepare_nodes, start_nodes};
 use crate::process::signal;
 use crate::{GroupProxy, eventually, setting};
+
+pub use self::nodes::BrokerCluster;
+pub use self::round_trip::bare_round_trip;
 
 /// A broker starts in 4 s on a quiet machine, and in more than a hundred on a starved one.
 const START: Duration = Duration::from_secs(300);
@@ -22,10 +29,6 @@ const SHOWN: usize = 30;
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 /// What it says once it takes connections.
 const STARTED: &str = "Kafka Server started";
-
-const PROPERTIES: &str = include_str!("../kafka/server.properties");
-const ROUND_TRIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/RoundTrip.java");
-const LOGGING: &str = include_str!("../kafka/log4j2.properties");
 
 /// `HOST:PORT` of the broker that this run of the tests shares. Use topics and groups with a prefix of your own.
 ///
@@ -65,12 +68,6 @@ pub struct Broker {
     clock_off: i64,
     /// None while it does not run.
     child: Option<Child>,
-}
-
-/// The ports of one node: for clients, and for the other nodes' controllers.
-struct Ports {
-    client: u16,
-    controller: u16,
 }
 
 impl Broker {
@@ -333,153 +330,10 @@ fn faketime() -> Result<PathBuf> {
     )
 }
 
-/// How long a record takes through the broker at `address`, with nothing of ours in between: p50 and p99 in µs, at
-/// `rate` a second for `seconds`, after `warm_up` seconds that do not count. Creates `topic`.
-///
-/// # Errors
-/// If the jars are missing, or it fails; the message holds what it said.
-pub async fn bare_round_trip(
-    address: &str,
-    topic: &str,
-    rate: u64,
-    (warm_up, seconds): (u64, u64),
-) -> Result<(u64, u64)> {
-    let jars = required("POSTRIDER_TEST_KAFKA_JARS")?;
-    let output = tokio::process::Command::new("java")
-        .args(["-cp", &format!("{jars}/*"), ROUND_TRIP, address, topic])
-        .args([rate, warm_up, seconds].map(|number| number.to_string()))
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("starting java")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "the bare round trip failed: {said}"
-    );
-    let printed = String::from_utf8(output.stdout)?;
-    let (p50, p99) = printed
-        .trim()
-        .split_once(' ')
-        .with_context(|| format!("no two figures: {printed}"))?;
-    Ok((p50.parse()?, p99.parse()?))
-}
-
 impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Three nodes that replicate everything to all, with `min.insync.replicas` 2.
-#[derive(Debug)]
-pub struct BrokerCluster {
-    /// The nodes; node n has the id n + 1.
-    pub nodes: Vec<Broker>,
-}
-
-impl BrokerCluster {
-    /// Starts it, with its data in `dir`, which is wiped.
-    ///
-    /// # Errors
-    /// As [`Broker::start`].
-    pub async fn start(dir: &Path) -> Result<Self> {
-        let nodes = start_nodes(dir, 3).await?;
-        Ok(Self { nodes })
-    }
-
-    /// `HOST:PORT` of every node, as clients take them.
-    #[must_use]
-    pub fn addresses(&self) -> String {
-        let addresses: Vec<String> = self.nodes.iter().map(Broker::address).collect();
-        addresses.join(",")
-    }
-}
-
-async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
-    let mut brokers = prepare_nodes(dir, count)?;
-    for broker in &brokers {
-        broker.format(&[])?;
-    }
-    // All at once: none starts before most are there.
-    for broker in &mut brokers {
-        broker.spawn()?;
-    }
-    for broker in &mut brokers {
-        broker.started().await?;
-    }
-    Ok(brokers)
-}
-
-fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
-    let ports = free_ports(count)?;
-    let voters: Vec<String> = ports
-        .iter()
-        .enumerate()
-        .map(|(node, ports)| format!("{}@127.0.0.1:{}", node + 1, ports.controller))
-        .collect();
-    let mut brokers = Vec::new();
-    for (node, ports) in ports.iter().enumerate() {
-        let dir = dir.join(format!("broker-{}", node + 1));
-        prepare(&dir, node + 1, ports, &voters)?;
-        brokers.push(Broker {
-            dir,
-            port: ports.client,
-            jit: Jit::default(),
-            clock_off: 0,
-            child: None,
-        });
-    }
-    Ok(brokers)
-}
-
-fn prepare(dir: &Path, node: usize, ports: &Ports, voters: &[String]) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::create_dir_all(dir)?;
-    let data = dir.join("data");
-    // Alone it has nobody who takes over from it: on a machine that is short of time it is not to fence itself.
-    let alone = match voters.len() {
-        1 => "broker.session.timeout.ms=30000\n",
-        _ => "",
-    };
-    let (replication, min_isr) = match voters.len() {
-        1 => ("1", "1"),
-        _ => ("3", "2"),
-    };
-    let properties = PROPERTIES
-        .replace("@NODE@", &node.to_string())
-        .replace("@VOTERS@", &voters.join(","))
-        .replace("@PORT@", &ports.client.to_string())
-        .replace("@CONTROLLER@", &ports.controller.to_string())
-        .replace("@DATA@", data.to_str().context("a folder's name in UTF-8")?)
-        .replace("@REPLICATION@", replication)
-        .replace("@MIN_ISR@", min_isr)
-        + alone;
-    fs::write(dir.join("server.properties"), properties)?;
-    fs::write(dir.join("log4j2.properties"), LOGGING)?;
-    Ok(())
-}
-
-/// Asks the system for ports, all held until all are known. Another program may take one before the broker does: then
-/// the broker says so and the test fails.
-fn free_ports(nodes: usize) -> Result<Vec<Ports>> {
-    let held: Vec<TcpListener> = (0..2 * nodes)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<std::io::Result<_>>()?;
-    let ports: Vec<u16> = held
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect::<std::io::Result<_>>()?;
-    let pair = |pair: &[u16]| match pair {
-        [client, controller] => Ok(Ports {
-            client: *client,
-            controller: *controller,
-        }),
-        _ => bail!("ports come in pairs"),
-    };
-    ports.chunks(2).map(pair).collect()
 }
 
 fn tail(log: &Path) -> String {
