@@ -165,6 +165,13 @@ class Sets(unittest.TestCase):
                 if document["kind"] in ("Deployment", "StatefulSet"):
                     self.assertEqual("replicas" not in document["spec"], document["metadata"]["name"] in scaled)
 
+    def test_every_pod_reaches_names_whatever_port_is_behind_their_service(self):
+        for documents in self.each():
+            for document in documents:
+                if document["kind"] == "NetworkPolicy":
+                    ports = {(port["port"], port["protocol"]) for rule in document["spec"]["egress"] for port in rule.get("ports", [])}
+                    self.assertLessEqual({(number, protocol) for number in (53, 5353) for protocol in ("UDP", "TCP")}, ports)
+
     def test_keda_takes_no_answer_for_nothing_that_waits(self):
         asked = 0
         for documents in self.each():
