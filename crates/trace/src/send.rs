@@ -58,14 +58,10 @@ impl Collector {
         })
     }
 
-    /// Its address, without what may be secret in it: name and password, and the query.
+    /// Its address, without what may be secret in it: name and password, the query, and the path, in which some collectors
+    /// want a token.
     pub(crate) fn address(&self) -> String {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        // Neither can fail for an address with a host, and a collector has one.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.into()
+        self.url.origin().ascii_serialization()
     }
 
     /// Sends a batch; how many spans of it were refused.
@@ -138,12 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_without_its_credentials_and_query() {
-        let url = "https://user:secret@traces.example:4318/v1/traces?key=secret";
+    fn an_address_is_told_without_its_credentials_path_and_query() {
+        let url = "https://user:secret@traces.example:4318/secret/v1/traces?key=secret";
         let collector = Collector::new(url.parse().unwrap(), HeaderMap::new(), Duration::ZERO);
-        assert_eq!(
-            collector.unwrap().address(),
-            "https://traces.example:4318/v1/traces"
-        );
+        assert_eq!(collector.unwrap().address(), "https://traces.example:4318");
     }
 }
