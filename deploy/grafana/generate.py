@@ -10,7 +10,11 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-JOB = 'job=~"$job"'
+# What tells installations apart. Where targets have no namespace, it is empty everywhere, and so matches.
+JOB = 'namespace=~"$namespace", job=~"$job"'
+# One process. Elsewhere than on Kubernetes there is no pod.
+PROCESS = "namespace, job, instance, pod"
+WHO = "{{roles}} {{pod}} {{instance}}"
 
 
 def rate(metric, labels="", by=""):
@@ -22,6 +26,17 @@ def rate(metric, labels="", by=""):
 def of(metric, labels="", by="", how="sum"):
     inside = ", ".join(part for part in (JOB, labels) if part)
     return f"{how}{f' by ({by})' if by else ''} ({metric}{{{inside}}})"
+
+
+def lag(labels="", by=""):
+    """Records that wait. Several processes tell of one partition, so its greatest lag counts, once."""
+    told = of(LAG, labels, "namespace, job, topic, group, partition", "max")
+    return f"sum{f' by ({by})' if by else ''} ({told})"
+
+
+def with_roles(expr):
+    """What is by PROCESS, with the roles that each plays."""
+    return f"{expr} * on ({PROCESS}) group_left (roles) postrider_info{{{JOB}}}"
 
 
 def quantiles(metric, labels="", which=(0.5, 0.9, 0.99)):
@@ -46,11 +61,16 @@ OUR_REFUSALS = rate("postrider_ingest_rejected_total", 'reason=~"unavailable|ful
 LAG, OLDEST = "postrider_log_lag_records", "postrider_log_oldest_unfinished_seconds"
 
 DASHBOARDS = {
-    "overview": ("Postrider: overview", ["PostriderDeliveriesLate", "PostriderIngestUnavailable", "PostriderOldestRecordTooOld", "PostriderProcessDown"], {
+    "overview": ("Postrider: overview", ["PostriderDeliveriesLate", "PostriderIngestUnavailable", "PostriderOldestRecordTooOld", "PostriderProcessDown", "PostriderRoleAway", "PostriderAway"], {
         "Do we keep what we promise?": [
             panel("Delivered in time", "Of the deliveries whose endpoint could take them at once: how many succeeded within 30 s of acceptance.", "percentunit", (share(IN_TIME, NOT_IN_TIME), "in time"), kind="stat", limit=0.999),
             panel("Events taken", "Of the events that were sent to us and were right: how many we accepted.", "percentunit", (share(ACCEPTED, OUR_REFUSALS), "accepted"), kind="stat", limit=0.999),
             panel("Parts that are not ready", "Logs, stores, disks and processes, over all processes, that /health/ready calls not ready.", "short", (f"count(postrider_part_ready{{{JOB}}} == 0) or vector(0)", "not ready"), kind="stat"),
+        ],
+        "Who is there, and who is not ready?": [
+            panel("Processes by role", "Processes that answer, by the roles that they play. A role that has none is missing here.", "short", (of("postrider_role", "", "role"), "{{role}}")),
+            panel("What is not ready, and whose", "Each part that /health/ready calls not ready: log, store, space (the embedded log's disk), process (it starts or stops). Empty is well.", "short", (with_roles(f"(1 - postrider_part_ready{{{JOB}}} > 0)"), "{{part}} of " + WHO), kind="table"),
+            panel("What runs", "Processes that answer, with their roles and version.", "short", (of("postrider_info", "", f"{PROCESS}, roles, version"), WHO), kind="table"),
         ],
         "How much is there to do?": [
             panel("Events", "Accepted over HTTP, and fanned out, from producers on the topic too.", "ops", (ACCEPTED, "accepted"), (rate("postrider_fanout_events_total"), "fanned out")),
@@ -63,9 +83,9 @@ DASHBOARDS = {
             panel("Accepting an event", "From a request's head to its 202.", "s", *quantiles("postrider_ingest_accept_seconds")),
         ],
         "Is anything behind?": [
-            panel("Records to be read", "Lag of each reader, but for what waits for its time.", "short", (of(LAG, 'group!="pump"', "group"), "{{group}}")),
+            panel("Records to be read", "Lag of each reader, but for what waits for its time.", "short", (lag('group!="pump"', "group"), "{{group}}")),
             panel("Oldest record", "Age of the oldest record that a reader has not finished, but for what waits for its time.", "s", (of(OLDEST, 'group!="pump"', "group", "max"), "{{group}}")),
-            panel("Deliveries that wait", "For their next attempt, and parked because their endpoint cannot take them.", "short", (of(LAG, 'topic=~"retry[.].*"'), "retry"), (of(LAG, 'topic=~"park[.].*"'), "parked")),
+            panel("Deliveries that wait", "For their next attempt, and parked because their endpoint cannot take them.", "short", (lag('topic=~"retry[.].*"'), "retry"), (lag('topic=~"park[.].*"'), "parked")),
         ],
     }),
     "endpoints": ("Postrider: endpoints", ["PostriderEndpointsDisabled", "PostriderParkedGrowing", "PostriderParkedOverflow"], {
@@ -84,15 +104,16 @@ DASHBOARDS = {
             panel("Duration of an attempt", "From its start to the end of the answer, of those that succeeded.", "s", *quantiles("postrider_delivery_attempt_seconds", 'outcome="succeeded"')),
         ],
     }),
-    "pipeline": ("Postrider: pipeline", ["PostriderLagGrowing", "PostriderOldestRecordTooOld", "PostriderRetriesLate", "PostriderRecorderBehind", "PostriderRegistryStale", "PostriderDataLost"], {
+    "pipeline": ("Postrider: pipeline", ["PostriderLagGrowing", "PostriderOldestRecordTooOld", "PostriderWaitingOverdue", "PostriderRetriesLate", "PostriderRecorderBehind", "PostriderRegistryStale", "PostriderDataLost"], {
         "Where does it pile up?": [
-            panel("Lag by topic", "Records that their reader has not finished, but for what waits for its time.", "short", (of(LAG, 'group!="pump"', "topic, group"), "{{topic}} ({{group}})")),
+            panel("Lag by topic", "Records that their reader has not finished, but for what waits for its time.", "short", (lag('group!="pump"', "topic, group"), "{{topic}} ({{group}})")),
             panel("Oldest record by topic", "Age of the oldest of them.", "s", (of(OLDEST, 'group!="pump"', "topic, group", "max"), "{{topic}} ({{group}})")),
-            panel("Partitions that lag most", "The ten partitions with the greatest lag: one alone is one key, or one process.", "short", (f'topk(10, {LAG}{{{JOB}, group!="pump"}})', "{{topic}}/{{partition}} ({{group}})")),
+            panel("Partitions that lag most", "The ten partitions with the greatest lag: one alone is one key, or one process.", "short", ("topk(10, " + of(LAG, 'group!="pump"', "namespace, job, topic, group, partition", "max") + ")", "{{topic}}/{{partition}} ({{group}})")),
         ],
         "What waits for its time?": [
-            panel("Retries by delay", "Deliveries that wait for their next attempt, by the delay of their topic.", "short", (of(LAG, 'topic=~"retry[.].*"', "topic"), "{{topic}}")),
-            panel("Parked by delay", "Deliveries put aside because their endpoint cannot take them now.", "short", (of(LAG, 'topic=~"park[.].*"', "topic"), "{{topic}}")),
+            panel("Retries by delay", "Deliveries that wait for their next attempt, by the delay of their topic.", "short", (lag('topic=~"retry[.].*"', "topic"), "{{topic}}")),
+            panel("Parked by delay", "Deliveries put aside because their endpoint cannot take them now.", "short", (lag('topic=~"park[.].*"', "topic"), "{{topic}}")),
+            panel("For how long they are overdue", "How long ago the oldest of each topic should have been moved on; a pump that keeps up shows some seconds.", "s", (of("postrider_log_overdue_seconds", "", "topic", "max"), "{{topic}}")),
             panel("How late they are moved on", "After the end of a tier's delay, nine of ten batches.", "s", *quantiles("postrider_pump_late_seconds", "", (0.5, 0.9))),
         ],
         "What do the workers have in hand?": [
@@ -109,7 +130,7 @@ DASHBOARDS = {
                   (rate("postrider_delivery_repeats_total"), "repeated"), (rate("postrider_recorder_set_aside_total"), "set aside")),
         ],
         "Kafka only: do members keep their partitions?": [
-            panel("Partitions by process", "Partitions that each process owns; an uneven share is normal only for a moment.", "short", (of("postrider_kafka_owned_partitions", "", "instance"), "{{instance}}")),
+            panel("Partitions by process", "Partitions that each process owns; an uneven share is normal only for a moment.", "short", (with_roles(of("postrider_kafka_owned_partitions", "", PROCESS)), WHO)),
             panel("Handed over, and lost", "Given up in order at a rebalance, and lost with work in hand.", "ops", (rate("postrider_kafka_given_up_partitions_total"), "given up"), (rate("postrider_kafka_lost_partitions_total"), "lost")),
         ],
     }),
@@ -130,11 +151,11 @@ DASHBOARDS = {
             panel("Refused from the topic by reason", "Records of the events topic that are no events as we take them: a producer is wrong.", "ops", (rate("postrider_fanout_rejected_total", "", "reason"), "{{reason}}")),
         ],
     }),
-    "resources": ("Postrider: resources", ["PostriderDiskFilling", "PostriderDiskFull", "PostriderCheckpointStalls", "PostriderLogUnreachable", "PostriderStoreUnreachable"], {
+    "resources": ("Postrider: resources", ["PostriderDiskFilling", "PostriderDiskFull", "PostriderCheckpointStalls", "PostriderLogUnreachable", "PostriderStoreUnreachable", "PostriderSnapshotFailing", "PostriderBrokerClockOff", "PostriderConfigRefused"], {
         "What do processes use?": [
-            panel("Processors", "Processors in use, by process.", "short", (rate("postrider_process_cpu_seconds", "", "instance"), "{{instance}}")),
-            panel("Memory", "What each process holds.", "bytes", (of("postrider_process_resident_bytes", "", "instance"), "{{instance}}")),
-            panel("Descriptors", "Open files and connections, of those that may be.", "percentunit", (f"max by (instance) (postrider_process_open_files{{{JOB}}} / postrider_process_max_files{{{JOB}}})", "{{instance}}")),
+            panel("Processors", "Processors in use, by process.", "short", (with_roles(rate("postrider_process_cpu_seconds_total", "", PROCESS)), WHO)),
+            panel("Memory", "What each process holds.", "bytes", (with_roles(of("postrider_process_resident_memory_bytes", "", PROCESS)), WHO)),
+            panel("Descriptors", "Open files and connections, of those that may be.", "percentunit", (with_roles(f"max by ({PROCESS}) (postrider_process_open_fds{{{JOB}}} / postrider_process_max_fds{{{JOB}}})"), WHO)),
         ],
         "Does the store answer?": [
             panel("Store: operations", "By what was asked.", "ops", (rate("postrider_store_operation_seconds_count", "", "operation"), "{{operation}}")),
@@ -145,11 +166,11 @@ DASHBOARDS = {
             panel("Records and commits", "Appended to the embedded log, and the transactions that did it.", "ops", (rate("postrider_log_records_total"), "records"), (rate("postrider_log_commits_total"), "commits")),
             panel("Commit and fsync", "Nine of ten take no longer. Acceptance waits for an fsync.", "s", *[(expr, f"commit {name}") for expr, name in quantiles("postrider_log_commit_seconds", "", (0.9,))], *[(expr, f"fsync {name}") for expr, name in quantiles("postrider_log_fsync_seconds", "", (0.9,))]),
             panel("Writer paused", "Share of the time that the writer pauses while a full WAL is emptied.", "percentunit", (rate("postrider_log_stall_seconds_sum"), "paused")),
-            panel("Disk", "Free on the data directory's disk, and what the log takes of it.", "bytes", (of("postrider_data_disk_free_bytes", "", "instance"), "free, {{instance}}"), (of("postrider_log_disk_bytes", "", "instance"), "log, {{instance}}")),
+            panel("Disk", "Free on the data directory's disk, and what the log takes of it.", "bytes", (of("postrider_data_disk_free_bytes", "", PROCESS), "free, {{pod}} {{instance}}"), (of("postrider_log_disk_bytes", "", PROCESS), "log, {{pod}} {{instance}}")),
             panel("WAL and tail", "What the WAL holds, and the records kept in memory for readers.", "bytes", (of("postrider_log_wal_bytes"), "WAL"), (of("postrider_log_tail_bytes"), "tail")),
         ],
         "Kafka only: does it keep up?": [
-            panel("On the way to Kafka", "Bytes in the producers' queues.", "bytes", (of("postrider_kafka_queued_bytes", "", "instance"), "{{instance}}")),
+            panel("On the way to Kafka", "Bytes in the producers' queues.", "bytes", (with_roles(of("postrider_kafka_queued_bytes", "", PROCESS)), WHO)),
             panel("Kafka: duration of an append", "From an append to its acknowledgement.", "s", *quantiles("postrider_kafka_append_seconds")),
             panel("Kafka: refusals", "Records that were not acknowledged in time, and appends refused because too much was on its way.", "ops", (rate("postrider_kafka_refused_total"), "refused"), (rate("postrider_kafka_busy_total"), "busy")),
         ],
@@ -175,6 +196,12 @@ def drawn(spec, number, at):
     }
 
 
+def chosen(name, label, query):
+    """A variable: one, several or all of what the query finds."""
+    return {"name": name, "label": label, "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"},
+            "query": query, "includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}, "refresh": 2}
+
+
 def dashboard(name, title, runbooks, rows):
     panels, y, number = [], 0, 0
     for question, specs in rows.items():
@@ -190,11 +217,11 @@ def dashboard(name, title, runbooks, rows):
     return {
         "uid": f"postrider-{name}", "title": title, "tags": ["postrider"], "schemaVersion": 39, "version": 1, "editable": True,
         "refresh": "30s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser",
-        "links": [{"type": "link", "title": one, "url": f"${{runbooks}}/{one}.md", "targetBlank": True} for one in runbooks],
+        "links": [{"type": "link", "title": one, "url": f"${{runbooks:raw}}/{one}.md", "targetBlank": True} for one in runbooks],
         "templating": {"list": [
             {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
-            {"name": "job", "label": "Installation", "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"},
-             "query": "label_values(postrider_process_start_time_seconds, job)", "includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}, "refresh": 2},
+            chosen("namespace", "Namespace", "label_values(postrider_process_start_time_seconds, namespace)"),
+            chosen("job", "Installation", 'label_values(postrider_process_start_time_seconds{namespace=~"$namespace"}, job)'),
             {"name": "runbooks", "label": "Runbooks are at", "type": "textbox", "query": "docs/runbooks", "current": {"text": "docs/runbooks", "value": "docs/runbooks"}},
         ]},
         "panels": panels,

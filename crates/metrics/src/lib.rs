@@ -64,7 +64,7 @@ pub use family::{
 };
 pub use label::{Label, Labels};
 pub use registry::Registry;
-pub use series::{Counter, FloatGauge, Gauge, Histogram, Series};
+pub use series::{Counter, FloatCounter, FloatGauge, Gauge, Histogram, Series};
 pub use worst::Worst;
 
 /// The content type of what [`Registry::render`] returns.
@@ -83,7 +83,7 @@ pub const BATCH_BUCKETS: &[f64] = &[1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 
 /// Declares the metrics of one crate as a struct with a `register` constructor.
 ///
 /// Each field is `name: Kind("postrider_…", "unit", "Help."[, buckets])`, where `Kind` is
-/// [`Counter`], [`Gauge`], [`FloatGauge`] or [`Histogram`]; or one of those per label,
+/// [`Counter`], [`FloatCounter`], [`Gauge`], [`FloatGauge`] or [`Histogram`]; or one of those per label,
 /// `CounterVec<Reason>`, `HistogramVec<(Class, Outcome)>`; or, where the values of the labels are
 /// known only at start, `GaugeFamily<2>("…", "…", "Help.", ["topic", "group"])`. A histogram takes
 /// its bounds as the fourth argument, a [`Worst`] the name of its one label. The help becomes the field's documentation, too.

@@ -98,6 +98,27 @@ impl Counter {
 }
 
 scalar! {
+    /// Counts with fractions what grows, such as seconds that were used.
+    FloatCounter over prometheus::Counter: Counter
+}
+
+impl FloatCounter {
+    /// Is now `total`, which somebody else counts, such as the system; less than what it was changes nothing.
+    pub fn raise_to(&self, total: f64) {
+        let more = total - self.0.get();
+        if more > 0.0 {
+            self.0.inc_by(more);
+        }
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        self.0.get()
+    }
+}
+
+scalar! {
     /// A whole number that rises and falls: how many wait, how many bytes are held.
     Gauge over prometheus::IntGauge: Gauge
 }

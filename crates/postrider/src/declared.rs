@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use postrider_metrics::{Declaration, Error, Kind, Registry};
 
-use crate::observe::{LagMetrics, ProcessMetrics};
+use crate::observe::LagMetrics;
 use crate::parts::PartMetrics;
+use crate::process::ProcessMetrics;
 use crate::reload::ReloadMetrics;
 
 /// A chapter, and what declares its metrics.

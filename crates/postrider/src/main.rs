@@ -28,6 +28,7 @@ mod opening;
 mod options;
 mod out;
 mod parts;
+mod process;
 mod receiver;
 mod reload;
 mod roles;

@@ -1,4 +1,4 @@
-//! What is measured of the process as a whole and of the log's readers.
+//! How far the log's readers are, and whether log and store answer: asked again and again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postrider_log::{Lag, Log};
 use postrider_metrics::{FloatGauge, Gauge, Registry};
+use postrider_model::topics::{PARK, PUMP, RETRY};
 use postrider_model::{Group, Partition, Topic};
 use postrider_store::{Order, Page, PageStart, Store};
 use tokio::time::MissedTickBehavior;
@@ -15,71 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::condition::{Condition, Name};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
-/// What Linux counts a process's time in, whatever the kernel's own tick (`USER_HZ`, proc(5)).
-const TICKS_PER_SECOND: f64 = 100.0;
-const PAGE_BYTES: i64 = 4096;
-
-postrider_metrics::metrics! {
-    /// The process, as /proc tells when it is asked.
-    pub(crate) struct ProcessMetrics {
-        resident: Gauge("postrider_process_resident_bytes", "bytes", "Memory that the process holds."),
-        open_files: Gauge("postrider_process_open_files", "descriptors", "Descriptors that are open: files and connections."),
-        max_files: Gauge("postrider_process_max_files", "descriptors", "Descriptors that may be open."),
-        threads: Gauge("postrider_process_threads", "threads", "Threads of the process."),
-        cpu: FloatGauge("postrider_process_cpu_seconds", "seconds", "Processor time used since the start, user and system."),
-        started: FloatGauge("postrider_process_start_time_seconds", "seconds", "When the process was started, since 1970."),
-    }
-}
-
-impl ProcessMetrics {
-    /// Declares them, and says when this process began.
-    pub(crate) fn start(registry: &Registry) -> Result<Self, postrider_metrics::Error> {
-        let metrics = Self::register(registry)?;
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        #[expect(clippy::cast_precision_loss, reason = "exact for 250,000 years")]
-        metrics.started.set(now_ms as f64 / 1000.0);
-        Ok(metrics)
-    }
-
-    /// Reads them anew. What /proc does not tell stays as it was.
-    pub(crate) fn sample(&self) {
-        if let Some(pages) = field("/proc/self/statm", 1) {
-            self.resident.set(pages.saturating_mul(PAGE_BYTES));
-        }
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            self.open_files
-                .set(i64::try_from(entries.count()).unwrap_or(i64::MAX));
-        }
-        if let Ok((soft, _)) = rlimit::Resource::NOFILE.get() {
-            self.max_files.set(i64::try_from(soft).unwrap_or(i64::MAX));
-        }
-        if let Some(threads) = after_name(17) {
-            self.threads.set(threads);
-        }
-        if let (Some(user), Some(system)) = (after_name(11), after_name(12)) {
-            #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2^52")]
-            self.cpu.set((user + system) as f64 / TICKS_PER_SECOND);
-        }
-    }
-}
-
-fn field(file: &str, index: usize) -> Option<i64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    text.split_ascii_whitespace().nth(index)?.parse().ok()
-}
-
-/// A field of /proc/self/stat, counted from the one behind the program's name, which may hold anything.
-fn after_name(index: usize) -> Option<i64> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, behind) = text.rsplit_once(')')?;
-    behind.split_ascii_whitespace().nth(index)?.parse().ok()
-}
 
 postrider_metrics::metrics! {
     /// How far the log's readers are.
     pub(crate) struct LagMetrics {
-        records: GaugeFamily<3>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound). The processes that read a partition tell of it; of one that the process reads no more it tells 0.", ["topic", "group", "partition"]),
+        records: GaugeFamily<3>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound). On Kafka several processes tell of one partition: take the max by topic, group and partition before the sum. Of a group that a process reads no more it tells 0.", ["topic", "group", "partition"]),
         oldest: FloatGaugeFamily<3>("postrider_log_oldest_unfinished_seconds", "seconds", "Age of the oldest record that the group has not finished, told likewise.", ["topic", "group", "partition"]),
+        overdue: FloatGaugeFamily<1>("postrider_log_overdue_seconds", "seconds", "For how long the pump should have moved the oldest record of the topic on: its age beyond the delay of the topic; 0 if it is not due. Told by every process that tells the lag of the pump.", ["topic"]),
     }
 }
 
@@ -95,6 +38,8 @@ pub(crate) struct LogWatch {
     condition: Arc<Condition>,
     metrics: LagMetrics,
     told: HashMap<(Topic, Group, Partition), Told>,
+    /// Of each topic in which records wait for their time.
+    overdue: HashMap<Topic, FloatGauge>,
 }
 
 impl LogWatch {
@@ -110,6 +55,7 @@ impl LogWatch {
             condition,
             metrics,
             told: HashMap::new(),
+            overdue: HashMap::new(),
         })
     }
 
@@ -166,8 +112,39 @@ impl LogWatch {
                 .set(i64::try_from(lag.records).unwrap_or(i64::MAX));
             told.oldest.set(lag.oldest_age.as_secs_f64());
         }
+        self.tell_overdue(lags)
+    }
+
+    fn tell_overdue(&mut self, lags: &[Lag]) -> Result<(), postrider_metrics::Error> {
+        let worst = overdue(lags);
+        for (topic, gauge) in &self.overdue {
+            if !worst.contains_key(topic) {
+                gauge.set(0.0);
+            }
+        }
+        for (topic, overdue) in worst {
+            let gauge = match self.overdue.entry(topic) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.metrics.overdue.resolve([topic.0])?),
+            };
+            gauge.set_duration(overdue);
+        }
         Ok(())
     }
+}
+
+/// For how long the oldest record of each topic that the pump reads has been due, in the partition where it is longest.
+fn overdue(lags: &[Lag]) -> HashMap<Topic, Duration> {
+    let mut worst: HashMap<Topic, Duration> = HashMap::new();
+    for lag in lags.iter().filter(|lag| lag.group == PUMP) {
+        let topic = lag.at.topic;
+        let mut tiers = RETRY.iter().chain(&PARK);
+        if let Some(tier) = tiers.find(|tier| tier.topic == topic) {
+            let known = worst.entry(topic).or_default();
+            *known = (*known).max(lag.oldest_age.saturating_sub(tier.delay));
+        }
+    }
+    worst
 }
 
 /// Asks the store how it is, again and again, where no registry does.
@@ -196,17 +173,31 @@ pub(crate) async fn watch_store(
 
 #[cfg(test)]
 mod tests {
+    use postrider_log::TopicPartition;
+    use postrider_model::topics::WORKER;
+
     use super::*;
 
+    fn lag(topic: Topic, group: Group, partition: Partition, age_s: u64) -> Lag {
+        Lag {
+            at: TopicPartition { topic, partition },
+            group,
+            records: 1,
+            oldest_age: Duration::from_secs(age_s),
+        }
+    }
+
     #[test]
-    fn the_process_is_measured_by_what_proc_tells() {
-        let registry = Registry::new();
-        let metrics = ProcessMetrics::start(&registry).unwrap();
-        metrics.sample();
-        assert!(metrics.resident.get() > 1 << 20, "a megabyte at least");
-        assert!(metrics.open_files.get() >= 3);
-        assert!(metrics.max_files.get() > 3);
-        assert!(metrics.threads.get() >= 1);
-        assert!(metrics.started.get() > 1.7e9);
+    fn what_waits_is_overdue_once_it_is_older_than_its_delay_and_the_worst_partition_counts() {
+        let (minute, hour) = (RETRY[3].topic, PARK[6].topic);
+        let told = overdue(&[
+            lag(minute, PUMP, 0, 59),
+            lag(minute, PUMP, 1, 190),
+            lag(minute, PUMP, 2, 0),
+            lag(hour, PUMP, 0, 3_599),
+            lag(minute, WORKER, 0, 9_000),
+        ]);
+        let expected = [(minute, Duration::from_secs(130)), (hour, Duration::ZERO)];
+        assert_eq!(told, HashMap::from(expected));
     }
 }

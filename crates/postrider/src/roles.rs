@@ -96,6 +96,19 @@ impl Roles {
         names(self.0.iter().copied())
     }
 
+    /// The name of each.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|role| role.name())
+    }
+
+    /// All in a few words, for what is shown of a process.
+    pub(crate) fn in_short(&self) -> String {
+        if *self == Self::all() {
+            return "all".to_owned();
+        }
+        self.each().collect::<Vec<_>>().join(" ")
+    }
+
     /// Why a process with this configuration cannot play these roles and no others.
     pub(crate) fn refusal(&self, config: &Config) -> Option<String> {
         let missing: Vec<_> = Role::ALL

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::condition::{Condition, PARTS, Part};
-use crate::observe::ProcessMetrics;
 use crate::parts::Parts;
+use crate::process::ProcessMetrics;
 
 /// What health and metrics are made of.
 #[derive(Clone)]
@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::condition::Name;
+    use crate::roles::Roles;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -154,7 +155,7 @@ mod tests {
         condition.watch(registry);
         let router = admin(Admin {
             condition: Arc::clone(&condition),
-            process: ProcessMetrics::start(&metrics).unwrap(),
+            process: ProcessMetrics::start(&metrics, &Roles::all()).unwrap(),
             parts: Parts::start(&metrics, None).unwrap(),
             registry: metrics,
         });
@@ -240,7 +241,7 @@ mod tests {
         let condition = Condition::new(false);
         let router = starting(admin(Admin {
             condition: Arc::clone(&condition),
-            process: ProcessMetrics::start(&metrics).unwrap(),
+            process: ProcessMetrics::start(&metrics, &Roles::all()).unwrap(),
             parts: Parts::start(&metrics, None).unwrap(),
             registry: metrics,
         }));
@@ -262,7 +263,7 @@ mod tests {
         let (status, body) = get_from(&router, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         for name in [
-            "postrider_process_resident_bytes",
+            "postrider_process_resident_memory_bytes",
             "postrider_registry_age_seconds",
         ] {
             assert!(body.contains(&format!("\n{name} ")), "{name}");

@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::condition::Condition;
 use crate::config::{Config, LogKind};
 use crate::doors::Doors;
-use crate::observe::{LogWatch, ProcessMetrics, watch_store};
+use crate::observe::{LogWatch, watch_store};
 use crate::opening::{self, Ports};
 use crate::parts::Parts;
+use crate::process::ProcessMetrics;
 use crate::reload::{Origin, Reload};
 use crate::roles::Roles;
 use crate::routes::Admin;
@@ -70,7 +71,7 @@ pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyho
     let admin = Admin {
         condition: Arc::clone(&condition),
         registry: metrics.clone(),
-        process: ProcessMetrics::start(&metrics)?,
+        process: ProcessMetrics::start(&metrics, &roles)?,
         parts: Parts::start(
             &metrics,
             (config.log.kind == LogKind::Embedded).then(|| config.data.clone()),

@@ -19,6 +19,8 @@ fn root() -> PathBuf {
 pub(crate) struct Query {
     /// Dashboard and panel.
     pub(crate) place: String,
+    /// The unit that the panel shows it in, by Grafana's name.
+    pub(crate) unit: String,
     /// As Grafana would send it, for all jobs, over intervals that fit a scrape each second.
     pub(crate) text: String,
 }
@@ -57,9 +59,12 @@ pub(crate) fn queries() -> Vec<Query> {
                 let text = target["expr"].as_str().unwrap();
                 let text = text
                     .replace("$job", ".*")
+                    .replace("$namespace", ".*")
                     .replace("$__rate_interval", "30s");
                 let place = format!("{name}: {}", panel["title"]);
-                queries.push(Query { place, text });
+                let unit = &panel["fieldConfig"]["defaults"]["unit"];
+                let unit = unit.as_str().unwrap().to_owned();
+                queries.push(Query { place, unit, text });
             }
         }
     }
@@ -95,11 +100,16 @@ fn promtool(arguments: &[&str]) {
 fn the_rules_are_sound_and_each_alert_fires_with_its_fault_and_not_without() {
     promtool(&["check", "rules", "postrider.yaml"]);
     promtool(&["test", "rules", "tests/alerts.yaml"]);
+    promtool(&["test", "rules", "tests/presence.yaml"]);
 }
 
 #[test]
 fn every_alert_has_a_runbook_and_a_test_that_it_fires() {
-    let tests = include_str!("../../../../../deploy/prometheus/tests/alerts.yaml");
+    let tests = [
+        include_str!("../../../../../deploy/prometheus/tests/alerts.yaml"),
+        include_str!("../../../../../deploy/prometheus/tests/presence.yaml"),
+    ];
+    let dashboards = dashboards();
     let alerts: Vec<_> = RULES
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "))
@@ -109,11 +119,20 @@ fn every_alert_has_a_runbook_and_a_test_that_it_fires() {
         let runbook = format!("docs/runbooks/{alert}.md");
         assert!(root().join(&runbook).is_file(), "write {runbook}");
         assert!(
-            RULES.contains(&format!("runbook: {runbook}")),
+            RULES.contains(&format!("runbook_url: {runbook}")),
             "{alert} does not name {runbook}"
         );
+        let linked = |(_, dashboard): &(String, Value)| {
+            let mut links = dashboard["links"].as_array().unwrap().iter();
+            links.any(|link| link["title"] == alert)
+        };
+        assert!(
+            dashboards.iter().any(linked),
+            "no dashboard leads to {runbook}"
+        );
         let fires = format!("alertname: {alert}\n        exp_alerts:\n");
-        assert!(tests.contains(&fires), "no test has {alert} fire");
+        let fires = tests.iter().any(|text| text.contains(&fires));
+        assert!(fires, "no test has {alert} fire");
     }
 }
 
@@ -134,6 +153,51 @@ fn rules_dashboards_and_runbooks_speak_of_metrics_that_there_are() {
             assert!(
                 REFERENCE.contains(&format!("`{metric}")),
                 "there is no {metric}"
+            );
+        }
+    }
+}
+
+/// The unit of a metric, by docs/metrics.md.
+fn declared(metric: &str) -> &'static str {
+    let row = format!("| `{metric}` | ");
+    let found = REFERENCE.lines().find_map(|line| line.strip_prefix(&row));
+    found.unwrap().split(" | ").nth(1).unwrap()
+}
+
+/// The units that a query of `text` may be shown in.
+fn units_of(text: &str, metric: &str) -> &'static [&'static str] {
+    let of_a_histogram = text.contains("histogram_quantile(");
+    let is_share = text.contains(" / ");
+    match (text.contains("rate("), declared(metric)) {
+        _ if is_share => &["percentunit"],
+        // Seconds in a second are processors, or a share of the time.
+        (true, "seconds") if !of_a_histogram && !text.contains("_count{") => {
+            &["short", "percentunit"]
+        }
+        (true, "bytes") if !of_a_histogram => &["Bps"],
+        (true, _) if !of_a_histogram => &["ops"],
+        (_, "seconds") => &["s"],
+        (_, "bytes") => &["bytes"],
+        _ => &["short"],
+    }
+}
+
+#[test]
+fn every_panel_is_in_the_unit_of_what_it_asks_for() {
+    for query in queries() {
+        for metric in metrics_in(&query.text) {
+            // Who somebody is has no unit, and is joined to what has.
+            if metric == "postrider_info" {
+                continue;
+            }
+            let right = units_of(&query.text, metric);
+            assert!(
+                right.contains(&query.unit.as_str()),
+                "{} is in {}, and {metric} there would be right in {right:?}: {}",
+                query.place,
+                query.unit,
+                query.text
             );
         }
     }
