@@ -91,6 +91,7 @@ REFUSED = [
     (BASE, {"keda": {"prometheus": {"serverAddress": "prom:9090"}}}, ["keda.prometheus.serverAddress is \"prom:9090\"", "http://prometheus.monitoring:9090"]),
     (BASE, {"config": {"log": {"kafka": {"brokers": "http://a:9092"}}}}, ["config.log.kafka.brokers is", "brokers such as kafka-1:9092"]),
     (BASE, {"config": {"log": {"kafka": {"brokers": "a:9092,b"}}}}, ["config.log.kafka.brokers is"]),
+    (BASE, {"runbooks": {"url": "docs/runbooks"}}, ["runbooks.url is \"docs/runbooks\": it takes an address such as https://"]),
     (BASE, {"config": {"logs": {"level": "verbose"}}}, ["config.logs.level is \"verbose\"", "info,postrider_delivery=debug"]),
     (BASE, {"config": {"delivery": {"schedule": "5,6"}}}, ["config.delivery.schedule is \"5,6\"", "such as 0s,5s,5m"]),
     (BASE, {"config": {"log": {"wal": "32MiB"}}}, ["config.log.wal is given and mode is distributed", "set mode: single"]),

@@ -165,6 +165,13 @@ class Sets(unittest.TestCase):
                 if document["kind"] in ("Deployment", "StatefulSet"):
                     self.assertEqual("replicas" not in document["spec"], document["metadata"]["name"] in scaled)
 
+    def test_prometheus_knows_each_release_by_a_name_of_its_own(self):
+        monitors = [document for documents in self.each() for document in documents if document["kind"] == "ServiceMonitor"]
+        for document in monitors:
+            (end,) = document["spec"]["endpoints"]
+            self.assertIn({"action": "replace", "targetLabel": "job", "replacement": "events/demo-postrider"}, end["relabelings"])
+        self.assertTrue(monitors)
+
     def test_every_pod_reaches_names_whatever_port_is_behind_their_service(self):
         for documents in self.each():
             for document in documents:

@@ -139,7 +139,10 @@ class Values(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             copy = pathlib.Path(folder) / "postrider"
             shutil.copytree(chart.CHART, copy)
-            for kind, text in (("dashboards/one.json", '{"title": "{{ x }}"}'), ("rules/one.yaml", "groups: [{name: a, rules: []}]")):
+            for kind, text in (
+                ("dashboards/one.json", '{"title": "{{ x }}", "query": "docs/runbooks", "text": "docs/runbooks"}'),
+                ("rules/one.yaml", "groups: [{name: a, rules: [{alert: A, expr: b, annotations: {runbook_url: docs/runbooks/A.md}}, {record: c, expr: d}]}]"),
+            ):
                 (copy / "files" / kind).write_text(text)
 
             def made(*settings):
@@ -148,7 +151,14 @@ class Values(unittest.TestCase):
                 return chart.helm("template", "demo", str(copy), "-f", values, *arguments)
 
             self.assertNotIn("demo-postrider-dashboard-one", made())
-            self.assertIn('one.json: "{\\"title\\": \\"{{ x }}\\"}"', made("dashboards.enabled=true"))
+            self.assertIn('one.json: "{\\"title\\": \\"{{ x }}\\", \\"query\\": \\"docs/runbooks\\"', made("dashboards.enabled=true"))
+            at = "runbooks.url=https://git.example.com/a/docs/runbooks/"
+            self.assertIn(
+                '{{ x }}\\", \\"query\\": \\"https://git.example.com/a/docs/runbooks\\", \\"text\\": \\"https://git.example.com/a/docs/runbooks\\"}"',
+                made("dashboards.enabled=true", at),
+            )
+            self.assertIn("runbook_url: docs/runbooks/A.md", made("prometheusRule.enabled=true"))
+            self.assertIn("runbook_url: https://git.example.com/a/docs/runbooks/A.md", made("prometheusRule.enabled=true", at))
             self.assertIn("for-grafana", made("dashboards.enabled=true", "dashboards.labels.a=for-grafana"))
             self.assertIn("folder-of-it", made("dashboards.enabled=true", "dashboards.annotations.a=folder-of-it"))
             self.assertNotIn("kind: PrometheusRule", made())
