@@ -223,6 +223,38 @@ class Config(unittest.TestCase):
         self.assertEqual(worker_of(documents)["delivery.answering_share"], 0)
 
 
+class Notes(unittest.TestCase):
+    def notes(self, name, *settings):
+        values = str(chart.ROOT / "helm" / "tests" / "values" / f"{name}.yaml")
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        told = chart.helm("install", "demo", str(chart.CHART), "-n", "events", "--dry-run=client", "-f", values, *arguments)
+        return told.split("NOTES:")[1]
+
+    def test_whoever_has_no_monitoring_is_told_where_to_read_of_it(self):
+        self.assertIn("serviceMonitor and prometheusRule are off", self.notes("minimal"))
+        self.assertIn("prometheusRule is off", self.notes("single-exposed"))
+        self.assertIn("## Watch it", (chart.CHART / "README.md").read_text())
+        watched = self.notes("full")
+        self.assertNotIn("Nobody is told", watched)
+        self.assertIn('job="events/demo-postrider"', watched)
+        self.assertIn("https://git.example.com/postrider/docs/runbooks", watched)
+
+    def test_who_scales_by_prometheus_without_a_monitor_is_told_what_it_must_have(self):
+        self.assertIn("fanout, recorder, worker scale by what Prometheus says", self.notes("keda", "serviceMonitor.enabled=false"))
+        self.assertNotIn("scale by what", self.notes("keda"))
+
+    def test_every_way_to_the_api_is_named(self):
+        self.assertIn("http://127.0.0.1:8071", self.notes("minimal"))
+        told = self.notes("full")
+        for address in ("https://postrider.example.com", "https://events.example.com", "your Gateway: postrider.example.com"):
+            self.assertIn(address, told)
+
+    def test_what_becomes_of_the_volume_is_said(self):
+        self.assertIn("stays when the release is removed", self.notes("single"))
+        self.assertIn("goes when the release is removed", self.notes("single", "single.volume.whenDeleted=Delete"))
+        self.assertIn("that of the claim postrider-data", self.notes("single-exposed"))
+
+
 class Connections(unittest.TestCase):
     """To PostgreSQL, of which a server takes a hundred if nobody said otherwise."""
 
