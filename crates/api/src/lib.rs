@@ -50,6 +50,7 @@ mod sent;
 mod standings;
 mod state;
 mod status;
+mod tokens;
 mod young;
 
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub fn router(api: Arc<Api>) -> Router {
         (Area::DeadLetters, dead_letters::routes()),
         (Area::Replays, replays::routes()),
         (Area::Rejected, rejected::routes()),
+        (Area::Tokens, tokens::routes()),
         (Area::Health, health::routes()),
     ];
     let merge = |all: Router<Arc<Api>>, (area, part): (Area, Router<Arc<Api>>)| {

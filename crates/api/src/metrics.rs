@@ -21,6 +21,7 @@ postrider_metrics::label! {
         DeadLetters = "dead_letters",
         Replays = "replays",
         Rejected = "rejected",
+        Tokens = "tokens",
         Health = "health",
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use postrider_access::Token;
-use postrider_model::{Clock, TokenId};
-use postrider_store::{Order, Page, PageStart, StoreError, TokenRecord, TokenScope, Tokens};
+use postrider_model::Clock;
+use postrider_store::{StoreError, TokenRecord, TokenScope, Tokens, all_tokens};
 
 use crate::data_dir;
 
@@ -30,10 +30,9 @@ pub(crate) async fn ensure(
             (token, true)
         }
     };
-    match tokens
-        .insert_token(&record(&token, TokenScope::Operator, FIRST, clock))
-        .await
-    {
+    let hash = *token.hash().as_bytes();
+    let record = TokenRecord::new(hash, TokenScope::Operator, FIRST.to_owned(), clock.now());
+    match tokens.insert_token(&record).await {
         // There already: perhaps revoked since, and then it stays so.
         Ok(_) | Err(StoreError::Conflict(_)) => {}
         Err(error) => return Err(error).context("cannot store the operator's token"),
@@ -44,51 +43,9 @@ pub(crate) async fn ensure(
     Ok(())
 }
 
-/// A new token as the store keeps it.
-pub(crate) fn record(
-    token: &Token,
-    scope: TokenScope,
-    name: &str,
-    clock: &dyn Clock,
-) -> TokenRecord {
-    TokenRecord {
-        id: TokenId::new(),
-        hash: *token.hash().as_bytes(),
-        scope,
-        name: name.to_owned(),
-        expires_at: None,
-        revoked_at: None,
-        version: 0,
-        created_at: clock.now(),
-    }
-}
-
 async fn has_operator(tokens: &dyn Tokens) -> anyhow::Result<bool> {
-    let all = all(tokens).await?;
+    let all = all_tokens(tokens).await.context("cannot read the tokens")?;
     Ok(all.iter().any(|token| token.scope == TokenScope::Operator))
-}
-
-/// Every token, in the order in which they were made.
-pub(crate) async fn all<T: Tokens + ?Sized>(tokens: &T) -> anyhow::Result<Vec<TokenRecord>> {
-    const LIMIT: usize = 100;
-    let mut page = Page {
-        limit: LIMIT,
-        start: PageStart::Beginning,
-        order: Order::Ascending,
-    };
-    let mut all = Vec::new();
-    loop {
-        let some = tokens
-            .tokens(&page)
-            .await
-            .context("cannot read the tokens")?;
-        let is_whole = some.len() < LIMIT;
-        all.extend(some);
-        match all.last() {
-            Some(last) if !is_whole => page.start = PageStart::After(last.id),
-            _ => return Ok(all),
-        }
-    }
 }
 
 /// To a person it is shown; into collected logs it does not belong, so those learn only where it lies.
@@ -121,7 +78,7 @@ mod tests {
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
         let token = data_dir::read_token(dir.path()).unwrap().unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        let kept = all(&store).await.unwrap();
+        let kept = all_tokens(&store).await.unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].hash, *token.hash().as_bytes());
     }
@@ -131,22 +88,22 @@ mod tests {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
         data_dir::write_token(dir.path(), &Token::generate()).unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        assert_eq!(all(&store).await.unwrap().len(), 1);
+        assert_eq!(all_tokens(&store).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn a_token_that_was_taken_away_or_revoked_stays_so() {
         let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        let mut record = all(&store).await.unwrap().remove(0);
+        let mut record = all_tokens(&store).await.unwrap().remove(0);
         record.revoked_at = Some(SystemClock.now());
         store.replace_token(&record).await.unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
-        assert!(all(&store).await.unwrap()[0].revoked_at.is_some());
+        assert!(all_tokens(&store).await.unwrap()[0].revoked_at.is_some());
 
         fs::remove_file(data_dir::token_file(dir.path())).unwrap();
         ensure(dir.path(), &store, &SystemClock).await.unwrap();
         assert!(data_dir::read_token(dir.path()).unwrap().is_none());
-        assert_eq!(all(&store).await.unwrap().len(), 1);
+        assert_eq!(all_tokens(&store).await.unwrap().len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use postrider_model::{AppId, Endpoint, EndpointId, EventType, Timestamp, TokenId, Uid};
 
-use crate::{Page, StoreError};
+use crate::{Order, Page, PageStart, StoreError};
 
 /// One customer of the platform's user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,22 @@ pub struct TokenRecord {
     pub version: u64,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl TokenRecord {
+    /// One that is made now, of whose text `hash` is the SHA-256.
+    pub fn new(hash: [u8; 32], scope: TokenScope, name: String, now: Timestamp) -> Self {
+        Self {
+            id: TokenId::new(),
+            hash,
+            scope,
+            name,
+            expires_at: None,
+            revoked_at: None,
+            version: 0,
+            created_at: now,
+        }
+    }
 }
 
 /// An application by its id or by the user's name for it.
@@ -182,6 +198,29 @@ pub trait Tokens: Send + Sync + 'static {
     async fn replace_token(&self, token: &TokenRecord) -> Result<TokenRecord, StoreError>;
     /// All, in the order of their ids.
     async fn tokens(&self, page: &Page<TokenId>) -> Result<Vec<TokenRecord>, StoreError>;
+}
+
+/// Every token, in the order in which they were made.
+///
+/// # Errors
+/// Those of [`Tokens::tokens`].
+pub async fn all_tokens<T: Tokens + ?Sized>(tokens: &T) -> Result<Vec<TokenRecord>, StoreError> {
+    const LIMIT: usize = 100;
+    let mut page = Page {
+        limit: LIMIT,
+        start: PageStart::Beginning,
+        order: Order::Ascending,
+    };
+    let mut all = Vec::new();
+    loop {
+        let some = tokens.tokens(&page).await?;
+        let is_whole = some.len() < LIMIT;
+        all.extend(some);
+        match all.last() {
+            Some(last) if !is_whole => page.start = PageStart::After(last.id),
+            _ => return Ok(all),
+        }
+    }
 }
 
 /// Which database this is. Another one after a restore: what was read before must be read again.

@@ -21,3 +21,4 @@ mod naming;
 mod paging;
 mod rejected;
 mod resend;
+mod tokens;

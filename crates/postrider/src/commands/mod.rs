@@ -9,6 +9,7 @@ mod metrics;
 mod migrate;
 mod rejected;
 mod serve;
+mod server;
 mod token;
 mod topics;
 mod version;

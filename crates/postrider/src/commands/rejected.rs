@@ -1,15 +1,13 @@
 //! `postrider rejected`: what was set aside, asked of a running server.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::server::{Credentials, Server, next};
 use crate::out;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Records that could not be taken as events: list them, or have them judged again.
 #[derive(Debug, clap::Args)]
@@ -24,18 +22,8 @@ pub(crate) struct Args {
         default_value = "http://127.0.0.1:8071"
     )]
     url: String,
-    /// A file that holds an operator's token, as DIR/operator.token does
-    #[arg(long, global = true, value_name = "FILE", env = "POSTRIDER_TOKEN_FILE")]
-    token_file: Option<std::path::PathBuf>,
-    /// An operator's token
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "POSTRIDER_TOKEN",
-        hide_env_values = true
-    )]
-    token: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -65,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let api = Api::new(args)?;
+        let api = Rejected::new(args)?;
         match &args.what {
             What::List { limit, json } => api.list(*limit, *json).await,
             What::Retry { all: true, .. } => api.retry_all().await,
@@ -75,41 +63,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-struct Api {
-    client: reqwest::Client,
-    base: String,
-    token: String,
-}
+struct Rejected(Server);
 
-impl Api {
+impl Rejected {
     fn new(args: &Args) -> anyhow::Result<Self> {
-        let token = match (&args.token, &args.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read {}", file.display()))?,
-            (None, None) => bail!(
+        let Some(token) = args.credentials.token()? else {
+            bail!(
                 "whose request is it? Give an operator's token by --token-file DIR/operator.token, or POSTRIDER_TOKEN"
-            ),
+            );
         };
-        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
-        Ok(Self {
-            client: client.build()?,
-            base: format!("{}/api/v1/rejected", args.url.trim_end_matches('/')),
-            token: token.trim().to_owned(),
-        })
+        Ok(Self(Server::new(&args.url, &token)?))
     }
 
     async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.base);
-        let request = self.client.request(method, &url).bearer_auth(&self.token);
-        let response = request.send().await;
-        let response = response.with_context(|| format!("{url} was not answered"))?;
-        let status = response.status();
-        let text = response.text().await?;
-        if !status.is_success() {
-            bail!("{url} was answered with {status}: {text}");
-        }
-        serde_json::from_str(&text).with_context(|| format!("{url} was not answered in JSON"))
+        self.0.ask(method, &format!("/rejected{path}"), None).await
     }
 
     async fn list(&self, limit: usize, json: bool) -> anyhow::Result<()> {
@@ -160,12 +127,6 @@ impl Api {
         out::write(format!("{retried} are judged again; {skipped} cannot be\n"))?;
         Ok(())
     }
-}
-
-/// Where the next page begins, if there is one.
-fn next(page: &Value) -> Option<String> {
-    let iterator = page["iterator"].as_str()?;
-    (page["done"] != true).then(|| format!("&iterator={iterator}"))
 }
 
 fn line(one: &Value) -> String {

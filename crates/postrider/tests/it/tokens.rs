@@ -28,8 +28,6 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
         |arguments: &[&str]| command(&[&["token"], arguments, &["--data", &data]].concat(), &[]);
     let create = ["create", "--scope", "application"];
 
-    let (made, told) = token(&[&create[..], &["--application", &own]].concat());
-    assert!(!made && told.contains("the server runs"), "{told}");
     world.terminate().await;
     let (made, told) = token(&create);
     assert!(!made && told.contains("--application"), "{told}");
@@ -84,4 +82,54 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
     for path in [format!("/app/{own}"), format!("/app/{own}/msg")] {
         assert_eq!(status(&api, Method::GET, &path).await, 401, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_running_server_tokens_are_made_listed_and_revoked_by_asking_it() {
+    let world = World::with(&[]).await;
+    let app = &world.app;
+    let data = world.launch.data().to_str().unwrap();
+    let address = world.server().address().unwrap().to_string();
+    let listen = [("POSTRIDER__LISTEN", &*address)];
+    let token = |arguments: &[&str]| {
+        command(
+            &[&["token"], arguments, &["--data", data]].concat(),
+            &listen,
+        )
+    };
+    let create = ["create", "--scope", "application", "--application"];
+
+    let (made, text) = token(&[&create[..], &[app, "--name", "for the portal"]].concat());
+    assert!(made, "{text}");
+    let api = world.api.with_token(&text);
+    let path = format!("/app/{app}");
+    assert_eq!(status(&api, Method::GET, &path).await, 200);
+    let (listed, tokens) = token(&["list"]);
+    let line = tokens.lines().find(|line| line.ends_with("for the portal"));
+    let line = line.unwrap_or_else(|| panic!("{listed} {tokens}"));
+    assert!(line.contains(app) && line.contains("good"), "{line}");
+    let id = line.split_whitespace().next().unwrap();
+
+    let (revoked, told) = token(&["revoke", id]);
+    assert!(revoked, "{told}");
+    assert_eq!(status(&api, Method::GET, &path).await, 401);
+    let url = format!("http://{address}");
+    let (listed, tokens) = command(
+        &[
+            "token",
+            "list",
+            "--url",
+            &url,
+            "--token",
+            &world.server().token,
+        ],
+        &[],
+    );
+    assert!(listed && tokens.contains("revoked"), "{tokens}");
+
+    let (made, told) = token(&[&create[..], &["nobody"]].concat());
+    assert!(!made && told.contains("no such application"), "{told}");
+    let nowhere = ["list", "--url", "http://127.0.0.1:1"];
+    let (listed, told) = token(&nowhere);
+    assert!(!listed && told.contains("--url says where"), "{told}");
 }

@@ -1,0 +1,239 @@
+//! Where the tokens are: in a store that nobody has open, or behind a server that has it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use postrider_access::Token;
+use postrider_http::application_ref;
+use postrider_metrics::Registry as Metrics;
+use postrider_model::{AppId, Clock, SystemClock, TokenId};
+use postrider_store::{Store, TokenRecord, TokenScope, all_tokens};
+use postrider_store_sql::{OpenError, StoreMetrics};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::super::server::{Credentials, Server, next};
+use crate::config::{Config, StoreUrl};
+use crate::{data_dir, options};
+
+/// How a running server is reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reach {
+    /// Ask the server there. Without it the store is opened, or where a running server has it, that is asked at `listen`
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// Where the tokens are.
+pub(super) enum Kept {
+    Store(Arc<dyn Store>),
+    Server(Server),
+}
+
+impl Kept {
+    pub(super) async fn open(config: &Config, reach: &Reach) -> anyhow::Result<Self> {
+        if let Some(url) = &reach.url {
+            return server(config, reach, url);
+        }
+        let file = match &config.store.url {
+            StoreUrl::InDataDirectory => Some(config.data.join("store.db")),
+            StoreUrl::Sqlite(path) => Some(path.clone()),
+            StoreUrl::Postgres(_) => None,
+        };
+        if let Some(file) = file.filter(|file| !file.exists()) {
+            bail!(
+                "there is no store at {} yet: the first start of the server makes it, and a token in {}",
+                file.display(),
+                data_dir::token_file(&config.data).display()
+            );
+        }
+        let metrics = StoreMetrics::register(&Metrics::new())?;
+        let url = options::store_url(config);
+        match postrider_store_sql::open_with(&url, options::postgres(config), metrics).await {
+            // SQLite belongs to one process.
+            Err(OpenError::InUse { .. }) => server(
+                config,
+                reach,
+                &format!("http://{}", callable(config.listen)),
+            ),
+            opened => Ok(Self::Store(opened?)),
+        }
+    }
+
+    /// Makes a token for an operator, or for the application that an id or a uid names.
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        application: Option<&str>,
+    ) -> anyhow::Result<Token> {
+        let store = match self {
+            Self::Store(store) => store.as_ref(),
+            Self::Server(server) => {
+                let body = json!({ "name": name, "applicationId": application });
+                let made = asked(server, Method::POST, "/token", Some(&body)).await?;
+                let token = made["token"].as_str().context("the answer has no token")?;
+                return token.parse().context("the answer has no token");
+            }
+        };
+        let scope = match application {
+            None => TokenScope::Operator,
+            Some(given) => TokenScope::Application(app_id(store, given).await?),
+        };
+        let token = Token::generate();
+        let hash = *token.hash().as_bytes();
+        let record = TokenRecord::new(hash, scope, name.to_owned(), SystemClock.now());
+        let stored = store.insert_token(&record).await;
+        stored.context("cannot store the token")?;
+        Ok(token)
+    }
+
+    /// A line for each.
+    pub(super) async fn list(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Store(store) => {
+                let tokens = all_tokens(store.as_ref()).await;
+                let tokens = tokens.context("cannot read the tokens")?;
+                Ok(tokens.iter().map(stored_line).collect())
+            }
+            Self::Server(server) => {
+                let (mut lines, mut behind) = (Vec::new(), String::new());
+                loop {
+                    let path = format!("/token?limit=250{behind}");
+                    let page = asked(server, Method::GET, &path, None).await?;
+                    let data = page["data"].as_array().context("the answer has no data")?;
+                    lines.extend(data.iter().map(shown_line));
+                    match next(&page) {
+                        Some(next) => behind = next,
+                        None => return Ok(lines),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a token back. Servers that run hear of it within two seconds.
+    pub(super) async fn revoke(&self, id: TokenId) -> anyhow::Result<()> {
+        let store = match self {
+            Self::Store(store) => store,
+            Self::Server(server) => {
+                let path = format!("/token/{id}/revoke");
+                return asked(server, Method::POST, &path, None).await.map(drop);
+            }
+        };
+        let known = all_tokens(store.as_ref()).await;
+        let known = known.context("cannot read the tokens")?;
+        let found = known.into_iter().find(|token| token.id == id);
+        let mut token = found.with_context(|| {
+            format!("there is no token {id}; `postrider token list` names those that there are")
+        })?;
+        token.revoked_at.get_or_insert(SystemClock.now());
+        let replaced = store.replace_token(&token).await;
+        replaced.context("cannot store that the token is revoked")?;
+        Ok(())
+    }
+
+    pub(super) async fn close(self) {
+        if let Self::Store(store) = self {
+            store.close().await;
+        }
+    }
+}
+
+fn server(config: &Config, reach: &Reach, url: &str) -> anyhow::Result<Kept> {
+    let token = match reach.credentials.token()? {
+        Some(token) => token,
+        None => match data_dir::read_token(&config.data)? {
+            Some(token) => token.expose().to_owned(),
+            None => bail!(
+                "the server is to be asked, and {} is not there: give an operator's token by --token-file or \
+                 POSTRIDER_TOKEN",
+                data_dir::token_file(&config.data).display()
+            ),
+        },
+    };
+    Ok(Kept::Server(Server::new(url, &token)?))
+}
+
+async fn asked(
+    server: &Server,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
+    let asked = server.ask(method, path, body).await;
+    asked.context(
+        "the server that has the store was asked (--url says where it is, if not where `listen` says)",
+    )
+}
+
+/// An address to call for one that is listened at.
+fn callable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The application that an id or a uid names.
+async fn app_id(store: &dyn Store, given: &str) -> anyhow::Result<AppId> {
+    let found = match application_ref(given) {
+        Some(by) => store.application(&by).await,
+        None => Ok(None),
+    };
+    let found = found.context("cannot look the application up")?;
+    let found = found.with_context(|| {
+        format!(
+            "--application: there is no application {given}; its id (app_…) or its uid is expected"
+        )
+    })?;
+    Ok(found.id)
+}
+
+fn stored_line(token: &TokenRecord) -> String {
+    let scope = match token.scope {
+        TokenScope::Operator => None,
+        TokenScope::Application(app) => Some(app.to_string()),
+    };
+    let (id, made) = (token.id.to_string(), token.created_at.to_string());
+    let revoked = token.revoked_at.is_some();
+    line(&id, scope.as_deref(), revoked, &made, &token.name)
+}
+
+fn shown_line(token: &Value) -> String {
+    let text = |field: &str| token[field].as_str();
+    line(
+        text("id").unwrap_or_default(),
+        text("applicationId"),
+        text("revokedAt").is_some(),
+        text("createdAt").unwrap_or_default(),
+        text("name").unwrap_or_default(),
+    )
+}
+
+fn line(id: &str, scope: Option<&str>, revoked: bool, made: &str, name: &str) -> String {
+    let scope = scope.unwrap_or("operator");
+    let state = if revoked { "revoked" } else { "good" };
+    format!("{id}  {scope:30}  {state:7}  {made}  {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_listens_everywhere_is_called_at_home() {
+        for (listen, called) in [
+            ("0.0.0.0:8071", "127.0.0.1:8071"),
+            ("[::]:8071", "[::1]:8071"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
+            let called: SocketAddr = called.parse().unwrap();
+            assert_eq!(callable(listen.parse().unwrap()), called);
+        }
+    }
+}
