@@ -1,9 +1,10 @@
 //! The newest record of each partition, for whoever compares clocks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider_log::{Record, Topic, TopicPartition};
+use postrider_log::{Partition, Position, Record, Topic, TopicPartition};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
@@ -20,8 +21,11 @@ use crate::{OpenError, Options, config};
 const READ: Duration = Duration::from_secs(10);
 /// So many partitions have leaders on every broker, but by chance.
 const MOST: usize = 16;
+/// So many positions are looked at: behind the last record of a producer that uses transactions lies the end of one, which
+/// is shown to nobody.
+const REACH: Position = 2;
 
-/// The last record of each partition of `topic` that has one, of sixteen at most.
+/// The last record of each partition of `topic` that has one among its last positions, of sixteen at most.
 ///
 /// # Errors
 /// If the brokers do not answer or refuse.
@@ -46,28 +50,55 @@ fn read(options: &Options, topic: Topic) -> KafkaResult<Vec<Record>> {
         .iter()
         .filter(|(at, end)| firsts.get(at).is_some_and(|first| first < *end));
     let mut list = TopicPartitionList::new();
+    let mut lasts = BTreeMap::new();
     for (at, end) in filled.take(MOST) {
         if let Some((name, partition)) = catalog.name(*at) {
-            let last = i64::try_from(end.saturating_sub(1)).unwrap_or(i64::MAX);
-            list.add_partition_offset(name, partition, Offset::Offset(last))?;
+            let from = end
+                .saturating_sub(REACH)
+                .max(firsts.get(at).copied().unwrap_or(0));
+            let from = i64::try_from(from).unwrap_or(i64::MAX);
+            list.add_partition_offset(name, partition, Offset::Offset(from))?;
+            lasts.insert(at.partition, end.saturating_sub(1));
         }
     }
     if list.count() == 0 {
         return Ok(Vec::new());
     }
-    let config = config::consumer(options, &catalog.group(NOBODY));
+    let mut config = config::consumer(options, &catalog.group(NOBODY));
+    config.set("enable.partition.eof", "true");
     let reader: Onlooker = config.create_with_context(Looking)?;
     reader.assign(&list)?;
-    let mut newest: Vec<Record> = Vec::new();
+    Ok(read_to(lasts, &reader, &catalog))
+}
+
+/// The last record of each partition that was assigned, up to these positions.
+fn read_to(
+    mut lasts: BTreeMap<Partition, Position>,
+    reader: &Onlooker,
+    catalog: &Catalog,
+) -> Vec<Record> {
+    let mut newest = BTreeMap::new();
     let until = Instant::now() + READ;
-    while newest.len() < list.count() && Instant::now() < until {
-        let Some(Ok(message)) = reader.poll(Duration::from_millis(50)) else {
-            continue;
-        };
-        let at = catalog.at(message.topic(), message.partition());
-        if let Some(at) = at.filter(|at| newest.iter().all(|record| record.at != *at)) {
-            newest.push(record(at, &message));
+    while !lasts.is_empty() && Instant::now() < until {
+        match reader.poll(Duration::from_millis(50)) {
+            Some(Ok(message)) => {
+                let Some(at) = catalog.at(message.topic(), message.partition()) else {
+                    continue;
+                };
+                let record = record(at, &message);
+                if lasts
+                    .get(&at.partition)
+                    .is_some_and(|last| record.position >= *last)
+                {
+                    lasts.remove(&at.partition);
+                }
+                newest.insert(at.partition, record);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                lasts.retain(|number, _| i32::try_from(*number) != Ok(partition));
+            }
+            Some(Err(_)) | None => {}
         }
     }
-    Ok(newest)
+    newest.into_values().collect()
 }

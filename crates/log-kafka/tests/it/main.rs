@@ -10,6 +10,7 @@
 mod brokers;
 mod conformance;
 mod finishing;
+mod newest;
 mod rebalance;
 mod security;
 mod support;
