@@ -180,6 +180,8 @@ impl Log for KafkaLog {
     /// group whose members have all gone. Each group takes a client of its own to ask.
     async fn lags(&self) -> Result<Vec<Lag>, LogError> {
         self.check_open()?;
+        // Whoever asks this asks it again and again.
+        self.shared.producer.forget_old_clocks();
         let shared = Arc::clone(&self.shared);
         let asked = tokio::task::spawn_blocking(move || {
             let mut groups = shared.members.groups();

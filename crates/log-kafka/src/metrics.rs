@@ -14,7 +14,7 @@ postrider_metrics::metrics! {
         given_up: Counter("postrider_kafka_given_up_partitions_total", "partitions", "Partitions given up in order at a rebalance."),
         lost: Counter("postrider_kafka_lost_partitions_total", "partitions", "Partitions lost with the work in hand."),
         gone: Counter("postrider_kafka_gone_records_total", "records", "Records that were removed before they were read, at least: an operator has lost data."),
-        clock_off: FloatGauge("postrider_kafka_clock_off_seconds", "seconds", "How far the clock of the broker that acknowledged last is off ours, at least."),
+        clock_off: FloatGauge("postrider_kafka_clock_off_seconds", "seconds", "How far the clock of the broker that acknowledged last is off ours, at least. 0 when none has for ten minutes."),
         rebuilt: Counter("postrider_kafka_rebuilt_clients_total", "clients", "Clients built anew after an error that they could not recover from."),
     }
 }

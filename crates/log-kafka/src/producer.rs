@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::catalog::{Catalog, Entry};
 use crate::error::closed;
 use crate::room::{Room, Share};
-use crate::skew::off_by;
+use crate::skew::{Skew, off_by};
 use crate::{LogMetrics, Options, config};
 
 /// Where the records of an append went.
@@ -52,6 +52,7 @@ struct Batch {
     /// When it was handed over.
     sent: Timestamp,
     metrics: Arc<LogMetrics>,
+    skew: Arc<Skew>,
     _share: Share,
 }
 
@@ -108,7 +109,7 @@ impl Ticket {
         if let (0, KafkaTimestamp::LogAppendTime(millis)) = (self.index, stamped) {
             let stamped = Timestamp::from_millis(millis);
             let off = off_by(self.batch.sent, stamped, SystemClock.now());
-            self.batch.metrics.clock_off.set(off.as_secs_f64());
+            self.batch.skew.is(off, Instant::now());
         }
     }
 
@@ -167,6 +168,7 @@ pub(crate) struct Producer {
     record_bytes: usize,
     delivery_timeout: Duration,
     metrics: Arc<LogMetrics>,
+    skew: Arc<Skew>,
 }
 
 impl Producer {
@@ -185,6 +187,7 @@ impl Producer {
             record_bytes: options.record_bytes,
             delivery_timeout: options.delivery_timeout,
             metrics: Arc::new(options.metrics.clone()),
+            skew: Arc::new(Skew::new(options.metrics.clock_off.clone())),
         })
     }
 
@@ -258,6 +261,7 @@ impl Producer {
             record_bytes: self.record_bytes,
             sent: SystemClock.now(),
             metrics: Arc::clone(&self.metrics),
+            skew: Arc::clone(&self.skew),
             _share: share,
         });
         for (index, (record, (at, _))) in records.iter().zip(&places).enumerate() {
@@ -297,6 +301,11 @@ impl Producer {
             }
             tokio::time::sleep(OFFER_AGAIN).await;
         }
+    }
+
+    /// What was heard long ago of the brokers' clocks is told no more.
+    pub(crate) fn forget_old_clocks(&self) {
+        self.skew.forget_old(Instant::now());
     }
 
     fn client(&self) -> Result<Arc<Client>, LogError> {
