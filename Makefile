@@ -23,7 +23,7 @@ export POSTRIDER_TEST_HELM := $(TARGET)/helm
 export POSTRIDER_TEST_BINARY = $(TARGET)/debug/postrider
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka prometheus helm-tools helm-generate helm-test k8s-test tools clean
+.PHONY: image-lint help build demo cluster test test-log-long kill-test parked-test bench lint fmt fmt-check doc layers deny clients kafka prometheus helm-tools helm-generate helm-test k8s-test tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,10 @@ k8s-test: tools kafka helm-tools ## install the chart on a real control plane (f
 	@helm/tests/k8s/build.sh $(TARGET)/k8s
 	$(CARGO) build $(CARGO_FLAGS) -p postrider
 	@CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh helm/tests/k8s/run.sh $(TARGET)/k8s
+
+image-lint: ## hold deploy/Dockerfile against a linter, deploy/compose.yaml against its schema
+	@$(SCRIPTS)/images.sh $(TARGET)/images
+	@$(TARGET)/images/python/bin/python deploy/lint.py $(TARGET)/images
 
 tools:
 	@$(SCRIPTS)/tools.sh

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import unittest
 
 import kubernetes_validate
@@ -153,6 +154,19 @@ class Sets(unittest.TestCase):
                 longest += seconds(effective["delivery.drain"])
             grace = template["spec"]["terminationGracePeriodSeconds"]
             self.assertGreaterEqual(grace, longest + 30, chart.kind_and_name(document))
+
+    def test_operating_md_says_how_long_each_role_may_take_to_stop(self):
+        text = (chart.ROOT / "docs" / "operating.md").read_text()
+        told = dict(re.findall(r"^\| (`[a-z`, ]+`)[^|]*\| (\d+) s \|", text, re.M))
+        longest = {role: int(seconds) for roles, seconds in told.items() for role in re.findall("[a-z]+", roles)}
+        for name in ("minimal", "single"):
+            for document in chart.workloads(self.sets[name]):
+                template = chart.template_of(document)
+                container = pods.container_of(template)
+                slept = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+                if document["kind"] != "Job":
+                    grace = template["spec"]["terminationGracePeriodSeconds"]
+                    self.assertEqual(grace - slept, longest[container["args"][0]], chart.kind_and_name(document))
 
     def test_who_is_scaled_has_no_number_of_replicas(self):
         for documents in self.each():

@@ -252,7 +252,7 @@ fn the_image_is_built_by_our_toolchain_and_runs_without_a_shell_as_nobody_in_par
     assert!(from[1].ends_with(":nonroot"), "{}", from[1]);
     let last = lines.iter().position(|line| line == from[1]).unwrap();
     let image = &lines[last..];
-    assert!(image.contains(&"USER nonroot"));
+    assert!(image.contains(&"USER 65532:65532"));
     assert!(
         !image.iter().any(|line| line.starts_with("RUN ")),
         "it has no shell"
