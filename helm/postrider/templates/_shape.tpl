@@ -26,7 +26,7 @@ looked at.
 {{- /* A map that is null is one without keys, if none has a default. */ -}}
 {{- if hasKey $rule "enum" }}{{ $typed = has nil $rule.enum }}{{ end -}}
 {{- if not (or $typed (and (has "object" $types) (not (and $rule.properties (hasKey .all.within .path))))) -}}
-{{- include "postrider.shape.refuse" (list . $rule "broken" "; leave it out for its default") -}}
+{{- include "postrider.shape.refuse" (list . $rule "broken" "; leave it out for its default (by --reset-then-reuse-values, not --reuse-values, where the release is older than the value)") -}}
 {{- end -}}
 {{- else if not $typed -}}
 {{- include "postrider.shape.refuse" (list . $rule "broken" (ternary "; write it in quotes (--set-string)" "" (and (has "string" $types) (has $is (list "integer" "number" "boolean"))))) -}}
@@ -153,7 +153,7 @@ looked at.
 {{- define "postrider.shape.refuse" -}}
 {{- $here := index . 0 -}}{{- $rule := index . 1 -}}{{- $list := index . 2 -}}
 {{- $is := include "postrider.shape.type" $here.value -}}
-{{- $shown := ternary "set to null" (printf "%s" (toJson $here.value | trunc 80)) (eq $is "null") -}}
+{{- $shown := ternary "null or missing" (printf "%s" (toJson $here.value | trunc 80)) (eq $is "null") -}}
 {{- if index $rule "x-hidden" }}{{ $shown = "wrong (it is not shown)" }}{{ end -}}
 {{- $_ := set $here.all $list (append (index $here.all $list) (printf "%s is %s: it takes %s%s" $here.path $shown (include "postrider.shape.takes" $rule) (index . 3))) -}}
 {{- end -}}

@@ -25,7 +25,7 @@ def free_ports(count):
             one.close()
 
 
-def elsewhere(variables, mounts, ports):
+def elsewhere(variables, mounts, ports, brokers):
     """The one place in which anything is replaced that a pod says: where processes listen, where servers are, and below
     which folder its mounts lie. Returns the variables, and each port that was with the one that is."""
     replaced = dict(variables)
@@ -34,7 +34,7 @@ def elsewhere(variables, mounts, ports):
         moved[int(variables[key].rsplit(":", 1)[1])] = port
         replaced[key] = f"127.0.0.1:{port}"
     if "POSTRIDER__LOG__KAFKA__BROKERS" in replaced:
-        replaced["POSTRIDER__LOG__KAFKA__BROKERS"] = os.environ["POSTRIDER_TEST_KAFKA"]
+        replaced["POSTRIDER__LOG__KAFKA__BROKERS"] = brokers
     # The database's address lies in a Secret, which the test made with the real one.
     for key, value in replaced.items():
         for path, place in mounts.items():
@@ -46,12 +46,12 @@ def elsewhere(variables, mounts, ports):
 class Container:
     """The one container of a pod, as a process."""
 
-    def __init__(self, name, template, documents, secrets):
+    def __init__(self, name, template, documents, secrets, brokers):
         self.name, self.template = name, template
         self.folder = tempfile.TemporaryDirectory(prefix="postrider-pod-")
         mounts = pods.mounted(template, self.folder.name, secrets)
         given = pods.environment(template, documents, secrets, pod=name)
-        self.variables, self.ports = elsewhere(given, mounts, free_ports(2))
+        self.variables, self.ports = elsewhere(given, mounts, free_ports(2), brokers)
         self.process = None
 
     def container(self):

@@ -17,13 +17,13 @@ import chart
 import pods
 from cluster import Reaper, apply, eventually, everything, get, kubectl, namespace, secret
 from processes import Container, database
+from secured import SecuredBroker
 
-# Installed, upgraded and removed; all value sets are admitted.
+# Installed, run by the commands of their pods, upgraded and removed; all value sets are admitted.
 MAIN = ("minimal", "full", "single", "static", "bare")
-# Of these the pods' commands are run. The broker of the tests knows neither TLS nor passwords, which `full` needs.
-RUN = ("minimal", "single", "static", "bare")
-# What a broker alone allows, and topics and groups of this run's own.
-ONE_BROKER = {"log": {"kafka": {"replication": 1, "min_insync_replicas": 1, "partitions": 8}}}
+# What a broker alone allows; no role may have more replicas than partitions.
+ONE_BROKER = {"config": {"log": {"kafka": {"replication": 1, "min_insync_replicas": 1, "partitions": 8}}}}
+FEWER_WORKERS = {"roles": {"worker": {"autoscaling": {"maxReplicas": 8}}}}
 
 
 def setUpModule():
@@ -79,8 +79,9 @@ def pod_of(document, room):
 class Installed:
     """A release of a value set in a namespace of its own."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, stack):
         self.name = name
+        self.brokers = os.environ["POSTRIDER_TEST_KAFKA"]
         self.room = namespace(f"set-{name}")
         self.values = pathlib.Path(folder) / "values.yaml"
         given = chart.load(chart.ROOT / "helm" / "tests" / "values" / f"{name}.yaml")
@@ -88,8 +89,15 @@ class Installed:
         self.secrets = copy.deepcopy(pods.SECRETS)
         if not self.single:
             self.secrets["postrider-store"]["url"] = self.secrets["database"]["uri"] = database()
-            own = {"log": {"kafka": {"topic_prefix": f"{name}-{os.getpid()}-{time.monotonic_ns()}."}}}
-            given = chart.merged(given, {"config": chart.merged(own, ONE_BROKER if name in RUN else {})})
+            # Topics and groups of this run's own.
+            own = {"config": {"log": {"kafka": {"topic_prefix": f"{name}-{os.getpid()}-{time.monotonic_ns()}."}}}}
+            given = chart.merged(given, chart.merged(own, ONE_BROKER))
+        if name == "full":
+            given = chart.merged(given, FEWER_WORKERS)
+            broker = SecuredBroker(stack.enter_context(tempfile.TemporaryDirectory(prefix="postrider-broker-")))
+            stack.callback(broker.close)
+            self.brokers = broker.address
+            self.secrets |= broker.secrets()
         self.values.write_text(yaml.safe_dump(given))
         apply(self.room, *(secret(one, contents) for one, contents in self.secrets.items()))
         self.before = everything(self.room)
@@ -142,13 +150,12 @@ class Cluster(unittest.TestCase):
     def life_of(self, name):
         self.assertIn(name, MAIN)
         with contextlib.ExitStack() as stack:
-            release = Installed(name, stack.enter_context(tempfile.TemporaryDirectory(prefix="postrider-values-")))
+            release = Installed(name, stack.enter_context(tempfile.TemporaryDirectory(prefix="postrider-values-")), stack)
             release.install("install")
             self.all_is_there(release)
             self.hooks_came_first(release)
             self.selectors_find_pods(release)
-            if name in RUN:
-                self.pods_commands_work(release, stack)
+            self.pods_commands_work(release, stack)
             self.an_upgrade_replaces_pods(release)
             self.helm_s_own_test_is_made(release)
             self.nothing_is_left_behind(release)
@@ -227,7 +234,7 @@ class Cluster(unittest.TestCase):
 
     def container(self, stack, name, template, documents, release):
         pod = template["metadata"].get("name", f"{release.name}-{name}")
-        container = Container(pod, template, documents, release.secrets)
+        container = Container(pod, template, documents, release.secrets, release.brokers)
         stack.callback(container.close)
         return container
 
