@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::codec::{self, Malformed, id_bytes};
+use crate::codec::{self, Malformed};
 use crate::wire::{Fields, Sink};
 use crate::{
     AppId, AttemptId, DeliveryId, EndpointId, EventId, EventType, NewRecord, Timestamp, Trigger,
@@ -129,8 +129,7 @@ impl Attempt {
 
     /// The record for `attempts`.
     pub fn to_record(&self) -> NewRecord {
-        let key = id_bytes(self.endpoint_id);
-        NewRecord::new(topics::ATTEMPTS, key, self.encode())
+        self.record(topics::ATTEMPTS, self.endpoint_id)
     }
 
     /// The attempt in a record's value.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::attempt::status;
-use crate::codec::{self, Malformed, id_bytes};
+use crate::codec::{self, Malformed};
 use crate::wire::{Fields, Sink};
 use crate::{DeadLetterId, Delivery, NewRecord, Outcome, Timestamp, proto, topics};
 
@@ -128,8 +128,7 @@ impl DeadLetter {
 
     /// The record for `dead-letters`.
     pub fn to_record(&self) -> NewRecord {
-        let key = id_bytes(self.delivery.endpoint_id);
-        NewRecord::new(topics::DEAD_LETTERS, key, self.encode())
+        self.record(topics::DEAD_LETTERS, self.delivery.endpoint_id)
     }
 
     /// The dead letter in a record's value.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::codec::{self, Malformed, id_bytes};
+use crate::codec::{self, Malformed};
 use crate::wire::{Fields, Sink};
 use crate::{
     AppId, AttemptId, DeadLetterId, DeliveryId, EndpointId, Event, EventId, EventType, NewRecord,
@@ -243,7 +243,7 @@ impl Delivery {
 
     /// The record for `topic`: a tier of retries or of parking.
     pub fn to_record_in(&self, topic: Topic) -> NewRecord {
-        NewRecord::new(topic, id_bytes(self.endpoint_id), self.encode())
+        self.record(topic, self.endpoint_id)
     }
 
     /// The delivery in a record's value. The payload is a slice of it, not a copy.

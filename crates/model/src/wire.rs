@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
-use crate::{Id, IdKind};
+use crate::{Id, IdKind, NewRecord, Topic};
 
 /// What is written, field by field in the order of their numbers.
 pub(crate) trait Fields {
@@ -17,6 +17,17 @@ pub(crate) trait Fields {
         let mut encoded = Vec::with_capacity(length(self));
         self.write(&mut encoded);
         encoded.into()
+    }
+
+    /// The record of it in `topic` under the key `id`. Both lie in one buffer, which is shared by one count.
+    fn record<K: IdKind>(&self, topic: Topic, id: Id<K>) -> NewRecord {
+        let key = id.as_bytes();
+        let mut encoded = Vec::with_capacity(key.len() + length(self));
+        encoded.extend_from_slice(key);
+        self.write(&mut encoded);
+        let mut value = Bytes::from(encoded);
+        let key = value.split_to(key.len());
+        NewRecord::new(topic, key, value)
     }
 }
 
