@@ -116,6 +116,7 @@ REFUSED = [
     (SINGLE, {"keda": {"prometheus": {"serverAddress": "http://p"}}}, ["keda.prometheus.serverAddress is given and mode is single"]),
     (SINGLE, {"config": {"store": {"max_connections": 4}}}, ["config.store.max_connections is given and mode is single"]),
     (SINGLE, {"config": {"log": {"kafka": {"partitions": 4}}}}, ["config.log.kafka.partitions is given and mode is single"]),
+    (SINGLE, {"config": {"log": {"kafka": {"properties": {"client.rack": "a"}}}}}, ["config.log.kafka.properties is given and mode is single"]),
     (SINGLE, {"config": {"log": {"kafka": {"brokers": "kafka:9092"}}}}, ["mode is single", "set mode: distributed"]),
     (SINGLE, {"secrets": {"storeUrl": {"name": "a"}}}, ["mode is single and secrets", "leave secrets out"]),
     (SINGLE, {"single": {"terminationGracePeriodSeconds": 60}}, ["single.terminationGracePeriodSeconds is 60", "may take 101 s"]),

@@ -32,43 +32,55 @@ looked at.
 {{- include "postrider.shape.refuse" (list . $rule "broken" (ternary "; write it in quotes (--set-string)" "" (and (has "string" $types) (has $is (list "integer" "number" "boolean"))))) -}}
 {{- else if eq $is "object" -}}
 {{- include "postrider.shape.object" (dict "all" .all "rule" $rule "value" .value "path" .path) -}}
+{{- include "postrider.shape.mode" (dict "all" .all "rule" $rule "value" .value "path" .path) -}}
 {{- else -}}
+{{- if and (eq $is "array") $rule.items (not (hasKey $rule "x-each")) -}}
+{{- range $i, $one := .value -}}
+{{- include "postrider.shape" (dict "all" $here.all "rule" $rule.items "value" $one "path" (printf "%s[%d]" $here.path $i)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (include "postrider.shape.right" (dict "rule" $rule "value" .value "is" $is)) -}}
+{{- include "postrider.shape.refuse" (list . $rule "wrong" "") -}}
+{{- else -}}
+{{- include "postrider.shape.mode" (dict "all" .all "rule" $rule "value" .value "path" .path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A key that does nothing in this mode. */ -}}
+{{- define "postrider.shape.mode" -}}
+{{- $mode := .all.mode -}}
+{{- if and (ne (index .rule "x-mode" | default $mode) $mode) .value (ne (toJson .value) (toJson (index .all.rules "x-defaults" .path))) -}}
+{{- $why := ternary "it is for Kafka and PostgreSQL, which one process with a volume does not use; leave it out, or set mode: distributed" "it is for the embedded log of one process with a volume; leave it out, or set mode: single" (eq $mode "single") -}}
+{{- $_ := set .all "wrong" (append .all.wrong (printf "%s is given and mode is %s: %s" .path $mode $why)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* "yes" for a value that is no map and of the type of its rule, if the rule takes it: of a dict of rule, value, and its type. */ -}}
+{{- define "postrider.shape.right" -}}
+{{- $rule := .rule -}}{{- $value := .value -}}{{- $is := .is -}}
 {{- $right := true -}}
-{{- if hasKey $rule "enum" }}{{ $right = has .value $rule.enum }}{{ end -}}
+{{- if hasKey $rule "enum" }}{{ $right = has $value $rule.enum }}{{ end -}}
 {{- if has $is (list "integer" "number") -}}
-{{- if hasKey $rule "minimum" }}{{ $right = and $right (ge (float64 .value) (float64 $rule.minimum)) }}{{ end -}}
-{{- if hasKey $rule "maximum" }}{{ $right = and $right (le (float64 .value) (float64 $rule.maximum)) }}{{ end -}}
+{{- if hasKey $rule "minimum" }}{{ $right = and $right (ge (float64 $value) (float64 $rule.minimum)) }}{{ end -}}
+{{- if hasKey $rule "maximum" }}{{ $right = and $right (le (float64 $value) (float64 $rule.maximum)) }}{{ end -}}
 {{- else if eq $is "string" -}}
-{{- with $rule.pattern }}{{ $right = and $right (regexMatch . $here.value) }}{{ end -}}
-{{- with $rule.maxLength }}{{ $right = and $right (le (len $here.value) (int .)) }}{{ end -}}
-{{- if and $right (hasKey $rule "x-bounds") (regexMatch "^[0-9]" .value) -}}
-{{- $counted := include "postrider.counted" .value | float64 -}}
+{{- with $rule.pattern }}{{ $right = and $right (regexMatch . $value) }}{{ end -}}
+{{- with $rule.maxLength }}{{ $right = and $right (le (len $value) (int .)) }}{{ end -}}
+{{- if and $right (hasKey $rule "x-bounds") (regexMatch "^[0-9]" $value) -}}
+{{- $counted := include "postrider.counted" $value | float64 -}}
 {{- $right = and (ge $counted (float64 (index $rule "x-bounds" 0))) (le $counted (float64 (index $rule "x-bounds" 1))) -}}
 {{- end -}}
 {{- end -}}
 {{- with index $rule "x-each" -}}
 {{- $pattern := . -}}
-{{- range ternary (splitList "," (toString $here.value)) $here.value (eq $is "string") -}}
+{{- range ternary (splitList "," (toString $value)) $value (eq $is "string") -}}
 {{- $one := trim (toString .) -}}
 {{- if and $one (not (regexMatch $pattern $one)) }}{{ $right = false }}{{ end -}}
 {{- end -}}
-{{- else -}}
-{{- if and (eq $is "array") $rule.items -}}
-{{- range $i, $one := .value -}}
-{{- include "postrider.shape" (dict "all" $here.all "rule" $rule.items "value" $one "path" (printf "%s[%d]" $here.path $i)) -}}
 {{- end -}}
-{{- end -}}
-{{- end -}}
-{{- if not $right -}}
-{{- include "postrider.shape.refuse" (list . $rule "wrong" "") -}}
-{{- else if ne (index $rule "x-mode" | default .all.mode) .all.mode -}}
-{{- if not (or (eq (toString .value) "") (eq (toJson .value) (toJson (index .all.rules "x-defaults" .path)))) -}}
-{{- $why := ternary "it is for Kafka and PostgreSQL, which one process with a volume does not use; leave it out, or set mode: distributed" "it is for the embedded log of one process with a volume; leave it out, or set mode: single" (eq .all.mode "single") -}}
-{{- $_ := set .all "wrong" (append .all.wrong (printf "%s is given and mode is %s: %s" .path .all.mode $why)) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
+{{- if $right }}yes{{ end -}}
 {{- end -}}
 
 {{- define "postrider.shape.type" -}}
