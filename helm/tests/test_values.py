@@ -205,6 +205,18 @@ class Config(unittest.TestCase):
             if pods.container_of(template)["args"] == ["fanout"]:
                 self.assertEqual(pods.configuration(pods.environment(template, documents)), before)
 
+    def test_what_is_written_without_a_value_is_left_at_its_default(self):
+        nothing = {
+            "config": {"store": None, "delivery": {"timeout": None}, "logs": {"level": None}},
+            "roles": {
+                "pump": None,
+                "api": {"config": {"store": {"max_connections": None}}, "resources": None},
+                "worker": {"topologySpreadConstraints": None, "terminationGracePeriodSeconds": None},
+            },
+        }
+        documents = chart.render(chart.merged(value_set("minimal"), nothing))
+        self.assertEqual(worker_of(documents), worker_of(chart.render(value_set("minimal"))))
+
     def test_a_role_takes_back_what_all_have(self):
         all_have = {
             "pod": {"preStopSeconds": 9, "staticMembership": True, "config": {"delivery": {"answering_share": 30}}},

@@ -7,9 +7,12 @@ together. At the head of every template, because Helm begins with any of them; l
 {{- $rules := .Files.Get "files/values.json" | fromJson -}}
 {{- $mode := ternary .Values.mode "distributed" (has .Values.mode (list "single" "distributed")) -}}
 {{- $within := dict -}}
-{{- range $path, $_ := index $rules "x-defaults" -}}
+{{- range $path, $default := index $rules "x-defaults" -}}
 {{- $at := list -}}
-{{- range splitList "." $path }}{{ $at = append $at . }}{{ $_ := set $within (join "." $at) true }}{{ end -}}
+{{- range splitList "." $path -}}
+{{- $at = append $at . -}}
+{{- if not (and (eq (join "." $at) $path) (kindIs "map" $default)) }}{{ $_ := set $within (join "." $at) true }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- $told := dict "rules" $rules "mode" $mode "within" $within "wrong" list "broken" list -}}
 {{- include "postrider.shape" (dict "all" $told "rule" $rules "value" .Values "path" "") -}}

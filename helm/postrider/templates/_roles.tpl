@@ -72,7 +72,9 @@ a role could not take back what all have.
 {{- $there := index $below $key -}}
 {{- if and (kindIs "map" $value) (kindIs "map" $there) -}}
 {{- include "postrider.over" (list $there $value) -}}
-{{- else if not (and (kindIs "invalid" $value) (kindIs "map" $there)) -}}
+{{- else if kindIs "invalid" $value -}}
+{{- if not (kindIs "map" $there) }}{{ $_ := set $below $key nil }}{{ end -}}
+{{- else -}}
 {{- $_ := set $below $key (deepCopy $value) -}}
 {{- end -}}
 {{- end -}}
