@@ -136,8 +136,8 @@ DASHBOARDS = {
     }),
     "dead-letters": ("Postrider: dead letters and replay", ["PostriderParkedOverflow", "PostriderRecordsSetAside", "PostriderStoreUnreachable"], {
         "What was given up?": [
-            panel("Given up by reason", "Deliveries that became dead letters. parked_overflow and too_large are limits of ours.", "ops", (rate("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}")),
-            panel("Given up since the start", "Of the processes that run now.", "short", (of("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), kind="table"),
+            panel("Given up by reason", "Deliveries that became dead letters. parked_overflow and too_large are limits of ours.", "ops", (rate("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), (rate("postrider_pump_moved_total", 'route="expired"'), "expired while waiting")),
+            panel("Given up since the start", "Of the processes that run now.", "short", (of("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), (of("postrider_pump_moved_total", 'route="expired"'), "expired while waiting"), kind="table"),
             panel("Kept in the store", "Dead letters written into the store, and deleted by age.", "ops", (rate("postrider_deadletter_kept_total"), "kept"), (rate("postrider_deadletter_deleted_total"), "deleted")),
         ],
         "How do replays go?": [

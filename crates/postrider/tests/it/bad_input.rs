@@ -255,7 +255,7 @@ async fn a_data_directory_of_a_newer_version_is_refused() {
 }
 
 /// Changes a SQLite file by SQLite itself: its first page may lie in the write-ahead log.
-fn execute(file: &Path, statement: &str) {
+pub(crate) fn execute(file: &Path, statement: &str) {
     let python = client_library(SVIX_2).unwrap().join("bin/python");
     let script = "import sqlite3, sys\n\
                   with sqlite3.connect(sys.argv[1]) as file: file.execute(sys.argv[2])";

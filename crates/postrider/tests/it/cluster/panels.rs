@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postrider_testkit::{Broker, Prometheus, eventually, pause, proceed};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::brokers::overfill;
 use super::crowd::Crowd;
+use super::sizes::config;
 use super::{Basis, Cluster, PATIENCE};
 use crate::observing::{queries, watching};
 
@@ -105,6 +107,12 @@ async fn every_panel_of_kafka_shows_the_fault_that_it_exists_for() {
     asked.until_owners(3).await;
     let always = ["postrider_kafka_owned_partitions", "postrider_kafka_append"];
     asked.until_above_zero(&always).await;
+    // Somebody writes to the topic what is no event.
+    let producer: FutureProducer = config(&basis).create().unwrap();
+    let events = format!("{}events", cluster.prefix);
+    let nonsense = FutureRecord::<[u8], [u8]>::to(&events).payload(&[0xff, 0]);
+    producer.send(nonsense, PATIENCE).await.unwrap();
+    asked.until_above_zero(&["postrider_fanout_rejected"]).await;
 
     // Killed, one of the workers owns nothing, and the other all; back again, it is given its part.
     let [_, first, second] = all;

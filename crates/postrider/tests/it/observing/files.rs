@@ -26,10 +26,36 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// True if only a log on Kafka has an answer.
-    pub(crate) fn needs_kafka(&self) -> bool {
-        self.text.contains("postrider_kafka_")
+    /// True if it stays as it is in a run in which processes neither come nor go, and all comes in time.
+    pub(crate) fn is_constant(&self) -> bool {
+        let constant = ["postrider_role", "postrider_info"];
+        let all = metrics_in(&self.text);
+        // Shares of what went well; and what names those that are not ready, each by a 1.
+        let stays = [" / ((", "(1 - "];
+        stays.iter().any(|part| self.text.contains(part))
+            || all.iter().all(|name| constant.contains(name))
     }
+
+    /// True if only a log on Kafka has an answer: only there do others write to the topic.
+    pub(crate) fn needs_kafka(&self) -> bool {
+        let kafkas = ["postrider_kafka_", "postrider_fanout_rejected_"];
+        kafkas.iter().any(|name| self.text.contains(name))
+    }
+}
+
+/// The queries of the runbooks' commands.
+pub(super) fn asked_by_runbooks() -> Vec<String> {
+    let mut queries = Vec::new();
+    for runbook in std::fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let text = std::fs::read_to_string(runbook.unwrap().path()).unwrap();
+        let commands = text.lines().filter(|line| line.contains("promtool query "));
+        queries.extend(commands.filter_map(|line| {
+            let (_, quoted) = line.split_once("$PROMETHEUS '")?;
+            Some(quoted.trim_end_matches('\'').to_owned())
+        }));
+    }
+    assert!(queries.len() > 50, "{queries:?}");
+    queries
 }
 
 /// All dashboards, by the names of their files.

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dashboards;
+mod faults;
 mod files;
 
 use std::net::SocketAddr;
