@@ -6,6 +6,7 @@ mod brokers;
 mod crowd;
 pub(crate) mod fail_points;
 mod killing;
+mod lags;
 mod limits;
 mod losses;
 mod owners;
