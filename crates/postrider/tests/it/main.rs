@@ -44,5 +44,6 @@ mod signatures;
 mod stopping;
 mod tokens;
 mod traces;
+mod unfinished;
 mod upgrades;
 mod world;

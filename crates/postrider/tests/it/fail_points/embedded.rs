@@ -1,26 +1,20 @@
 //! One round on the embedded pair: a server stops at a point, is killed there, and goes on after a restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use postrider_log::{BatchLimit, Log as _, Polled, Subscription, Weighted};
-use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
-use postrider_metrics::Registry;
-use postrider_model::{Delivery, topics};
 use postrider_testkit::{Api, Behaviour, Load, LossChecker, Pace, Receiver, eventually};
 use serde_json::json;
 
 use super::{Again, By, Point, QUIET, reached};
 use crate::killing::expect_everywhere;
+use crate::unfinished::Unfinished;
 use crate::world::{DEADLINE, World};
 
 const PATHS: [&str; 3] = ["/quick", "/failing-first", "/dying"];
 
 /// Dead letters before a replay, and events that are sent until they are answered.
 const FEW: u64 = 12;
-
-/// How many deliveries the log holds that the worker may not have finished, by event.
-type Unfinished = BTreeMap<String, usize>;
 
 /// Much happens in a short time: breakers open and close, and the log's WAL is emptied.
 const SETTINGS: [(&str, &str); 4] = [
@@ -199,42 +193,7 @@ async fn die(world: &mut World, point: Point) -> Unfinished {
         until_quiet(&world.receiver).await;
     }
     world.kill().await;
-    let metrics = LogMetrics::register(&Registry::new()).unwrap();
-    let options = Options::new(world.launch.data(), topics::all(), metrics);
-    let log = EmbeddedLog::open(options).unwrap();
-    let unfinished = tokio::time::timeout(DEADLINE, unfinished(&log)).await;
-    log.close().await.unwrap();
-    unfinished.unwrap()
-}
-
-/// What lies above the worker's watermarks.
-async fn unfinished(log: &EmbeddedLog) -> Unfinished {
-    let mut lags = log.lags().await.unwrap();
-    lags.retain(|lag| lag.group == topics::WORKER);
-    let mut left: u64 = lags.iter().map(|lag| lag.records).sum();
-    let topic = |lag: &postrider_log::Lag| Weighted {
-        topic: lag.at.topic,
-        weight: 1,
-    };
-    let topics = lags.iter().map(topic).collect();
-    let subscription = Subscription::to_all(topics::WORKER, topics);
-    let (mut reader, _committer) = log.subscribe(subscription).await.unwrap();
-    let limit = BatchLimit {
-        records: 1_000,
-        bytes: usize::MAX,
-    };
-    let mut unfinished = Unfinished::new();
-    while left > 0 {
-        let Polled::Records(records) = reader.next(limit).await.unwrap() else {
-            continue;
-        };
-        left -= records.len() as u64;
-        for record in records {
-            let delivery = Delivery::decode(&record.value).unwrap();
-            *unfinished.entry(delivery.event_id.to_string()).or_default() += 1;
-        }
-    }
-    unfinished
+    Unfinished::of(world.launch.data()).await
 }
 
 /// Begins a replay once everything has come but what has become a dead letter.
@@ -252,7 +211,7 @@ async fn replay_dead_letters(world: &World, checker: &LossChecker) {
 }
 
 /// Everything has come, and nothing that the point does not explain has come again.
-async fn judge(world: &World, point: Point, checker: &LossChecker, mut unfinished: Unfinished) {
+async fn judge(world: &World, point: Point, checker: &LossChecker, unfinished: Unfinished) {
     let come = eventually("nothing is missing", DEADLINE, async || {
         (checker.missing(&world.receiver.arrivals()) == 0).then_some(())
     });
@@ -266,24 +225,12 @@ async fn judge(world: &World, point: Point, checker: &LossChecker, mut unfinishe
         Again::Step => FEW,
         Again::Resends(_) => asked_for(point.again),
     };
-    let deliveries: usize = unfinished.values().sum();
+    let deliveries = unfinished.count();
     println!(
         "{}: {deliveries} deliveries were unfinished; {verdict}",
         point.name
     );
-    // Each repeat is of a delivery that was unfinished itself.
-    let is_finished = |event: &String| match unfinished.get_mut(event) {
-        Some(left) if *left > 0 => {
-            *left -= 1;
-            false
-        }
-        Some(_) | None => true,
-    };
-    let repeats = verdict.unexcused.iter().map(|(event, _)| event);
-    let finished = repeats
-        .map(is_finished)
-        .filter(|finished| *finished)
-        .count() as u64;
+    let finished = unfinished.finished_among(&verdict.unexcused) as u64;
     assert!(
         come.is_ok()
             && verdict.missing.is_empty()
