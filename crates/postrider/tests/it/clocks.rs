@@ -48,7 +48,12 @@ async fn retries_come_when_they_are_due(engines: &Engines, uid: &str) {
     let metrics = api.metrics().await.unwrap();
     let hops = "postrider_pump_moved_total{kind=\"retry\",route=\"hop\"}";
     let hops = sum(&metrics, hops);
-    assert!((1.0..=12.0).contains(&hops), "{uid}: {hops} hops");
+    // On a machine without time for it the pump's session ends, and what it reads anew may be due by then.
+    let fewest = match server.log().contains("partitions were lost") {
+        true => 0.0,
+        false => 1.0,
+    };
+    assert!((fewest..=12.0).contains(&hops), "{uid}: {hops} hops");
     let off = sum(&metrics, "postrider_kafka_clock_off_seconds");
     assert!((500.0..=601.0).contains(&off), "{uid}: {off} s");
     let status = server.terminate(DEADLINE).await.unwrap();
