@@ -101,7 +101,8 @@ impl HttpSender {
         })
     }
 
-    /// Once the head has come, the status decides: a body that breaks, or drips until the timeout, ends the reading and no more.
+    /// Once the head has come, the status decides: a body that breaks, or drips until the timeout, ends the reading and
+    /// no more.
     async fn exchange(
         &self,
         request: Request,

@@ -13,10 +13,11 @@
 //!
 //! **Authority and crashes.** The log is the truth: a record is finished when what follows from it is written. After a
 //! kill, what was in flight is sent again, and what was answered within the last milliseconds before it (50 at most,
-//! more on an overloaded machine), which no commit said yet: its metadata names what is finished above the
-//! watermark. Where a log writes outputs before positions, what somebody's crash wrote twice is passed over (`repeats`). Breakers and reserved slots are published every second and restored: on one machine always, on several if
-//! their owner handed them over, states first and the last commit after, with one nonce in both. What was not handed over
-//! starts cautiously, and nothing is kept or published of an endpoint whose partition is gone.
+//! more on an overloaded machine), which no commit said yet: its metadata names what is finished above the watermark.
+//! Where a log writes outputs before positions, what somebody's crash wrote twice is passed over (`repeats`). Breakers
+//! and reserved slots are published every second and restored: on one machine always, on several if their owner handed
+//! them over, states first and the last commit after, with one nonce in both. What was not handed over starts
+//! cautiously, and nothing is kept or published of an endpoint whose partition is gone.
 //!
 //! **Failing and stopping.** While the log takes nothing (busy, full) nothing is started and reading pauses; when it
 //! ends, so does the worker, with [`DeliveryError`]. Told to stop, it starts nothing, lets attempts end up to

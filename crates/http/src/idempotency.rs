@@ -78,8 +78,9 @@ impl Idempotency {
     /// `run` is told since when the first key is claimed (without keys: the present). Who takes a key over after another's
     /// lease ended is told the same, so what follows from it and the key is the same; a key that was forgotten starts anew.
     ///
-    /// Once this was polled all of it is carried out to its end, also if the future is dropped because the client went away:
-    /// what was begun is confirmed or released. A panic in `run` comes out of here, and the keys stay held until the lease ends.
+    /// Once this was polled all of it is carried out to its end, also if the future is dropped because the client went
+    /// away: what was begun is confirmed or released. A panic in `run` comes out of here, and the keys stay held until
+    /// the lease ends.
     ///
     /// After an error that certainly did nothing the keys are free again; after [`HttpError::Uncertain`] they stay held until
     /// the lease ends.

@@ -28,7 +28,7 @@ pub struct Options {
     pub wal_bytes: u64,
     /// Free space below which new work is refused.
     pub reserve_bytes: u64,
-    /// How large `log.db` may grow; if none, as large as the disk lets it.
+    /// What it may hold before new work is refused, the reserve included. Finishing what is inside may take more for a while.
     pub max_bytes: Option<u64>,
     /// Times the records.
     pub clock: Arc<dyn Clock>,

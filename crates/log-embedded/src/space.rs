@@ -68,8 +68,10 @@ pub(crate) struct Space<'c> {
     reserve: u64,
     margin: u64,
     room: Room,
-    /// Pages that the file may have.
-    max_pages: Option<u64>,
+    /// What new work may fill, with the reserve. What finishes that may take more of the disk for a while: it is written
+    /// beside what it stands for, and that goes only once everything before it is finished. Were this a bound of the file,
+    /// a log full of what failed could never note it, and never be emptied.
+    max: Option<u64>,
     count: Statement<'c>,
     free: Statement<'c>,
     left: Left,
@@ -100,11 +102,6 @@ impl<'c> Space<'c> {
         options: &Options,
         wal: &Path,
     ) -> rusqlite::Result<Self> {
-        let max_pages = options.max_bytes.map(|max| max / u64::from(PAGE_BYTES));
-        if let Some(pages) = max_pages {
-            // SQLite itself keeps the bound; an existing larger file keeps its size.
-            connection.pragma_update_and_check(None, "max_page_count", pages as i64, |_| Ok(()))?;
-        }
         let reserve = options
             .reserve_bytes
             .min(disk_bytes(&options.dir) / RESERVE_SHARE);
@@ -118,7 +115,7 @@ impl<'c> Space<'c> {
             reserve,
             margin: (reserve / 8).min(above / 2),
             room: Room::Enough,
-            max_pages,
+            max: options.max_bytes,
             count: connection.prepare("PRAGMA page_count")?,
             free: connection.prepare("PRAGMA freelist_count")?,
             left: Left::default(),
@@ -149,7 +146,7 @@ impl<'c> Space<'c> {
         let place = if self.left.on_disk <= self.left.allowed {
             format!("on the disk of {}", self.dir.display())
         } else {
-            let max = self.max_pages.unwrap_or(0) * u64::from(PAGE_BYTES);
+            let max = self.max.unwrap_or(0);
             format!(
                 "of the {max} that the log in {} may use",
                 self.dir.display()
@@ -170,9 +167,8 @@ impl<'c> Space<'c> {
         };
         let free = number(&mut self.free)? * page;
         let used = number(&mut self.count)? * page;
-        let allowed = self
-            .max_pages
-            .map_or(u64::MAX, |pages| (pages * page).saturating_sub(used));
+        let held = used.saturating_sub(free);
+        let allowed = self.max.map_or(u64::MAX, |max| max.saturating_sub(held));
         // A file system that does not tell is taken to have room: a full one is still an error when it comes.
         let on_disk =
             rustix::fs::statvfs(&self.dir).map_or(u64::MAX, |at| at.f_bavail * at.f_frsize);
@@ -181,7 +177,7 @@ impl<'c> Space<'c> {
         let beside_wal = on_disk.checked_sub(self.wal_bytes.saturating_sub(wal));
         self.left = Left {
             on_disk: beside_wal.map_or(0, |bytes| bytes.saturating_add(free)),
-            allowed: allowed.saturating_add(free),
+            allowed,
         };
         self.written = 0;
         self.asked = Instant::now();

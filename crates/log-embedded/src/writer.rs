@@ -137,9 +137,12 @@ impl Writer<'_> {
         );
         self.shortage.found(&self.shared.shortage, why.clone());
         self.refuse_all(&mut rest, Room::Scarce, &why);
-        if let Some(rest) = self.commit_or_refuse(rest)? {
-            rest.into_iter()
-                .for_each(|request| self.refuse(request, &why));
+        // One that is large must not keep those out that make room for it.
+        for request in self.commit_or_refuse(rest)?.unwrap_or_default() {
+            let refused = self.commit_or_refuse(vec![request])?;
+            for request in refused.unwrap_or_default() {
+                self.refuse(request, &why);
+            }
         }
         Ok(())
     }

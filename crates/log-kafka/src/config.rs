@@ -15,10 +15,10 @@ pub(crate) const FRAMING_BYTES: usize = 64 << 10;
 /// under way.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 
-/// How long brokers wait for a member to give up what is wanted of it before they take everything from it: librdkafka's least.
-/// With KIP-848 librdkafka 2.12 repeats a heartbeat whose answer came too late as it was, and brokers tell what they want only
-/// once, so a member that missed it keeps its partitions until this is over; by default that takes five minutes. A drain takes
-/// seconds, and the member's thread polls all the time.
+/// How long brokers wait for a member to give up what is wanted of it before they take everything from it: librdkafka's
+/// least. With KIP-848 librdkafka 2.12 repeats a heartbeat whose answer came too late as it was, and brokers tell what
+/// they want only once, so a member that missed it keeps its partitions until this is over; by default that takes five
+/// minutes. A drain takes seconds, and the member's thread polls all the time.
 const GIVES_UP_WITHIN: (&str, Duration) = ("max.poll.interval.ms", Duration::from_secs(45));
 
 /// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.

@@ -57,8 +57,8 @@ impl Inspector {
     fn of(&self, group: Group) -> KafkaResult<Arc<Onlooker>> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = groups.get(&group) {
-            // Errors of its connections wait to be heard, behind lines that librdkafka logs: with no time at all rdkafka returns
-            // after the first of these.
+            // Errors of its connections wait to be heard, behind lines that librdkafka logs: with no time at all
+            // rdkafka returns after the first of these.
             while client.poll(Duration::from_millis(1)).is_some() {}
             return Ok(Arc::clone(client));
         }

@@ -60,9 +60,10 @@ impl Batch {
         Some((first + linger).min(last + idle))
     }
 
-    /// Finishes all of it together with what follows from it, made smaller where the log takes none of its size, and asks
-    /// again for as long as the log is busy, full or silent; `refused` is told each time. A partition that is another's by now is
-    /// left out: who has it deals with it again. Returns false if `stop` came first: no position was written then.
+    /// Finishes all of it together with what follows from it, made smaller where the log takes none of its size, and
+    /// asks again for as long as the log is busy, full or silent; `refused` is told each time. A partition that is
+    /// another's by now is left out: who has it deals with it again. Returns false if `stop` came first: no position
+    /// was written then.
     ///
     /// # Errors
     /// When the log stops, or refuses an output for good.

@@ -23,8 +23,8 @@ pub enum Durability {
 pub enum Purpose {
     /// New work: accepted events, replay. Refused with [`LogError::Full`] below the reserve.
     Intake,
-    /// Spreading what was taken in: fan-out. Refused below half of the reserve, so that events which wait for it do not hold
-    /// for ever the space that they wait for.
+    /// Spreading what was taken in: fan-out, and at first the pump. Refused below half of the reserve, so that events which
+    /// wait for it do not hold for ever the space that they wait for.
     Spreading,
     /// Finishing what is inside: attempts, retries, parks, dead letters, positions.
     Pipeline,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
-    Polled, Progress, Purpose, Reader, Subscription, Weighted, complete_patiently, shrink,
+    Polled, Progress, Purpose, Reader, Subscription, Weighted, shrink,
 };
 use postrider_model::{
-    Clock, EndpointId, EndpointState, NewRecord, Record, TopicPartition, topics,
+    Backoff, Clock, EndpointId, EndpointState, NewRecord, Record, TopicPartition, topics,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use crate::{Kind, Options, PumpError, PumpMetrics, Route};
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Bytes read at once from one partition, at least.
 const LEAST_BYTES: usize = 64 << 10;
+
+/// How long a batch is held back where space is short.
+const HELD_BACK: Duration = Duration::from_millis(500);
 
 /// What changed while waiting.
 enum Woken {
@@ -262,8 +265,7 @@ impl Pump {
                 Kind::Retry => fail_point!("pump.retry.before"),
                 Kind::Park => fail_point!("pump.park.before"),
             }
-            let done =
-                complete_patiently(self.committer.as_ref(), &completion, &self.stop, refused).await;
+            let done = complete(self.committer.as_ref(), completion, &self.stop, refused).await;
             match done {
                 Ok(()) => {
                     match self.kind {
@@ -350,7 +352,33 @@ fn completion(parts: &[Part]) -> Completion {
         finished: parts.iter().map(|part| part.progress.clone()).collect(),
         outputs: outputs.filter_map(|(_, record)| record.clone()).collect(),
         durability: Durability::Ordered,
-        purpose: Purpose::Pipeline,
+        purpose: Purpose::Spreading,
+    }
+}
+
+/// As [`postrider_log::complete_patiently`]. Where space is short, what waits is not put back as fast as it is due: it is
+/// written beside what it stands for, and where its endpoint hangs it is parked again and comes again, until nothing is
+/// left in which the worker could write how anything ended. Batch by batch it goes on.
+async fn complete(
+    committer: &dyn Committer,
+    mut completion: Completion,
+    stop: &CancellationToken,
+    mut refused: impl FnMut(&LogError) + Send,
+) -> Result<(), LogError> {
+    let (began, mut backoff) = (Instant::now(), Backoff::default());
+    loop {
+        if began.elapsed() >= HELD_BACK {
+            completion.purpose = Purpose::Pipeline;
+        }
+        let error = match committer.complete(completion.clone()).await {
+            Err(error) if error.is_passing() => error,
+            done => return done,
+        };
+        refused(&error);
+        tokio::select! {
+            () = stop.cancelled() => return Err(error),
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The steps of a schema, and what a program does about steps that came after it.
 //!
-//! A step that was released is never edited: a change is another step, in a file of its own. Processes of the release before
-//! run while it is applied, and may be started again beside it, so each step says by its name what it is. `expand_…` only
-//! adds what they need not know: tables, indexes, columns that may be empty or have a default. On PostgreSQL it looks through no
-//! rows under a lock that others wait for, and waits for no lock for longer than two seconds. `contract_…` takes away,
-//! renames or gives another meaning, and comes a release after the last one that used what it takes away. A program opens a
-//! schema of which it does not know the newest steps, if all of these expand it.
+//! A step that was released is never edited: a change is another step, in a file of its own. Processes of the release
+//! before run while it is applied, and may be started again beside it, so each step says by its name what it is.
+//! `expand_…` only adds what they need not know: tables, indexes, columns that may be empty or have a default. On
+//! PostgreSQL it looks through no rows under a lock that others wait for, and waits for no lock for longer than two
+//! seconds. `contract_…` takes away, renames or gives another meaning, and comes a release after the last one that used
+//! what it takes away. A program opens a schema of which it does not know the newest steps, if all of these expand it.
 
 /// What the name of a step begins with that older programs need not know.
 const EXPANDS: &str = "expand";

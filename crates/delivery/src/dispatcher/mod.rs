@@ -2,8 +2,8 @@
 //!
 //! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
 //! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
-//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second), `survey` (which endpoints are
-//! worst).
+//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second),
+//! `survey` (which endpoints are worst).
 
 mod admit;
 mod handover;

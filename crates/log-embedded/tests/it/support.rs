@@ -146,12 +146,17 @@ pub(crate) async fn fill(log: &dyn Log, purpose: Purpose, bytes: usize, taken: &
 }
 
 /// Appends until the log takes it again.
-pub(crate) async fn append_patiently(log: &dyn Log, purpose: Purpose, taken: &mut Vec<u64>) {
+pub(crate) async fn append_patiently(
+    log: &dyn Log,
+    purpose: Purpose,
+    bytes: usize,
+    taken: &mut Vec<u64>,
+) {
     let begun = std::time::Instant::now();
     let number = taken.len() as u64;
     loop {
         match log
-            .append(vec![sized(number, 100)], Durability::Synced, purpose)
+            .append(vec![sized(number, bytes)], Durability::Synced, purpose)
             .await
         {
             Ok(_) => return taken.push(number),

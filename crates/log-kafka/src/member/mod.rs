@@ -1,5 +1,5 @@
-//! One member of a group, of two clients: a [`thread`] that polls, a [`reader`] that takes, a [`committer`] that finishes, and a thread
-//! for [`committing`].
+//! One member of a group, of two clients: a [`thread`] that polls, a [`reader`] that takes, a [`committer`] that
+//! finishes, and a thread for [`committing`].
 
 mod assigning;
 mod commits;

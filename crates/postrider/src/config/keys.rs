@@ -39,7 +39,7 @@ keys! {
         reserve: Bytes = "128MiB", "16MiB" ..= "1TiB";
             "Embedded log: free disk space below which new events are refused with 507, so that what is inside can still be finished; at most a quarter of the disk."
         max: Option<Bytes> = "none";
-            "Embedded log: how large its file may grow; beyond it new events are refused."
+            "Embedded log: how much it may hold before new events are refused, log.reserve included; what was accepted may take more for a while, to be finished."
     }
     kafka: Kafka in "log.kafka" {
         brokers: Brokers = "";

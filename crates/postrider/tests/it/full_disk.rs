@@ -1,9 +1,15 @@
 //! No space for new events: said once, and over by itself.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use postrider_testkit::{Behaviour, eventually};
 use serde_json::{Value, json};
 
 use crate::world::{DEADLINE, World};
+
+/// How long events are sent to a log that is full.
+const FILLING: Duration = Duration::from_secs(15);
 
 /// 64 KiB of payload.
 fn event() -> Value {
@@ -67,4 +73,49 @@ async fn a_lack_of_space_is_logged_named_by_readiness_and_over_once_deliveries_a
         said("no new events are taken: ") < 5,
         "once a change: {log}"
     );
+}
+
+/// An endpoint that hangs keeps the place of all that came behind; another fails, and what it is to have is written again
+/// and again. All of it together is more than the log was to hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_delivered_though_the_log_is_full_of_what_failed() {
+    let world = World::with(&[
+        ("LOG__MAX", "48MiB"),
+        ("LOG__RESERVE", "16MiB"),
+        ("DELIVERY__TIMEOUT", "3s"),
+        ("DELIVERY__SCHEDULE", &["1s"; 50].join(",")),
+        ("DELIVERY__BREAKER_WAIT", "100ms"),
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "1s"),
+    ])
+    .await;
+    world.endpoint("/hanging", Behaviour::Hang).await;
+    world.endpoint("/ill", Behaviour::Status(500)).await;
+    world.endpoint("/ok", Behaviour::Ok).await;
+    let path = format!("/api/v1/app/{}/msg", world.app);
+    let event = json!({"eventType": "scenario.event", "payload": {"text": "x".repeat(256 << 10)}});
+    let (mut accepted, began) = (0, Instant::now());
+    while began.elapsed() < FILLING {
+        match world.api.try_post(&path, &event).await.unwrap().status {
+            202 => accepted += 1,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    assert!(accepted > 20, "{accepted} were accepted");
+    for path in ["/hanging", "/ill"] {
+        world.receiver.on(path, Behaviour::Ok);
+    }
+    let all = eventually("each has come to each", DEADLINE, async || {
+        let arrivals = world.receiver.arrivals();
+        let of = |path: &str| {
+            let come = arrivals
+                .iter()
+                .filter(|one| &*one.path == path && one.status == 200);
+            come.map(|one| &one.event).collect::<BTreeSet<_>>().len()
+        };
+        ["/hanging", "/ill", "/ok"]
+            .iter()
+            .all(|path| of(path) == accepted)
+            .then_some(())
+    });
+    all.await.unwrap();
 }

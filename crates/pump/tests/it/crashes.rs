@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_log::{LogError, Purpose};
+use postrider_log::LogError;
 use postrider_model::topics::{DELIVERIES_NORMAL, PARK, PUMP, RETRY, Tier};
 use postrider_model::{Delivery, EndpointId};
 use postrider_pump::Options;
@@ -63,7 +63,7 @@ async fn a_busy_or_full_log_is_asked_again_until_it_takes_what_is_due() {
         LogError::Busy("testing".to_owned()),
         LogError::Full("testing".to_owned()),
     ] {
-        pump.log.fail_appends(Purpose::Pipeline, error);
+        pump.refuse(&error);
         tokio::time::sleep(Duration::from_secs(3)).await;
         pump.log.recover();
         tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -102,7 +102,7 @@ async fn shutdown_is_not_held_up_by_a_log_that_takes_nothing() {
         let pump = start();
         put(&pump, tiers).await;
         let full = LogError::Full("testing".to_owned());
-        pump.log.fail_appends(Purpose::Pipeline, full);
+        pump.refuse(&full);
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert!(pump.metrics.log_refusals.get() > 0);
         let stopped = tokio::time::timeout(Duration::from_secs(2), pump.stop()).await;
@@ -118,7 +118,7 @@ async fn parked_deliveries_do_not_rest_for_the_time_that_the_log_took_nothing() 
     });
     let expected = put(&pump, &PARK).await;
     let full = LogError::Full("testing".to_owned());
-    pump.log.fail_appends(Purpose::Pipeline, full);
+    pump.refuse(&full);
     tokio::time::sleep(Duration::from_secs(600)).await;
     pump.log.recover();
     let soon = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_log::testing::MemoryLog;
-use postrider_log::{Durability, Log, Purpose};
+use postrider_log::{Durability, Log, LogError, Purpose};
 use postrider_metrics::Registry;
 use postrider_model::{
     AppId, BreakerState, Class, Clock, Delivery, EndpointId, EndpointState, Event, EventId,
@@ -103,6 +103,13 @@ pub(crate) fn start_on(log: MemoryLog, clock: TokioClock, options: Options) -> R
 }
 
 impl Running {
+    /// From now on the log takes nothing.
+    pub(crate) fn refuse(&self, error: &LogError) {
+        for purpose in [Purpose::Spreading, Purpose::Pipeline] {
+            self.log.fail_appends(purpose, error.clone());
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

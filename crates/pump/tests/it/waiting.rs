@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_log::Log;
+use postrider_log::{Log, LogError, Purpose};
 use postrider_model::topics::{
     DEAD_LETTERS, DELIVERIES_BULK, DELIVERIES_NORMAL, EVENTS_REJECTED, PARK, RETRY,
 };
@@ -215,5 +215,30 @@ async fn a_dead_letter_larger_than_the_log_takes_is_kept_without_its_payload_and
     assert!(letter.payload_left_out && letter.delivery.event_id == large.event_id);
     pump.out(DELIVERIES_NORMAL, 1).await;
     assert_eq!(pump.metrics.too_large.get(), 1);
+    pump.stop().await.unwrap();
+}
+
+/// It is written beside what it stands for: the worker has the space first, but not for ever.
+#[tokio::test(start_paused = true)]
+async fn where_space_is_short_what_waits_is_put_back_later_and_is_put_back() {
+    let pump = start();
+    let full = LogError::Full("testing".to_owned());
+    pump.log.fail_appends(Purpose::Spreading, full);
+    let now = pump.now();
+    for (kind, tiers) in [(Kind::Retry, &RETRY[..]), (Kind::Park, &PARK[..])] {
+        let waiting = delivery(EndpointId::new(), now);
+        let at = pump.now().plus(Duration::from_secs(5));
+        let waiting = match kind {
+            Kind::Retry => waiting.retry_at(now, at),
+            Kind::Park => waiting.parked_until(now, at),
+        };
+        pump.wait_in(tiers, &waiting).await;
+        let before = pump.log.records(DELIVERIES_NORMAL).len();
+        pump.out(DELIVERIES_NORMAL, before + 1).await;
+        let late = pump.now().since(at);
+        let held_back = Duration::from_millis(500)..Duration::from_secs(2);
+        assert!(held_back.contains(&late), "{kind:?}: {late:?}");
+    }
+    assert!(pump.metrics.log_refusals.get() > 0);
     pump.stop().await.unwrap();
 }

@@ -23,7 +23,8 @@ const MIGRATIONS: [Step; 3] = [
         "expand_halts",
         include_str!("../../migrations/postgres/0002_expand_halts.sql"),
     ),
-    // A step 3, which was in no release, did the same and looked through all rows. Where it was applied it stays, unasked for.
+    // A step 3, which was in no release, did the same and looked through all rows. Where it was applied it stays,
+    // unasked for.
     (
         4,
         "expand_left_out",

@@ -15,8 +15,8 @@ use crate::error::unreadable;
 pub(crate) const IS_REPLAYABLE: &str = "replay_id IS NULL AND NOT payload_left_out \
     AND EXISTS (SELECT 1 FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id)";
 
-/// What [`stored_dead_letter`] reads; the last column holds a [`Deleted`]'s label. Its subqueries are look-ups by key: in this
-/// place PostgreSQL makes of an `EXISTS` a scan of all endpoints, for a page of a few dead letters.
+/// What [`stored_dead_letter`] reads; the last column holds a [`Deleted`]'s label. Its subqueries are look-ups by key:
+/// in this place PostgreSQL makes of an `EXISTS` a scan of all endpoints, for a page of a few dead letters.
 pub(crate) const DEAD_LETTERS: &str = "SELECT id, died_at, letter, replay_id, replayed_at, CASE \
     WHEN (SELECT true FROM endpoints WHERE endpoints.id = dead_letters.endpoint_id) THEN NULL \
     WHEN (SELECT true FROM applications WHERE applications.id = dead_letters.app_id) THEN 'endpoint_deleted' \

@@ -10,8 +10,8 @@ use crate::error::{signed, store_error};
 use crate::metrics::RowKind;
 use crate::rows::{AttemptStatus, channels_column};
 
-// Of these statements none is undone alone: where one fails, all that is written with it fails. Told so, SQLite keeps no journal
-// of each.
+// Of these statements none is undone alone: where one fails, all that is written with it fails. Told so, SQLite keeps
+// no journal of each.
 static EVENTS: Insert = Insert::new(
     "INSERT OR ROLLBACK INTO events \
      (id, app_id, accepted_at, event_type, channels, uid, content_type, traceparent, payload)",

@@ -10,7 +10,8 @@ use crate::world::{DEADLINE, World};
 
 const EVENTS: u64 = 200;
 
-/// Everything is delivered and the process stops as usual, though nobody takes a span. Returns its log, which says who that is.
+/// Everything is delivered and the process stops as usual, though nobody takes a span. Returns its log, which says who
+/// that is.
 async fn deliveries_go_on(endpoint: &str) -> String {
     let settings = [
         ("TRACES__ENDPOINT", endpoint),
