@@ -26,8 +26,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Bytes read at once from one partition, at least.
 const LEAST_BYTES: usize = 64 << 10;
 
-/// How long a batch is held back where space is short.
+/// How long a batch of the parked is held back where space is short.
 const HELD_BACK: Duration = Duration::from_millis(500);
+
+/// While the log takes nothing, that is told again after this.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What changed while waiting.
 enum Woken {
@@ -50,6 +53,8 @@ struct Pump {
     clock: Arc<dyn Clock>,
     options: Options,
     metrics: PumpMetrics,
+    /// When it was last told that the log does not take what is due.
+    warned: Option<Instant>,
     stop: CancellationToken,
 }
 
@@ -88,6 +93,7 @@ pub(crate) async fn run(
         clock,
         options,
         metrics,
+        warned: None,
         stop,
     };
     pump.run().await
@@ -252,12 +258,15 @@ impl Pump {
     /// Where each of these goes and that it is finished, in one completion. If a partition has another owner by now,
     /// that of the others is written without it.
     async fn finish(&mut self, due: Vec<Due>) -> Result<Finished, LogError> {
-        let (mut refused_at, mut hops) = (None, 0);
+        let (mut refused_at, mut hops, mut warned) = (None, 0, self.warned);
         let mut parts: Vec<Part> = due.into_iter().map(|due| self.part(due)).collect();
         while !parts.is_empty() {
-            let completion = completion(&parts);
+            let completion = completion(self.kind, &parts);
             let refused = |error: &LogError| {
-                tracing::warn!(%error, "the log does not take waiting deliveries at present");
+                if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "the log does not take waiting deliveries at present");
+                }
                 self.metrics.log_refusals.inc();
                 refused_at.get_or_insert_with(Instant::now);
             };
@@ -289,6 +298,7 @@ impl Pump {
                 Err(error) => return Err(error),
             }
         }
+        self.warned = warned;
         Ok(Finished { refused_at, hops })
     }
 
@@ -346,19 +356,23 @@ struct Part {
     outputs: Vec<(Route, Option<NewRecord>)>,
 }
 
-fn completion(parts: &[Part]) -> Completion {
+fn completion(kind: Kind, parts: &[Part]) -> Completion {
     let outputs = parts.iter().flat_map(|part| &part.outputs);
     Completion {
         finished: parts.iter().map(|part| part.progress.clone()).collect(),
         outputs: outputs.filter_map(|(_, record)| record.clone()).collect(),
         durability: Durability::Ordered,
-        purpose: Purpose::Spreading,
+        purpose: match kind {
+            Kind::Retry => Purpose::Pipeline,
+            Kind::Park => Purpose::Spreading,
+        },
     }
 }
 
-/// As [`postrider_log::complete_patiently`]. Where space is short, what waits is not put back as fast as it is due: it is
-/// written beside what it stands for, and where its endpoint hangs it is parked again and comes again, until nothing is
-/// left in which the worker could write how anything ended. Batch by batch it goes on.
+/// As [`postrider_log::complete_patiently`]. Where space is short, what is parked is not put back as fast as it is due: it is
+/// written beside what it stands for, and where its endpoint hangs it is parked again and comes again, until nothing is left
+/// in which the worker could write how anything ended. Batch by batch it goes on. Retries wait for none of that: a neighbour's
+/// may be among them, and each comes once a step of its schedule.
 async fn complete(
     committer: &dyn Committer,
     mut completion: Completion,
