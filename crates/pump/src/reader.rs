@@ -6,10 +6,10 @@ use std::time::Duration;
 use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Log, LogError,
-    Polled, Progress, Purpose, Reader, Subscription, Weighted, shrink,
+    Polled, Progress, Purpose, Reader, Subscription, Weighted, patiently, shrink,
 };
 use postrider_model::{
-    Backoff, Clock, EndpointId, EndpointState, NewRecord, Record, TopicPartition, topics,
+    Clock, EndpointId, EndpointState, NewRecord, Record, TopicPartition, topics,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -369,7 +369,7 @@ fn completion(kind: Kind, parts: &[Part]) -> Completion {
     }
 }
 
-/// As [`postrider_log::complete_patiently`]. Where space is short, what is parked is not put back as fast as it is due: it is
+/// Completes, [patiently]. Where space is short, what is parked is not put back as fast as it is due: it is
 /// written beside what it stands for, and where its endpoint hangs it is parked again and comes again, until nothing is left
 /// in which the worker could write how anything ended. Batch by batch it goes on. Retries wait for none of that: a neighbour's
 /// may be among them, and each comes once a step of its schedule.
@@ -377,23 +377,16 @@ async fn complete(
     committer: &dyn Committer,
     mut completion: Completion,
     stop: &CancellationToken,
-    mut refused: impl FnMut(&LogError) + Send,
+    refused: impl FnMut(&LogError) + Send,
 ) -> Result<(), LogError> {
-    let (began, mut backoff) = (Instant::now(), Backoff::default());
-    loop {
+    let began = Instant::now();
+    let ask = || {
         if began.elapsed() >= HELD_BACK {
             completion.purpose = Purpose::Pipeline;
         }
-        let error = match committer.complete(completion.clone()).await {
-            Err(error) if error.is_passing() => error,
-            done => return done,
-        };
-        refused(&error);
-        tokio::select! {
-            () = stop.cancelled() => return Err(error),
-            () = tokio::time::sleep(backoff.next_wait()) => {}
-        }
-    }
+        committer.complete(completion.clone())
+    };
+    patiently(stop, ask, refused).await
 }
 
 fn gauge(gauge: &postrider_metrics::Gauge, value: usize) {
