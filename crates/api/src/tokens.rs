@@ -12,7 +12,7 @@ use postrider_http::{
     HttpError, InPath, Operator, Query, Slashed, application_ref, parse_json, unavailable,
 };
 use postrider_model::{AppId, Timestamp, TokenId};
-use postrider_store::{Order, TokenRecord, TokenScope, all_tokens};
+use postrider_store::{Order, TokenRecord, TokenScope, revoke_token};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
@@ -20,8 +20,6 @@ use crate::page::{PAGING, Paging};
 use crate::reply::{Answer, Reply};
 
 const BASE: &str = "/api/v1/token";
-/// The longest name, in bytes.
-const MAX_NAME: usize = 256;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -99,7 +97,7 @@ async fn create(
         ));
     }
     let given: TokenIn = parse_json(&api.body(&headers, body).await?)?;
-    check_name(&given.name)?;
+    TokenRecord::check_name(&given.name).map_err(|why| HttpError::body("name", why))?;
     let scope = match &given.application_id {
         None => TokenScope::Operator,
         Some(application) => TokenScope::Application(api.application_of(application).await?),
@@ -115,32 +113,12 @@ async fn create(
     Reply::json(StatusCode::CREATED, &made)
 }
 
-/// Refuses what does not fit into a line of a listing.
-fn check_name(name: &str) -> Result<(), HttpError> {
-    if (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(HttpError::body(
-        "name",
-        format!(
-            "expected what the token is for, in 1 to {MAX_NAME} bytes without control characters"
-        ),
-    ))
-}
-
 /// From now on it opens nothing: in this process at once, in others within two seconds. One that is revoked stays as it is.
 async fn revoke(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<String>) -> Answer {
     let id: TokenId = id.parse().map_err(|_| HttpError::NotFound)?;
-    let all = all_tokens(api.store.as_ref()).await.map_err(unavailable)?;
-    let mut token = all
-        .into_iter()
-        .find(|token| token.id == id)
-        .ok_or(HttpError::NotFound)?;
-    if token.revoked_at.is_none() {
-        token.revoked_at = Some(api.now());
-        token = api.store.replace_token(&token).await?;
-        api.changed().await;
-    }
+    let revoked = revoke_token(api.store.as_ref(), id, api.now()).await?;
+    let token = revoked.ok_or(HttpError::NotFound)?;
+    api.changed().await;
     Reply::ok(&TokenOut::from(&token))
 }
 

@@ -87,6 +87,23 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// The longest name, in bytes.
+    pub const MAX_NAME: usize = 256;
+
+    /// What is wrong with a token's name, which has to fit into a line of a listing.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn check_name(name: &str) -> Result<(), String> {
+        if (1..=Self::MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control) {
+            return Ok(());
+        }
+        Err(format!(
+            "expected what the token is for, in 1 to {} bytes without control characters",
+            Self::MAX_NAME
+        ))
+    }
+
     /// One that is made now, of whose text `hash` is the SHA-256.
     pub fn new(hash: [u8; 32], scope: TokenScope, name: String, now: Timestamp) -> Self {
         Self {
@@ -221,6 +238,43 @@ pub async fn all_tokens<T: Tokens + ?Sized>(tokens: &T) -> Result<Vec<TokenRecor
             _ => return Ok(all),
         }
     }
+}
+
+/// Takes a token back, at `now`; one that is revoked stays as it is, whoever was first. Returns it; `None` if there is none.
+///
+/// # Errors
+/// Those of [`Tokens`]; a conflict only with a change that revoked nothing.
+pub async fn revoke_token<T: Tokens + ?Sized>(
+    tokens: &T,
+    id: TokenId,
+    now: Timestamp,
+) -> Result<Option<TokenRecord>, StoreError> {
+    let Some(found) = find_token(tokens, id).await? else {
+        return Ok(None);
+    };
+    if found.revoked_at.is_some() {
+        return Ok(Some(found));
+    }
+    let revoked = TokenRecord {
+        revoked_at: Some(now),
+        ..found
+    };
+    match tokens.replace_token(&revoked).await {
+        Err(error @ StoreError::Conflict(_)) => {
+            let again = find_token(tokens, id).await?;
+            let again = again.filter(|token| token.revoked_at.is_some());
+            again.map(Some).ok_or(error)
+        }
+        replaced => replaced.map(Some),
+    }
+}
+
+async fn find_token<T: Tokens + ?Sized>(
+    tokens: &T,
+    id: TokenId,
+) -> Result<Option<TokenRecord>, StoreError> {
+    let all = all_tokens(tokens).await?;
+    Ok(all.into_iter().find(|token| token.id == id))
 }
 
 /// Which database this is. Another one after a restore: what was read before must be read again.

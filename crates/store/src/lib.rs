@@ -26,7 +26,7 @@ use async_trait::async_trait;
 
 pub use config::{
     Application, ApplicationRef, Applications, Change, Changes, ConfigFeed, EndpointRef, Endpoints,
-    EventTypeInfo, EventTypes, StoreId, TokenRecord, TokenScope, Tokens, all_tokens,
+    EventTypeInfo, EventTypes, StoreId, TokenRecord, TokenScope, Tokens, all_tokens, revoke_token,
 };
 pub use dead_letters::{
     DeadLetterFilter, DeadLetters, Deleted, Replay, ReplayStatus, ReplayStep, Replays, Selection,

@@ -104,3 +104,13 @@ async fn an_applications_token_makes_and_revokes_none() {
         .await
         .with(403);
 }
+
+#[tokio::test]
+async fn of_two_who_revoke_a_token_at_once_each_is_told_that_it_is_revoked() {
+    let house = House::new().await;
+    let made = house.post("/token", r#"{"name":"second"}"#).await.with(201);
+    let path = format!("/token/{}/revoke", made["id"].as_str().unwrap());
+    let (one, other) = tokio::join!(house.post(&path, ""), house.post(&path, ""));
+    let (one, other) = (one.with(200), other.with(200));
+    assert_eq!(one["revokedAt"], other["revokedAt"]);
+}

@@ -36,6 +36,12 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
         !made && told.contains("there is no application nobody"),
         "{told}"
     );
+    let nameless = ["--application", &own, "--name", "a\nb"];
+    let (made, told) = token(&[&create[..], &nameless].concat());
+    assert!(
+        !made && told.contains("without control characters"),
+        "{told}"
+    );
     let (made, text) = token(
         &[
             &create[..],

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use postrider_access::Token;
 use postrider_http::application_ref;
 use postrider_metrics::Registry as Metrics;
 use postrider_model::{AppId, Clock, SystemClock, TokenId};
-use postrider_store::{Store, TokenRecord, TokenScope, all_tokens};
+use postrider_store::{Store, TokenRecord, TokenScope, all_tokens, revoke_token};
 use postrider_store_sql::{OpenError, StoreMetrics};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -69,6 +69,7 @@ impl Kept {
         name: &str,
         application: Option<&str>,
     ) -> anyhow::Result<Token> {
+        TokenRecord::check_name(name).map_err(|why| anyhow!("--name: {why}"))?;
         let store = match self {
             Self::Store(store) => store.as_ref(),
             Self::Server(server) => {
@@ -123,15 +124,11 @@ impl Kept {
                 return asked(server, Method::POST, &path, None).await.map(drop);
             }
         };
-        let known = all_tokens(store.as_ref()).await;
-        let known = known.context("cannot read the tokens")?;
-        let found = known.into_iter().find(|token| token.id == id);
-        let mut token = found.with_context(|| {
+        let revoked = revoke_token(store.as_ref(), id, SystemClock.now()).await;
+        let revoked = revoked.context("cannot store that the token is revoked")?;
+        revoked.with_context(|| {
             format!("there is no token {id}; `postrider token list` names those that there are")
         })?;
-        token.revoked_at.get_or_insert(SystemClock.now());
-        let replaced = store.replace_token(&token).await;
-        replaced.context("cannot store that the token is revoked")?;
         Ok(())
     }
 
