@@ -29,6 +29,18 @@ const SHOWN: usize = 30;
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 /// What it says once it takes connections.
 const STARTED: &str = "Kafka Server started";
+/// What a broker of a test is run with: little memory, and no more compiling than is quick.
+const SMALL: &[&str] = &["-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1"];
+/// What Kafka's own start script runs a broker with.
+const AS_SHIPPED: &[&str] = &[
+    "-Xms1g",
+    "-Xmx1g",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+];
 
 /// `HOST:PORT` of the broker that this run of the tests shares. Use topics and groups with a prefix of your own.
 ///
@@ -54,7 +66,7 @@ pub enum Jit {
     /// As far as is quick: tests are over before more of it would pay.
     #[default]
     Quick,
-    /// As in production: for measurements.
+    /// As Kafka's own start script has it: for measurements.
     Full,
 }
 
@@ -250,10 +262,10 @@ impl Broker {
         let jars = required("POSTRIDER_TEST_KAFKA_JARS")?;
         let mut java = Command::new("java");
         let logging = self.dir.join("log4j2.properties");
-        java.args(["-Xms256m", "-Xmx512m"]);
-        if self.jit == Jit::Quick {
-            java.arg("-XX:TieredStopAtLevel=1");
-        }
+        java.args(match self.jit {
+            Jit::Quick => SMALL,
+            Jit::Full => AS_SHIPPED,
+        });
         if self.clock_off != 0 {
             java.env("LD_PRELOAD", faketime()?)
                 .env("FAKETIME", format!("{:+}s", self.clock_off))
