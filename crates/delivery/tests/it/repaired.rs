@@ -23,6 +23,13 @@ async fn repaired(world: &mut World) -> (EndpointId, usize) {
     (id, world.sender.sent())
 }
 
+/// The breaker closes, and that is told.
+async fn until_closed(world: &mut World) {
+    let is_closed =
+        |world: &World| open_state(world).is_none_or(|state| state.breaker == BreakerState::Closed);
+    world.until(2 * S, "closed", is_closed).await;
+}
+
 /// The endpoint is another than before, as far as the registry is concerned.
 fn change(world: &World, id: EndpointId) {
     let mut changed = Endpoint::clone(&world.endpoints.known.lock().unwrap()[&id]);
@@ -48,11 +55,7 @@ async fn an_endpoint_that_was_changed_is_tried_at_once() {
     world
         .until(S, "tried", |world| world.sender.sent() > before)
         .await;
-    world
-        .until(2 * S, "closed", |world| {
-            open_state(world).is_none_or(|state| state.breaker == BreakerState::Closed)
-        })
-        .await;
+    until_closed(&mut world).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,11 +81,7 @@ async fn an_endpoint_that_was_changed_while_its_probe_is_out_is_tried_at_once_wh
             world.sender.sent() > before + 1
         })
         .await;
-    world
-        .until(2 * S, "closed", |world| {
-            open_state(world).is_none_or(|state| state.breaker == BreakerState::Closed)
-        })
-        .await;
+    until_closed(&mut world).await;
 }
 
 #[tokio::test(start_paused = true)]
