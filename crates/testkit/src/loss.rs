@@ -43,6 +43,8 @@ struct Fault {
     paths: Option<HashSet<String>>,
     /// It struck what was pending, whether or not a request was in flight.
     pending: bool,
+    /// (event, path) of what had not been written down as finished; none: not known.
+    unfinished: Option<HashSet<(String, String)>>,
 }
 
 /// What a [`LossChecker`] found.
@@ -87,6 +89,18 @@ impl LossChecker {
             kill,
             paths: None,
             pending: false,
+            unfinished: None,
+        });
+    }
+
+    /// This happened, to a process whose log says that it had finished all but this, each an event at a path: of nothing
+    /// else a repeat is excused, however late it was answered, and of each of these one.
+    pub fn killed_leaving(&mut self, kill: Kill, unfinished: HashSet<(String, String)>) {
+        self.faults.push(Fault {
+            kill,
+            paths: None,
+            pending: false,
+            unfinished: Some(unfinished),
         });
     }
 
@@ -96,6 +110,7 @@ impl LossChecker {
             kill,
             paths: Some(paths.into_iter().collect()),
             pending: false,
+            unfinished: None,
         });
     }
 
@@ -106,6 +121,7 @@ impl LossChecker {
             kill,
             paths: Some(paths.into_iter().collect()),
             pending: true,
+            unfinished: None,
         });
     }
 
@@ -156,13 +172,17 @@ impl LossChecker {
             let of_pending = of_pending.map(|fault| &fault.kill);
             let of_pending = of_pending.filter(|kill| self.was_pending(event, &arrivals, kill));
             struck.extend(of_pending.map(|kill| (*kill, Duration::ZERO)));
-            let counted = struck.clone();
+            let mut counted: Vec<Kill> = struck.iter().map(|one: &(Kill, _)| one.0).collect();
             for pair in arrivals.windows(2) {
                 if pair[0].body_hash != pair[1].body_hash {
                     verdict.changed.push(name());
                 }
                 let seen = self.struck(pair[0]);
-                struck.extend(seen.filter(|(kill, _)| counted.iter().all(|one| one.0 != *kill)));
+                if let Some((fault, before)) = seen.filter(|one| !counted.contains(&one.0.kill)) {
+                    struck.push((fault.kill, before));
+                    // A log that says what it left holds one copy of it.
+                    counted.extend(fault.unfinished.as_ref().map(|_| fault.kill));
+                }
                 // What was answered with a failure is meant to come again.
                 if pair[0].answered.is_some() && !succeeded(pair[0]) {
                     continue;
@@ -183,7 +203,7 @@ impl LossChecker {
             }
         }
         verdict.excused.sort_unstable();
-        let struck = |one: &&Arrival| self.kills(&one.path).any(|kill| kill.struck(one));
+        let struck = |one: &&Arrival| self.struck(one).is_some();
         verdict.in_flight = arrivals.iter().filter(struck).count();
         verdict
     }
@@ -221,17 +241,16 @@ impl LossChecker {
         told
     }
 
-    /// The kill that found the request of `arrival` in flight, and how long before it the answer had gone out.
-    fn struck(&self, arrival: &Arrival) -> Option<(Kill, Duration)> {
-        let struck = self
-            .kills(&arrival.path)
-            .filter(|kill| kill.struck(arrival));
+    /// The fault that found the request of `arrival` in flight, and how long before it the answer had gone out.
+    fn struck(&self, arrival: &Arrival) -> Option<(&Fault, Duration)> {
+        let sent = self.faults_at(&arrival.path).filter(|fault| !fault.pending);
+        let struck = sent.filter(|fault| fault.kill.struck(arrival) && fault.left(arrival));
         let answered_before = |kill: &Kill| {
             let answered = arrival.answered.unwrap_or(kill.before);
             kill.before.saturating_duration_since(answered)
         };
         struck
-            .map(|kill| (*kill, answered_before(kill)))
+            .map(|fault| (fault, answered_before(&fault.kill)))
             .min_by_key(|(_, before)| *before)
     }
 
@@ -262,6 +281,16 @@ impl LossChecker {
 
 fn succeeded(arrival: &Arrival) -> bool {
     (200..300).contains(&arrival.status)
+}
+
+impl Fault {
+    /// True unless it is known that the delivery of `arrival` had been written down as finished.
+    fn left(&self, arrival: &Arrival) -> bool {
+        let left = |unfinished: &HashSet<(String, String)>| {
+            unfinished.contains(&(arrival.event.to_string(), arrival.path.to_string()))
+        };
+        self.unfinished.as_ref().is_none_or(left)
+    }
 }
 
 impl Kill {

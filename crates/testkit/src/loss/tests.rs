@@ -250,3 +250,29 @@ fn what_may_have_been_written_twice_comes_again_once_and_only_if_it_was_pending_
     assert_eq!(checker.judge(&came(&[8, 9, 10])).unexcused.len(), 1);
     assert_eq!(checker.judge(&came(&[3, 9])).unexcused.len(), 1);
 }
+
+#[test]
+fn of_a_kill_whose_log_says_what_it_left_each_of_that_is_excused_once_and_nothing_else() {
+    let (mut checker, now) = checker();
+    let kill = now + seconds(5);
+    let answered = |at: Instant| arrival("msg_1", at, Some(at));
+    let twice = [answered(kill), answered(kill + seconds(1))];
+    let thrice = [&twice[..], &[answered(kill + seconds(2))]].concat();
+    let left = |event: &str, path: &str| [(event.to_owned(), path.to_owned())].into();
+    let mut finished = checker.clone();
+    finished.killed_leaving(kill_at(kill), left("msg_2", "/ok"));
+    finished.killed_leaving(kill_at(kill), left("msg_1", "/other"));
+    let verdict = finished.judge(&twice);
+    assert_eq!((verdict.unexcused.len(), verdict.in_flight), (1, 0));
+    checker.killed_leaving(kill_at(kill), left("msg_1", "/ok"));
+    assert!(checker.judge(&twice).is_good());
+    assert_eq!(checker.judge(&thrice).unexcused.len(), 1);
+    // What had been answered long before was not in flight, whatever is left of it.
+    let early = [answered(now), answered(kill + seconds(1))];
+    assert_eq!(checker.judge(&early).unexcused.len(), 1);
+    // It failed, was tried again before the kill, and that was not written down either.
+    let mut failed = answered(kill);
+    failed.status = 503;
+    let all = [&[failed], &thrice[..]].concat();
+    assert_eq!(checker.judge(&all).unexcused.len(), 1);
+}
