@@ -290,6 +290,7 @@ class Connections(unittest.TestCase):
         notes = chart.helm("install", "demo", str(chart.CHART), "--dry-run=client", "-f", values)
         self.assertIn(f"{fewest} connections to PostgreSQL at the fewest replicas, {most} at the most", notes)
         self.assertIn(f"{fewest} connections at the fewest replicas, {most} at the most", (chart.CHART / "README.md").read_text())
+        self.assertIn(f"postrider doctor --connections {most}", notes)
 
     def test_a_number_in_config_counts_for_every_role_but_those_that_say_otherwise(self):
         given = chart.merged(value_set("minimal"), {"config": {"store": {"max_connections": 2}}})

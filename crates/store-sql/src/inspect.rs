@@ -34,4 +34,18 @@ pub struct InspectedServer {
     pub now: Timestamp,
     /// How long it took to ask for that: the clock was read somewhere within.
     pub asked_for: Duration,
+    /// How many connections it takes.
+    pub connections: InspectedConnections,
+}
+
+/// How many connections a PostgreSQL server takes, and has, apart from that which looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InspectedConnections {
+    /// Of the user of the store, with everybody else's that are not kept for administrators: by the server's
+    /// `max_connections`, or by a limit of the database or of the user, if one of these is less.
+    pub limit: u32,
+    /// That are open, of those that count for this limit.
+    pub open: u32,
+    /// Of processes of ours in this database.
+    pub ours: u32,
 }

@@ -32,7 +32,7 @@ mod window;
 use std::sync::Arc;
 
 pub use error::OpenError;
-pub use inspect::{Inspected, InspectedServer};
+pub use inspect::{Inspected, InspectedConnections, InspectedServer};
 pub use metrics::StoreMetrics;
 pub use postgres::{PostgresOptions, PostgresStore};
 use postrider_store::Store;

@@ -15,11 +15,15 @@ pub(crate) struct Args {
     /// Print each finding as one line of JSON
     #[arg(long)]
     json: bool,
+    /// How many connections to PostgreSQL all processes together open, at most; without it, this configuration's alone are
+    /// compared with what its server takes
+    #[arg(long, value_name = "N")]
+    connections: Option<u32>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.sources.flags())?;
-    let findings = serve::runtime()?.block_on(examine(&config))?;
+    let findings = serve::runtime()?.block_on(examine(&config, args.connections))?;
     for finding in &findings {
         if args.json {
             out::line(serde_json::to_string(finding)?)?;

@@ -2,6 +2,7 @@
 //! changed, so it may run beside a server.
 
 mod clock;
+mod connections;
 mod egress;
 mod kafka;
 mod log;
@@ -71,8 +72,12 @@ impl Finding {
     }
 }
 
-/// Looks at everything that this configuration names.
-pub(crate) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
+/// Looks at everything that this configuration names. `connections` are those to PostgreSQL of all processes together, if
+/// somebody says how many that are.
+pub(crate) async fn examine(
+    config: &Config,
+    connections: Option<u32>,
+) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![Finding::ok(
         "configuration",
         "every value is one that its key takes, and they go together",
@@ -83,7 +88,7 @@ pub(crate) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
     } else {
         findings.push(log::examine(config).await?);
     }
-    findings.extend(store::examine(config).await);
+    findings.extend(store::examine(config, connections).await);
     findings.extend(snapshot::examine(config)?);
     if !on_kafka || config.store.url.is_sqlite() {
         findings.extend(place::examine(config));

@@ -3,13 +3,13 @@
 use postrider_model::{Clock, SystemClock};
 use postrider_store_sql::{Inspected, InspectedServer, OpenError, inspect};
 
-use super::{Finding, clock};
+use super::{Finding, clock, connections};
 use crate::config::Config;
 use crate::options;
 
 const PART: &str = "store";
 
-pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+pub(super) async fn examine(config: &Config, all: Option<u32>) -> Vec<Finding> {
     let looked = inspect(&options::store_url(config), options::postgres(config)).await;
     let ours = SystemClock.now();
     match looked {
@@ -18,6 +18,8 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             let mut findings = vec![schema(&found)];
             if let Some(server) = &found.server {
                 findings.extend(faults(server));
+                let own = config.store.max_connections;
+                findings.push(connections::judge(&server.connections, own, all));
                 findings.push(clock::judge(ours, server.now, server.asked_for));
             }
             findings

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use postrider_testkit::sql;
+use postrider_testkit::{Postgres, sql};
 use serde_json::Value;
 
 use crate::engines::{Ended, Engines};
@@ -198,4 +198,59 @@ async fn servers_that_are_away_or_say_no_are_named_without_passwords() {
             "check user, password and database",
         ],
     );
+}
+
+#[tokio::test]
+async fn connections_are_held_against_what_the_server_the_database_and_the_user_may_have() {
+    let server = Postgres::start(&["max_connections=20"]).await.unwrap();
+    let user = "CREATE ROLE plain LOGIN; CREATE DATABASE plain OWNER plain";
+    for statement in user.split(';') {
+        server.sql(statement).await.unwrap();
+    }
+    let (place, _) = server.url().rsplit_once('/').unwrap();
+    let (_, host) = place.rsplit_once('@').unwrap();
+    let engines = Engines::new()
+        .await
+        .set("STORE__URL", format!("postgres://plain@{host}/plain"));
+    let takes = |engines: &Engines, more: &[&str]| {
+        let arguments = [&["doctor"], more].concat();
+        engines.command(&arguments)
+    };
+    // Of the 20 three are kept for administrators.
+    let told = takes(&engines, &[]).ok();
+    let words = "it takes 17 connections, and has 0, 0 of them ours; one process like this opens up to 4: there is room for 4 more";
+    assert!(told.contains(words), "{told}");
+    let told = takes(&engines, &["--connections", "17"]).ok();
+    assert!(told.contains("open up to 17"), "{told}");
+    wrong(
+        &takes(&engines, &["--connections", "54"]),
+        &[
+            "all processes together open up to 54",
+            "raise max_connections",
+        ],
+    );
+    wrong(
+        &takes(&engines.set("STORE__MAX_CONNECTIONS", "18"), &[]),
+        &["opens up to 18", "lower store.max_connections"],
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_the_user_counts_where_it_leaves_less() {
+    let server = Postgres::start(&[]).await.unwrap();
+    for statement in [
+        "CREATE ROLE plain LOGIN CONNECTION LIMIT 6",
+        "CREATE DATABASE plain OWNER plain CONNECTION LIMIT 40",
+    ] {
+        server.sql(statement).await.unwrap();
+    }
+    let (place, _) = server.url().rsplit_once('/').unwrap();
+    let (_, host) = place.rsplit_once('@').unwrap();
+    let engines = Engines::new()
+        .await
+        .set("STORE__URL", format!("postgres://plain@{host}/plain"))
+        .set("STORE__MAX_CONNECTIONS", "4");
+    let told = engines.command(&["doctor"]).ok();
+    assert!(told.contains("it takes 6 connections"), "{told}");
+    assert!(told.contains("there is room for 1 more"), "{told}");
 }
