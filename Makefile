@@ -64,6 +64,13 @@ cluster-faults: tools kafka ## every fault of a cluster, long: N rounds of kill 
 	POSTRIDER_TEST_CLUSTER_ROUNDS=$(N) POSTRIDER_TEST_OUTAGE_SECONDS=60 $(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) \
 		CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh $(CARGO) test $(CARGO_FLAGS) -p postrider --test it -- --nocapture cluster::
 
+.PHONY: release-test
+release-test: tools kafka ## put this build in the place of an older one, and back, under load (FROM=COMMIT; builds that: ten minutes)
+	@[ -n "$(FROM)" ] || { echo "say which commit the older build is of: make release-test FROM=COMMIT" >&2; exit 2; }
+	@$(SCRIPTS)/older.sh $(FROM) $(TARGET)/older
+	POSTRIDER_TEST_OLDER=$(TARGET)/older/postrider CARGO_TARGET_DIR=$(TARGET) $(SCRIPTS)/with-services.sh \
+		$(CARGO) test $(CARGO_FLAGS) -p postrider --test it -- --ignored --nocapture --test-threads=1 releases::
+
 parked-test: tools ## park 300,000 deliveries for one endpoint beside a neighbour's retry
 	POSTRIDER_TEST_PARKED=300000 $(CARGO) test $(CARGO_FLAGS) -p postrider -- --nocapture parked
 

@@ -75,6 +75,13 @@ impl Launch {
         self
     }
 
+    /// Of another binary, for instance of an older release.
+    #[must_use]
+    pub fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = binary.into();
+        self
+    }
+
     /// With one more argument.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {

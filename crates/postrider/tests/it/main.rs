@@ -34,6 +34,7 @@ mod parking;
 mod partitions;
 mod poison;
 mod producers;
+mod releases;
 mod reloading;
 mod replay;
 mod retries;

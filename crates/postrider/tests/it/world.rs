@@ -1,5 +1,6 @@
 //! What a scenario has: a server with a data directory, a receiver, an application.
 
+use std::path::Path;
 use std::time::Duration;
 
 use postrider_failpoint::VARIABLE;
@@ -92,6 +93,17 @@ impl World {
         let world = Self::launched(engines.launch(), place, Recording::Arrivals, engines).await;
         engines::ready(&world.api).await;
         world
+    }
+
+    /// Likewise, with a server of this build, while no other scenario runs.
+    pub(crate) async fn by(binary: &Path, settings: &[(&str, &str)]) -> Self {
+        let place = Place::Alone(MACHINE.write().await);
+        let directory = TempDir::with_prefix("postrider-").unwrap();
+        let launch = Launch::new(binary, directory.path().join("data"));
+        let launch = settings
+            .iter()
+            .fold(launch, |launch, (key, value)| launch.set(key, value));
+        Self::launched(launch, place, Recording::Arrivals, directory).await
     }
 
     async fn start_in(

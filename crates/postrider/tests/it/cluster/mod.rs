@@ -13,6 +13,7 @@ mod owners;
 mod panels;
 mod poison;
 mod process;
+mod releases;
 mod replicas;
 mod roles;
 mod rolling;
@@ -23,6 +24,7 @@ mod store_away;
 mod takeover;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,6 +74,8 @@ pub(crate) struct Cluster {
     pub(crate) receiver: Receiver,
     token: String,
     prefix: String,
+    /// What processes are started from, and commands run by, from now on.
+    binary: PathBuf,
     settings: Vec<(&'static str, String)>,
     directory: TempDir,
     _place: Place,
@@ -108,6 +112,7 @@ impl Cluster {
             receiver: Receiver::recording(Recording::Arrivals).unwrap(),
             token: String::new(),
             prefix: format!("{name}."),
+            binary: BINARY.into(),
             settings,
             directory,
             _place: place,
@@ -118,6 +123,11 @@ impl Cluster {
     pub(crate) fn set(&mut self, key: &'static str, value: impl ToString) {
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.to_string()));
+    }
+
+    /// Processes that are started, and commands that are run, from now on are of this build.
+    fn by(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
     }
 
     /// A setting.
@@ -148,7 +158,7 @@ impl Cluster {
 
     /// The program with this cluster's settings, and no arguments so far.
     fn bare_command(&self) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.binary);
         let settings = self.settings.iter();
         command.envs(settings.map(|(key, value)| (format!("POSTRIDER__{key}"), value)));
         command
@@ -176,7 +186,7 @@ impl Cluster {
         std::fs::create_dir(&data).unwrap();
         // Where a process on its own would have left the token that clients of it are given.
         std::fs::write(data.join("operator.token"), &self.token).unwrap();
-        let mut launch = Launch::new(BINARY, data)
+        let mut launch = Launch::new(&self.binary, data)
             .argument("--roles")
             .argument(roles);
         for (key, value) in &self.settings {

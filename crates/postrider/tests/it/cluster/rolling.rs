@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use postrider_testkit::{Accepted, Api, Report};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::crowd::{Crowd, Faults};
 use super::{Basis, Cluster, PATIENCE};
@@ -42,7 +43,7 @@ async fn every_role_is_restarted_under_load_and_nothing_is_lost_repeated_or_refu
     cluster.ready().await;
     let crowd = Crowd::settle(&cluster, "api-1").await;
     let intake = ["ingest-1", "ingest-2"].map(|name| cluster.api(name));
-    let balanced = Balanced::begin(&intake, &crowd.app);
+    let balanced = Balanced::begin(intake.to_vec(), &crowd.app);
     let began = Instant::now();
     for (name, _) in PROCESSES {
         let so_far = cluster.receiver.count("/ok/0");
@@ -65,7 +66,8 @@ async fn every_role_is_restarted_under_load_and_nothing_is_lost_repeated_or_refu
 }
 
 /// Four clients behind a balancer that sends each request to one of those which are ready.
-struct Balanced {
+pub(super) struct Balanced {
+    replicas: watch::Sender<Vec<Api>>,
     over: Arc<AtomicBool>,
     report: Arc<Mutex<Report>>,
     clients: tokio::task::JoinSet<()>,
@@ -73,18 +75,19 @@ struct Balanced {
 
 impl Balanced {
     /// Begins to publish to `replicas` in turn.
-    fn begin(replicas: &[Api; 2], app: &str) -> Self {
+    pub(super) fn begin(replicas: Vec<Api>, app: &str) -> Self {
+        let (replicas, known) = watch::channel(replicas);
         let over = Arc::new(AtomicBool::new(false));
         let report = Arc::new(Mutex::new(Report::default()));
         let next = Arc::new(AtomicU64::new(0));
         let mut clients = tokio::task::JoinSet::new();
         for _ in 0..4 {
             let (over, report, next) = (over.clone(), report.clone(), next.clone());
-            let (replicas, path) = (replicas.clone(), format!("/api/v1/app/{app}/msg"));
+            let (known, path) = (known.clone(), format!("/api/v1/app/{app}/msg"));
             clients.spawn(async move {
                 while !over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let came = publish(&replicas, &path, number).await;
+                    let came = publish(&known, &path, number).await;
                     note(&mut report.lock().unwrap(), number, came);
                     // A pace, not a wait for anything.
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -92,13 +95,19 @@ impl Balanced {
             });
         }
         Self {
+            replicas,
             over,
             report,
             clients,
         }
     }
 
-    async fn stop(mut self) -> Report {
+    /// From the next request on these are the replicas, ready or not.
+    pub(super) fn send_to(&self, replicas: Vec<Api>) {
+        self.replicas.send_replace(replicas);
+    }
+
+    pub(super) async fn stop(mut self) -> Report {
         self.over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {
             ended.unwrap();
@@ -122,16 +131,25 @@ fn note(report: &mut Report, number: u64, came: anyhow::Result<String>) {
 }
 
 /// Publishes one event by the first that is ready, and does not try again. Returns the event's id.
-async fn publish(replicas: &[Api; 2], path: &str, number: u64) -> anyhow::Result<String> {
+async fn publish(
+    known: &watch::Receiver<Vec<Api>>,
+    path: &str,
+    number: u64,
+) -> anyhow::Result<String> {
     let began = Instant::now();
-    let mut turn = usize::from(number % 2 == 1);
-    while !is_ready(&replicas[turn]).await {
+    let mut turn = usize::try_from(number)?;
+    let replica = loop {
+        let replicas = known.borrow().clone();
+        let replica = &replicas[turn % replicas.len()];
+        if is_ready(replica).await {
+            break replica.clone();
+        }
         anyhow::ensure!(began.elapsed() < PATIENCE, "no intake is ready");
-        turn = 1 - turn;
+        turn += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
     let event = json!({ "eventType": "scenario.event", "payload": { "n": number } });
-    let created = replicas[turn].post(path, &event).await?;
+    let created = replica.post(path, &event).await?;
     Ok(created["id"].as_str().unwrap_or_default().to_owned())
 }
 
