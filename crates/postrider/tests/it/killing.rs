@@ -32,7 +32,7 @@ async fn whenever_a_server_under_load_is_killed_nothing_is_lost_and_only_what_wa
     for kill in 1..=kills {
         let life = Duration::from_millis(seed.between(20, 1500));
         tokio::time::sleep(life).await;
-        checker.killed(world.kill().await);
+        world.kill_told_to(&mut checker).await;
         if kill < kills {
             world.start().await;
         }
@@ -50,7 +50,12 @@ async fn whenever_a_server_under_load_is_killed_nothing_is_lost_and_only_what_wa
         "{}",
         report.last_failure
     );
-    world.hold(&checker, LAST_ARRIVAL).await;
+    let verdict = world.hold(&checker, LAST_ARRIVAL).await;
+    // Otherwise the bound would be judged of nothing.
+    assert!(
+        verdict.in_flight as u64 >= kills && !verdict.excused.is_empty(),
+        "the kills found too little in flight: {verdict}"
+    );
 }
 
 /// Every accepted event must come to each of `paths`.

@@ -1,74 +1,97 @@
 //! What a killed server's log holds that its worker had not finished: that may come again, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use postrider_log::{BatchLimit, Lag, Log as _, Polled, Subscription, Weighted};
+use postrider_delivery::Tracker;
+use postrider_log::{
+    Assignment, BatchLimit, Log as _, Polled, Record, Subscription, TopicPartition, Weighted,
+};
 use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
 use postrider_metrics::Registry;
-use postrider_model::{Delivery, topics};
+use postrider_model::{Attempt, Delivery, topics};
+use tempfile::TempDir;
 
 use crate::world::DEADLINE;
 
-/// How many deliveries the worker may not have finished, by event: what lies above its watermarks.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Unfinished(BTreeMap<String, usize>);
+/// The topics that the worker reads.
+const READ: [postrider_model::Topic; 3] = [
+    topics::DELIVERIES_HIGH,
+    topics::DELIVERIES_NORMAL,
+    topics::DELIVERIES_BULK,
+];
 
-impl Unfinished {
-    /// Those of a data directory whose server does not run.
-    pub(crate) async fn of(data: &Path) -> Self {
-        let metrics = LogMetrics::register(&Registry::new()).unwrap();
-        let options = Options::new(data, topics::all(), metrics);
-        let log = EmbeddedLog::open(options).unwrap();
-        let unfinished = tokio::time::timeout(DEADLINE, read(&log)).await;
-        log.close().await.unwrap();
-        Self(unfinished.unwrap())
-    }
+const LIMIT: BatchLimit = BatchLimit {
+    records: 1_000,
+    bytes: usize::MAX,
+};
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.values().sum()
+/// The deliveries, each an event to an endpoint, that the next worker would begin with in this data directory, whose server
+/// does not run.
+pub(crate) async fn unfinished(data: &Path) -> BTreeSet<(String, String)> {
+    // A copy: to recover the file is the next server's part.
+    let copy = TempDir::with_prefix("postrider-").unwrap();
+    for name in ["log.db", "log.db-wal"] {
+        std::fs::copy(data.join(name), copy.path().join(name)).unwrap();
     }
-
-    /// How many of these repeats, each of an event at a path, are of deliveries that were finished.
-    pub(crate) fn finished_among(mut self, repeats: &[(String, String)]) -> usize {
-        let is_finished = |event: &&String| match self.0.get_mut(*event) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                false
-            }
-            Some(_) | None => true,
-        };
-        let events = repeats.iter().map(|(event, _)| event);
-        events.filter(is_finished).count()
-    }
+    let metrics = LogMetrics::register(&Registry::new()).unwrap();
+    let options = Options::new(copy.path(), topics::all(), metrics);
+    let log = EmbeddedLog::open(options).unwrap();
+    let unfinished = tokio::time::timeout(DEADLINE, read(&log)).await;
+    log.close().await.unwrap();
+    let of = |delivery: Delivery| {
+        let endpoint = delivery.endpoint_id.to_string();
+        (delivery.event_id.to_string(), endpoint)
+    };
+    unfinished.unwrap().into_iter().map(of).collect()
 }
 
-async fn read(log: &EmbeddedLog) -> BTreeMap<String, usize> {
-    let mut lags = log.lags().await.unwrap();
-    lags.retain(|lag| lag.group == topics::WORKER);
-    let mut left: u64 = lags.iter().map(|lag| lag.records).sum();
-    let topic = |lag: &Lag| Weighted {
-        topic: lag.at.topic,
-        weight: 1,
-    };
-    let topics = lags.iter().map(topic).collect();
-    let subscription = Subscription::to_all(topics::WORKER, topics);
-    let (mut reader, _committer) = log.subscribe(subscription).await.unwrap();
-    let limit = BatchLimit {
-        records: 1_000,
-        bytes: usize::MAX,
-    };
-    let mut unfinished = BTreeMap::new();
-    while left > 0 {
-        let Polled::Records(records) = reader.next(limit).await.unwrap() else {
-            continue;
-        };
-        left -= records.len() as u64;
-        for record in records {
-            let delivery = Delivery::decode(&record.value).unwrap();
-            let event = delivery.event_id.to_string();
-            *unfinished.entry(event).or_default() += 1;
+/// What lies above the worker's watermarks and not in its maps. An attempt and the position that it finishes are in one
+/// commit: of nothing that is unfinished the attempt is in the log.
+async fn read(log: &EmbeddedLog) -> Vec<Delivery> {
+    let mut unfinished = Vec::new();
+    for assignment in assigned(log).await {
+        let mut tracker = Tracker::restore(&assignment.committed);
+        for record in whole(log, assignment.at, assignment.committed.next).await {
+            if tracker.start(record.position) {
+                unfinished.push(Delivery::decode(&record.value).unwrap());
+            }
         }
     }
+    let attempts = TopicPartition {
+        topic: topics::ATTEMPTS,
+        partition: 0,
+    };
+    let mut made = BTreeSet::new();
+    for record in whole(log, attempts, 0).await {
+        let attempt = Attempt::decode(&record.value).unwrap();
+        made.insert((attempt.delivery_id, attempt.generation, attempt.number));
+    }
+    for delivery in &unfinished {
+        let next = (delivery.id, delivery.generation, delivery.attempts_made + 1);
+        assert!(!made.contains(&next), "{next:?} is written and unfinished");
+    }
     unfinished
+}
+
+/// What the worker had committed.
+async fn assigned(log: &EmbeddedLog) -> Vec<Assignment> {
+    let topic = |topic| Weighted { topic, weight: 1 };
+    let subscription = Subscription::to_all(topics::WORKER, READ.map(topic).into());
+    let (mut reader, _committer) = log.subscribe(subscription).await.unwrap();
+    let Polled::Assigned(assigned) = reader.next(LIMIT).await.unwrap() else {
+        panic!("it is told first what is its own");
+    };
+    assigned
+}
+
+/// All that lies there from a position on, to the end: a lag says only how many there are at most.
+async fn whole(log: &EmbeddedLog, at: TopicPartition, mut from: u64) -> Vec<Record> {
+    let mut all = Vec::new();
+    loop {
+        let some = log.read(at, from, LIMIT).await.unwrap();
+        let Some(last) = some.last() else { return all };
+        from = last.position + 1;
+        all.extend(some);
+    }
 }

@@ -1,12 +1,14 @@
 //! What a scenario has: a server with a data directory, a receiver, an application.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use postrider_failpoint::VARIABLE;
 use postrider_testkit::{
     Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server, Target,
-    WRITING_DOWN, eventually,
+    Verdict, WRITING_DOWN, eventually,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,9 +16,14 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinHandle;
 
 use crate::engines::{self, Engines};
+use crate::unfinished::unfinished;
 
 /// Ends a test that waits in vain.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What was answered so long before a kill is written down, whatever the machine has to do. The figure is [`WRITING_DOWN`],
+/// and the log judges what repeats; 194 ms were seen where thirty waited for two cores.
+pub(crate) const LONG_BEFORE: Duration = Duration::from_secs(2);
 
 /// The machine, which worlds share unless one asks to be alone on it.
 static MACHINE: RwLock<()> = RwLock::const_new(());
@@ -42,6 +49,8 @@ pub(crate) struct World {
     pub(crate) launch: Launch,
     pub(crate) api: Api,
     pub(crate) app: String,
+    /// The receiver's path of each endpoint, by id.
+    paths: Mutex<BTreeMap<String, String>>,
     /// The folder that it lies in, or the engines that it stands on.
     _under_it: Box<dyn Send>,
     _place: Place,
@@ -143,6 +152,7 @@ impl World {
             launch,
             api,
             app,
+            paths: Mutex::default(),
             _under_it: Box::new(under_it),
             _place: place,
         }
@@ -168,7 +178,14 @@ impl World {
         let endpoint = self.api.create_endpoint(&self.app, &spec).await.unwrap();
         let secret = self.api.secret(&self.app, &endpoint).await.unwrap();
         self.receiver.verify(path, &secret);
+        self.leads_to(&endpoint, path);
         endpoint
+    }
+
+    /// What is sent to this endpoint comes to `path` of the receiver.
+    pub(crate) fn leads_to(&self, endpoint: &str, path: &str) {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.insert(endpoint.to_owned(), path.to_owned());
     }
 
     /// Changes fields of an endpoint.
@@ -208,15 +225,33 @@ impl World {
 
     /// Ends the server as `kill -9` does.
     pub(crate) async fn kill(&mut self) -> Kill {
-        let before = std::time::Instant::now();
+        let before = Instant::now();
         self.server.take().unwrap().kill().unwrap();
         // What it had sent may not have been read yet; what comes later comes from the next one.
         self.receiver.wait_until_left(DEADLINE).await.unwrap();
         Kill {
             before,
-            after: std::time::Instant::now(),
+            after: Instant::now(),
             reach: WRITING_DOWN,
         }
+    }
+
+    /// Likewise, and has `checker` excuse what its log says was not finished then, and nothing else; nor that, if it had been
+    /// answered [`LONG_BEFORE`].
+    pub(crate) async fn kill_told_to(&mut self, checker: &mut LossChecker) {
+        let kill = Kill {
+            reach: LONG_BEFORE,
+            ..self.kill().await
+        };
+        checker.killed_leaving(kill, self.unfinished().await);
+    }
+
+    /// What the worker of a server that was killed had not finished: (event, path).
+    pub(crate) async fn unfinished(&self) -> HashSet<(String, String)> {
+        let unfinished = unfinished(self.launch.data()).await;
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = |(event, endpoint)| Some((event, paths.get(&endpoint)?.clone()));
+        unfinished.into_iter().filter_map(at).collect()
     }
 
     /// Ends the server by SIGTERM.
@@ -257,13 +292,17 @@ impl World {
     }
 
     /// Waits until `checker` misses nothing, then holds it to its verdict.
-    pub(crate) async fn hold(&self, checker: &LossChecker, deadline: Duration) {
-        hold(&self.receiver, checker, deadline).await;
+    pub(crate) async fn hold(&self, checker: &LossChecker, deadline: Duration) -> Verdict {
+        hold(&self.receiver, checker, deadline).await
     }
 }
 
 /// Waits until `checker` misses nothing of what came to `receiver`, then holds it to its verdict.
-pub(crate) async fn hold(receiver: &Receiver, checker: &LossChecker, deadline: Duration) {
+pub(crate) async fn hold(
+    receiver: &Receiver,
+    checker: &LossChecker,
+    deadline: Duration,
+) -> Verdict {
     let waited = eventually("nothing is missing", deadline, async || {
         (checker.missing(&receiver.arrivals()) == 0).then_some(())
     });
@@ -272,6 +311,7 @@ pub(crate) async fn hold(receiver: &Receiver, checker: &LossChecker, deadline: D
     let verdict = checker.judge(&arrivals);
     println!("{verdict}\n{}", checker.history(&verdict, &arrivals));
     assert!(waited.is_ok() && verdict.is_good(), "{verdict}");
+    verdict
 }
 
 /// A load that goes on.

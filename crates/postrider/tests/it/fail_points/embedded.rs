@@ -1,15 +1,15 @@
 //! One round on the embedded pair: a server stops at a point, is killed there, and goes on after a restart.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use postrider_testkit::{Api, Behaviour, Load, LossChecker, Pace, Receiver, eventually};
+use postrider_testkit::{Api, Behaviour, Kill, Load, LossChecker, Pace, Receiver, eventually};
 use serde_json::json;
 
 use super::{Again, By, Point, QUIET, reached};
+use crate::counted::counted;
 use crate::killing::expect_everywhere;
-use crate::unfinished::Unfinished;
-use crate::world::{DEADLINE, World};
+use crate::world::{DEADLINE, LONG_BEFORE, World};
 
 const PATHS: [&str; 3] = ["/quick", "/failing-first", "/dying"];
 
@@ -34,47 +34,46 @@ pub(super) async fn round(point: Point) {
         .endpoint_with(PATHS[2], Behaviour::Status(500), given_up)
         .await;
     let mut checker = LossChecker::default();
-    let unfinished = match point.by {
+    match point.by {
         By::Events => events(&mut world, point, &mut checker).await,
         By::Keys => keys(&mut world, point, &mut checker).await,
         By::Replay => replay(&mut world, point, &mut checker).await,
         By::Asking => asking(&mut world, point, &mut checker).await,
         By::Resend => resend(&mut world, point, &mut checker).await,
         By::Gone => gone(&mut world, point, &mut checker).await,
-    };
-    judge(&world, point, &checker, unfinished).await;
+    }
+    judge(&world, point, &checker).await;
 }
 
 /// Under a load.
-async fn events(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn events(world: &mut World, point: Point, checker: &mut LossChecker) {
     let load = world.load(Load {
         pace: Pace::Rate(60.0),
         connections: 8,
         payload_bytes: 8 << 10,
         ..Load::of(&world.app, "scenario.event")
     });
-    reached(world.server(), point.name).await;
+    let stopped = reached(world.server(), point.name).await;
     let report = load.stop().await;
-    let unfinished = die(world, point).await;
+    die(world, point, checker, stopped).await;
     assert!(!report.accepted.is_empty(), "{}", report.last_failure);
     expect_everywhere(checker, &report, &PATHS);
     world.receiver.on("/dying", Behaviour::Ok);
     world.start().await;
     replay_dead_letters(world, checker).await;
-    unfinished
 }
 
 /// Events with ids of their own, one after the other; after the restart all are sent again.
-async fn keys(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn keys(world: &mut World, point: Point, checker: &mut LossChecker) {
     let (api, app) = (world.api.clone(), world.app.clone());
     let sending = tokio::spawn(async move {
         for number in 0..FEW {
             send(&api, &app, number).await.unwrap();
         }
     });
-    reached(world.server(), point.name).await;
+    let stopped = reached(world.server(), point.name).await;
     sending.abort();
-    let unfinished = die(world, point).await;
+    die(world, point, checker, stopped).await;
     world.start().await;
     for number in 0..FEW {
         // One that was begun is held until its lease ends.
@@ -88,7 +87,6 @@ async fn keys(world: &mut World, point: Point, checker: &mut LossChecker) -> Unf
     let arrivals = world.receiver.arrivals_at("/quick");
     let events: BTreeSet<_> = arrivals.iter().map(|one| &one.event).collect();
     assert_eq!(events.len() as u64, FEW, "an event was taken twice");
-    unfinished
 }
 
 async fn send(api: &Api, app: &str, number: u64) -> anyhow::Result<String> {
@@ -102,21 +100,20 @@ async fn send(api: &Api, app: &str, number: u64) -> anyhow::Result<String> {
 }
 
 /// A replay of what an endpoint had refused.
-async fn replay(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn replay(world: &mut World, point: Point, checker: &mut LossChecker) {
     let report = world.publish(FEW).await;
     world.wait_for("/dying", 1).await;
     expect_everywhere(checker, &report, &PATHS);
     world.receiver.on("/dying", Behaviour::Ok);
     replay_dead_letters(world, checker).await;
-    reached(world.server(), point.name).await;
-    let unfinished = die(world, point).await;
+    let stopped = reached(world.server(), point.name).await;
+    die(world, point, checker, stopped).await;
     world.start().await;
-    unfinished
 }
 
 /// A replay that is asked for twice, because nobody answered the first time. Of two that overlap each dead letter is sent by
 /// one.
-async fn asking(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn asking(world: &mut World, point: Point, checker: &mut LossChecker) {
     let report = world.publish(FEW).await;
     expect_everywhere(checker, &report, &PATHS);
     world.wait_for_dead_letters(FEW).await;
@@ -126,16 +123,15 @@ async fn asking(world: &mut World, point: Point, checker: &mut LossChecker) -> U
         format!("/api/v1/app/{}/replay", world.app),
     );
     let asked = tokio::spawn(async move { api.post(&path, &json!({ "filter": {} })).await });
-    reached(world.server(), point.name).await;
-    let unfinished = die(world, point).await;
+    let stopped = reached(world.server(), point.name).await;
+    die(world, point, checker, stopped).await;
     assert!(asked.await.unwrap().is_err(), "it was answered");
     world.start().await;
     replay_dead_letters(world, checker).await;
-    unfinished
 }
 
 /// A resend that is asked for twice, because nobody answered the first time: what was asked for comes at least once.
-async fn resend(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn resend(world: &mut World, point: Point, checker: &mut LossChecker) {
     let endpoint = world.endpoint("/again", Behaviour::Ok).await;
     let report = world.publish(1).await;
     let event = report.accepted[0].event.clone();
@@ -145,8 +141,8 @@ async fn resend(world: &mut World, point: Point, checker: &mut LossChecker) -> U
     let path = format!("/api/v1/app/{app}/msg/{event}/endpoint/{endpoint}/resend");
     let (api, asking) = (world.api.clone(), path.clone());
     let asked = tokio::spawn(async move { api.post(&asking, &json!({})).await });
-    reached(world.server(), point.name).await;
-    let unfinished = die(world, point).await;
+    let stopped = reached(world.server(), point.name).await;
+    die(world, point, checker, stopped).await;
     assert!(asked.await.unwrap().is_err(), "it was answered");
     world.start().await;
     world.api.post(&path, &json!({})).await.unwrap();
@@ -155,7 +151,6 @@ async fn resend(world: &mut World, point: Point, checker: &mut LossChecker) -> U
     world.wait_for("/again", due).await;
     until_quiet(&world.receiver).await;
     assert_eq!(world.receiver.count("/again"), due);
-    unfinished
 }
 
 /// How many resends an endpoint gets that was asked twice for one.
@@ -167,11 +162,11 @@ fn asked_for(again: Again) -> u64 {
 }
 
 /// An endpoint is disabled in the end, whenever its disabling was interrupted.
-async fn gone(world: &mut World, point: Point, checker: &mut LossChecker) -> Unfinished {
+async fn gone(world: &mut World, point: Point, checker: &mut LossChecker) {
     let endpoint = world.endpoint("/gone", Behaviour::Status(410)).await;
     let report = world.publish(FEW).await;
-    reached(world.server(), point.name).await;
-    let unfinished = die(world, point).await;
+    let stopped = reached(world.server(), point.name).await;
+    die(world, point, checker, stopped).await;
     expect_everywhere(checker, &report, &PATHS);
     world.start().await;
     let path = format!("/api/v1/app/{}/endpoint/{endpoint}", world.app);
@@ -182,18 +177,35 @@ async fn gone(world: &mut World, point: Point, checker: &mut LossChecker) -> Unf
     disabled.await.unwrap();
     world.receiver.on("/dying", Behaviour::Ok);
     replay_dead_letters(world, checker).await;
-    unfinished
 }
 
-/// Killed; but where nothing may come again, once what it had begun elsewhere has ended. Returns which deliveries the log
-/// holds that the worker has not finished: no other may come again, however late what was answered is written down on a busy
-/// machine.
-async fn die(world: &mut World, point: Point) -> Unfinished {
-    if point.again != Again::Unwritten {
+/// Killed; but where nothing may come again, once what it had begun elsewhere has ended and is written down. What was in
+/// flight all the same, a retry that came due just then, is excused if the log holds it as unfinished. Where answers are no
+/// longer written once the point is reached, that counts instead of the kill.
+async fn die(world: &mut World, point: Point, checker: &mut LossChecker, stopped: Instant) {
+    let (before, reach) = if point.again == Again::Unwritten {
+        (stopped, LONG_BEFORE)
+    } else {
+        (until_written(world).await, Duration::ZERO)
+    };
+    let kill = Kill {
+        before,
+        reach,
+        ..world.kill().await
+    };
+    checker.killed_leaving(kill, world.unfinished().await);
+}
+
+/// Waits until nothing comes any more and the worker has written all that it has read. Returns when nothing came any more:
+/// retries come due while it is asked.
+async fn until_written(world: &World) -> Instant {
+    let written = eventually("the worker has written all", DEADLINE, async || {
         until_quiet(&world.receiver).await;
-    }
-    world.kill().await;
-    Unfinished::of(world.launch.data()).await
+        let quiet = Instant::now();
+        let held = counted(world, "postrider_delivery_held_bytes").await;
+        (held == 0).then_some(quiet)
+    });
+    written.await.unwrap()
 }
 
 /// Begins a replay once everything has come but what has become a dead letter.
@@ -211,7 +223,7 @@ async fn replay_dead_letters(world: &World, checker: &LossChecker) {
 }
 
 /// Everything has come, and nothing that the point does not explain has come again.
-async fn judge(world: &World, point: Point, checker: &LossChecker, unfinished: Unfinished) {
+async fn judge(world: &World, point: Point, checker: &LossChecker) {
     let come = eventually("nothing is missing", DEADLINE, async || {
         (checker.missing(&world.receiver.arrivals()) == 0).then_some(())
     });
@@ -225,18 +237,15 @@ async fn judge(world: &World, point: Point, checker: &LossChecker, unfinished: U
         Again::Step => FEW,
         Again::Resends(_) => asked_for(point.again),
     };
-    let deliveries = unfinished.count();
-    println!(
-        "{}: {deliveries} deliveries were unfinished; {verdict}",
-        point.name
-    );
-    let finished = unfinished.finished_among(&verdict.unexcused) as u64;
+    let history = checker.history(&verdict, &world.receiver.arrivals());
+    println!("{}: {verdict}\n{history}", point.name);
+    let again = verdict.unexcused.len() as u64;
     assert!(
         come.is_ok()
             && verdict.missing.is_empty()
             && verdict.changed.is_empty()
-            && finished <= explained,
-        "{point:?}: {finished} came again that were finished, {deliveries} were not: {verdict}"
+            && again <= explained,
+        "{point:?}: {again} came again without excuse where {explained} may: {verdict}"
     );
 }
 

@@ -51,9 +51,9 @@ enum By {
 /// What may come again after the kill, beside what it found in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Again {
-    /// Nothing: the kill waits until nothing is in flight.
+    /// Nothing: the kill waits until nothing is in flight and everything is written.
     Nothing,
-    /// What was answered and not written, because the worker or the log under it had stopped.
+    /// What was answered and not written, because the worker or the log under it had stopped: what the log holds so.
     Unwritten,
     /// One event, under its id: written, and its key not confirmed, so that it is written again.
     Event,
