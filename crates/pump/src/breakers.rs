@@ -26,6 +26,8 @@ pub(crate) enum Verdict {
 struct Open {
     /// The probe's time that its owner told last.
     told: Option<Timestamp>,
+    /// When that was, by the owner's clock.
+    told_at: Timestamp,
     /// From when on the next one is let through.
     let_through_at: Timestamp,
     /// When the delivery comes back that was sent ahead of the others so that one is there at `let_through_at`.
@@ -76,15 +78,19 @@ impl Breakers {
             .unwrap_or_else(|| state.updated_at.plus(self.interval));
         let open = self.open.entry(state.endpoint_id).or_insert(Open {
             told: None,
+            told_at: state.updated_at,
             let_through_at: probe_at,
             scout_back_at: Timestamp::default(),
             returns_until_micros: 0,
         });
-        // Waits only begin later, but for an endpoint of which somebody says that it was repaired.
+        // Waits only begin later, but for an endpoint of which somebody says that it was repaired. An owner whose clock was
+        // set back tells all of its times sooner, and says nothing by it.
+        let is_set_back = state.updated_at < open.told_at;
         let sooner = open
             .told
-            .is_some_and(|told| told.since(probe_at) > TOLD_ALIKE);
+            .is_some_and(|told| told.since(probe_at) > TOLD_ALIKE && !is_set_back);
         open.told = state.probe_at.or(open.told);
+        open.told_at = state.updated_at;
         if sooner {
             (open.let_through_at, open.scout_back_at) = (probe_at, Timestamp::default());
         }
@@ -266,6 +272,25 @@ mod tests {
         breakers.heard(&state(endpoint, BreakerState::Open, Some(at(80))));
         assert!(!passed(&mut breakers, 79));
         assert!(passed(&mut breakers, 80), "ten seconds are a repair");
+    }
+
+    #[test]
+    fn a_probes_time_that_is_sooner_because_its_owners_clock_was_set_back_lets_nothing_through() {
+        let (mut breakers, endpoint) = open_until(at(30));
+        let told = |probe_at: i64, updated_at: i64| EndpointState {
+            updated_at: at(updated_at),
+            ..state(endpoint, BreakerState::Open, Some(at(probe_at)))
+        };
+        breakers.heard(&told(30, 20));
+        breakers.heard(&told(25, 16));
+        let judge = |breakers: &mut Breakers, now| breakers.judge(endpoint, at(0), at(now));
+        assert_ne!(judge(&mut breakers, 25), Verdict::LetThrough);
+        breakers.heard(&told(18, 17));
+        assert_eq!(
+            judge(&mut breakers, 25),
+            Verdict::LetThrough,
+            "by that clock a repair"
+        );
     }
 
     #[test]
