@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 
 use crate::HttpError;
 
@@ -32,6 +33,8 @@ impl Default for BodyLimit {
 /// reads would meet a closed connection instead of the answer.
 const DROPPED_BYTES: usize = 32 << 20;
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
+/// Of so many bodies at once, in the whole process: beyond that clients take their chance, and cost nothing.
+static DROPPING: Semaphore = Semaphore::const_new(16);
 
 /// The whole body. Of one that is too large nothing is kept.
 pub async fn read_body(
@@ -72,6 +75,9 @@ pub async fn read_body(
 }
 
 async fn drop_rest(body: &mut Body) {
+    let Ok(_one_of_them) = DROPPING.try_acquire() else {
+        return;
+    };
     let read = async {
         let mut left = DROPPED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -156,6 +162,13 @@ mod tests {
         assert_eq!(taken(&[length, (header::EXPECT, "100-continue")]).await, 0);
         let huge = (header::CONTENT_LENGTH, "9999999999");
         assert_eq!(taken(&[huge]).await, 0);
+        // No more bodies at once than there is room for.
+        let all = u32::try_from(DROPPING.available_permits()).unwrap();
+        let full = DROPPING.acquire_many(all).await;
+        let length = (header::CONTENT_LENGTH, "7");
+        assert_eq!(taken(std::slice::from_ref(&length)).await, 0);
+        drop(full);
+        assert_eq!(taken(&[length]).await, 7);
     }
 
     #[tokio::test]
