@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,16 @@ use anyhow::{Context, bail};
 use postrider_access::Token;
 
 /// What a data directory holds, by which one is known.
-const OURS: [&str; 5] = ["log.db", "log.lock", "store.db", "store.lock", TOKEN];
+const OURS: [&str; 6] = [
+    "log.db",
+    "log.lock",
+    "store.db",
+    "store.lock",
+    TOKEN,
+    ADDRESS,
+];
 const TOKEN: &str = "operator.token";
+const ADDRESS: &str = "address";
 /// What file systems put into a volume of their own.
 const OF_THE_VOLUME: [&str; 2] = ["lost+found", ".snapshot"];
 
@@ -128,6 +137,37 @@ pub(crate) fn write_token(dir: &Path, token: &Token) -> anyhow::Result<()> {
         .and_then(|()| fs::rename(&beside, &file))
         .and_then(|()| File::open(dir)?.sync_all());
     written.with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Where the process that has the directory listens, for commands beside it. It is there while that process runs, and after a
+/// kill until the next one starts.
+pub(crate) struct Address(PathBuf);
+
+impl Address {
+    /// Says it, in the place of what a process said that was killed.
+    pub(crate) fn say(dir: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        let file = dir.join(ADDRESS);
+        fs::write(&file, format!("{address}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Self(file))
+    }
+
+    /// What was said last, if anything can be read.
+    pub(crate) fn read(dir: &Path) -> Option<SocketAddr> {
+        fs::read_to_string(dir.join(ADDRESS))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, "{} could not be removed", self.0.display());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::condition::Condition;
 use crate::config::{Config, LogKind};
+use crate::data_dir::Address;
 use crate::doors::Doors;
 use crate::observe::{LogWatch, watch_store};
 use crate::opening::{self, Ports};
@@ -89,6 +90,11 @@ pub(crate) async fn serve(config: Config, roles: Roles, origin: Origin) -> anyho
             tracing::info!("{why}: stopping before everything was there");
             return Ok(());
         }
+    };
+    // After the locks were had, so that nobody takes the address of another process for this one's.
+    let _said = match config.store.url.is_sqlite() && roles.use_store() {
+        true => Some(Address::say(&config.data, doors.address())?),
+        false => None,
     };
     ports.tracer = traces::start(&mut stages.base, &config, &roles, &metrics)?;
     watch(&mut stages.base, &ports, &roles, &metrics, &condition)?;

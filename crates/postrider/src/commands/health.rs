@@ -1,12 +1,12 @@
 //! `postrider health`: asks a running server, where there is neither a shell nor curl.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::Sources;
+use super::server::reached;
 use crate::config::Config;
 use crate::{config, out, shown};
 
@@ -42,17 +42,6 @@ fn of(config: &Config) -> String {
     format!("http://{}/health/ready", reached(listens))
 }
 
-/// Who listens everywhere is found on this machine.
-fn reached(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
-}
-
 async fn ask(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
     let response = client.build()?.get(url).send().await;
@@ -69,20 +58,4 @@ async fn ask(url: &str) -> anyhow::Result<()> {
         text
     })?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_listens_everywhere_is_asked_on_this_machine() {
-        for (listens, asked) in [
-            ("0.0.0.0:9090", "127.0.0.1:9090"),
-            ("[::]:9090", "[::1]:9090"),
-            ("10.0.0.7:8071", "10.0.0.7:8071"),
-        ] {
-            assert_eq!(reached(listens.parse().unwrap()).to_string(), asked);
-        }
-    }
 }

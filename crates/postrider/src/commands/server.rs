@@ -1,5 +1,6 @@
 //! A running server, asked over its API.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,8 +84,35 @@ impl Server {
     }
 }
 
+/// Who listens everywhere is found on this machine.
+pub(super) fn reached(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
 /// Where the page behind this one begins, if there is one.
 pub(super) fn next(page: &Value) -> Option<String> {
     let iterator = page["iterator"].as_str()?;
     (page["done"] != true).then(|| format!("&iterator={iterator}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_on_this_machine() {
+        for (listens, asked) in [
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("[::]:9090", "[::1]:9090"),
+            ("10.0.0.7:8071", "10.0.0.7:8071"),
+        ] {
+            assert_eq!(reached(listens.parse().unwrap()).to_string(), asked);
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Where the tokens are: in a store that nobody has open, or behind a server that has it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -13,14 +12,15 @@ use postrider_store_sql::{OpenError, StoreMetrics};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::server::{Credentials, Server, next};
+use super::super::server::{Credentials, Server, next, reached};
 use crate::config::{Config, StoreUrl};
+use crate::data_dir::Address;
 use crate::{data_dir, options};
 
 /// How a running server is reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reach {
-    /// Ask the server there. Without it the store is opened, or where a running server has it, that is asked at `listen`
+    /// Ask the server there. Without it the store is opened, or where a running server has it, that is asked
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -54,11 +54,16 @@ impl Kept {
         let url = options::store_url(config);
         match postrider_store_sql::open_with(&url, options::postgres(config), metrics).await {
             // SQLite belongs to one process.
-            Err(OpenError::InUse { .. }) => server(
-                config,
-                reach,
-                &format!("http://{}", callable(config.listen)),
-            ),
+            Err(OpenError::InUse { .. }) => {
+                // Not where `listen` says: who listens there may be somebody else, and would be given the token.
+                let address = Address::read(&config.data).with_context(|| {
+                    format!(
+                        "a running server has the store, and {} does not say where it listens: give --url",
+                        config.data.display()
+                    )
+                })?;
+                server(config, reach, &format!("http://{}", reached(address)))
+            }
             opened => Ok(Self::Store(opened?)),
         }
     }
@@ -161,19 +166,7 @@ async fn asked(
     body: Option<&Value>,
 ) -> anyhow::Result<Value> {
     let asked = server.ask(method, path, body).await;
-    asked.context(
-        "the server that has the store was asked (--url says where it is, if not where `listen` says)",
-    )
-}
-
-/// An address to call for one that is listened at.
-fn callable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
+    asked.context("the server that has the store was asked (--url says where it is)")
 }
 
 /// The application that an id or a uid names.
@@ -216,21 +209,4 @@ fn line(id: &str, scope: Option<&str>, revoked: bool, made: &str, name: &str) ->
     let scope = scope.unwrap_or("operator");
     let state = if revoked { "revoked" } else { "good" };
     format!("{id}  {scope:30}  {state:7}  {made}  {name}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_listens_everywhere_is_called_at_home() {
-        for (listen, called) in [
-            ("0.0.0.0:8071", "127.0.0.1:8071"),
-            ("[::]:8071", "[::1]:8071"),
-            ("192.0.2.1:80", "192.0.2.1:80"),
-        ] {
-            let called: SocketAddr = called.parse().unwrap();
-            assert_eq!(callable(listen.parse().unwrap()), called);
-        }
-    }
 }
