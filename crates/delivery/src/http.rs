@@ -29,7 +29,8 @@ pub struct HttpOptions {
     pub idle_per_host: usize,
     /// Connections that are made before all idle ones are closed: what bounds them in total.
     pub connections: usize,
-    /// How long a connection may be idle.
+    /// How long a connection may be idle. Shorter than common servers let it be: a request that goes out while they close it
+    /// fails, and whether they have read it cannot be known.
     pub idle_timeout: Duration,
     /// How long connecting may take; a part of the attempt's timeout.
     pub connect_timeout: Duration,
@@ -44,7 +45,7 @@ impl Default for HttpOptions {
         Self {
             idle_per_host: 512,
             connections: 8_192,
-            idle_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(4),
             connect_timeout: Duration::from_secs(10),
             body_kept: 4 << 10,
             body_read: 64 << 10,

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 
 use crate::world::endpoint;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-fn sender() -> HttpSender {
+pub(crate) fn sender() -> HttpSender {
     let loopback = vec!["127.0.0.0/8".parse().unwrap()];
     HttpSender::new(
         Arc::new(Guard::new(loopback, false)),
@@ -52,7 +52,7 @@ fn delivery(payload: &'static [u8]) -> Delivery {
     )
 }
 
-fn to(url: &str, timeout: Duration) -> Outgoing {
+pub(crate) fn to(url: &str, timeout: Duration) -> Outgoing {
     let policy = EndpointPolicy {
         headers: [("x-tenant".to_owned(), "blue".to_owned())].into(),
         ..EndpointPolicy::default()
@@ -71,7 +71,7 @@ fn to(url: &str, timeout: Duration) -> Outgoing {
 }
 
 /// Reads one request with a `content-length`; `None` at the end of the connection.
-async fn request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();
@@ -93,7 +93,7 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
 
 /// A receiver that answers each request to `/hang` never and to every other path with `answer`. Returns its address and
 /// what it is sent: the number of the connection, and the request.
-async fn receiver(answer: &'static [u8]) -> (String, mpsc::Receiver<(usize, String)>) {
+pub(crate) async fn receiver(answer: &'static [u8]) -> (String, mpsc::Receiver<(usize, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (to, received) = mpsc::channel(1000);
@@ -118,7 +118,7 @@ async fn receiver(answer: &'static [u8]) -> (String, mpsc::Receiver<(usize, Stri
     (address, received)
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn a_request_has_the_signature_and_the_headers_of_its_endpoint() {
@@ -253,48 +253,6 @@ async fn of_an_answer_whose_body_breaks_the_status_decides_and_what_came_is_kept
     ] {
         let (answer, _) = answered_in_part(answer, b"", TIMEOUT).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b"begin"[..]));
-    }
-}
-
-#[tokio::test]
-async fn a_connection_is_used_again_after_a_short_answer() {
-    let (address, mut received) = receiver(OK).await;
-    let sender = sender();
-    for _ in 0..10 {
-        sender.send(to(&address, TIMEOUT)).await.unwrap();
-        assert_eq!(received.recv().await.unwrap().0, 0);
-    }
-}
-
-#[tokio::test]
-async fn idle_connections_are_bounded_in_total() {
-    let options = HttpOptions {
-        connections: 10,
-        ..HttpOptions::default()
-    };
-    let loopback = vec!["127.0.0.0/8".parse().unwrap()];
-    let sender = HttpSender::new(Arc::new(Guard::new(loopback, false)), options).unwrap();
-    let (closed_to, mut closed) = mpsc::channel(1000);
-    for _ in 0..200 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let closed = closed_to.clone();
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            request(&mut stream).await.unwrap();
-            stream.write_all(OK).await.unwrap();
-            // Ends when the other side closes.
-            assert!(request(&mut stream).await.is_none());
-            closed.send(()).await.unwrap();
-        });
-        assert_eq!(
-            sender.send(to(&address, TIMEOUT)).await.unwrap().status,
-            200
-        );
-    }
-    for _ in 0..100 {
-        let end = tokio::time::timeout(TIMEOUT, closed.recv()).await;
-        end.expect("idle connections to hosts that are not called again stay open");
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod connections;
 mod endpoints;
 mod handover;
 mod http;
