@@ -5,6 +5,7 @@ mod attempts;
 mod brokers;
 mod crowd;
 pub(crate) mod fail_points;
+mod handover;
 mod killing;
 mod lags;
 mod limits;
@@ -20,8 +21,10 @@ mod rolling;
 mod scaling;
 mod sizes;
 mod snapshot;
+mod stale;
 mod store_away;
 mod takeover;
+mod young;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
