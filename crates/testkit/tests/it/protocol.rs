@@ -27,9 +27,10 @@ fn every_test_that_guarantees_and_protocol_name_is_there() {
     let mut named = 0;
     for page in ["docs/guarantees.md", "docs/protocol.md"] {
         let text = fs::read_to_string(root.join(page)).unwrap();
-        // Names of tests are sentences; nothing else between backticks has so many words.
+        // Names of tests are sentences; nothing else between backticks has so many words, but metrics.
         let names = text.split('`').skip(1).step_by(2);
-        let names = names.filter(|name| name.matches('_').count() >= 5 && !name.contains(' '));
+        let names = names.filter(|name| name.matches('_').count() >= 4 && !name.contains(' '));
+        let names = names.filter(|name| !name.to_ascii_lowercase().starts_with("postrider_"));
         for name in names {
             named += 1;
             assert!(functions.contains(name), "{page} names {name}");
