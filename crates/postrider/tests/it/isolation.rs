@@ -1,4 +1,10 @@
 //! A bad endpoint does not hurt its neighbours: judged by what had happened when the neighbours were served.
+//!
+//! The figure (how much later the neighbours' slowest arrivals come than without the bad one) is the benchmark's, on a machine
+//! that does nothing else. It is a ratio of milliseconds, and five times it is still less than what a starved machine adds to
+//! any one arrival. What would hurt a neighbour here is a queue that it shares with the bad one: a lane, a socket, a reader, a
+//! budget. Then it waits for as long as the bad one holds on, so that is made long (50 or 60 s), and all of the neighbours'
+//! arrivals have to lie within it, on whatever machine.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
