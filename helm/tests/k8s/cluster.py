@@ -10,10 +10,10 @@ import chart
 DEADLINE = 180
 
 
-def kubectl(*arguments, given=None, check=True):
+def kubectl(*arguments, given=None, check=True, timeout=None):
     text = json.dumps(given) if given is not None else None
     done = subprocess.run(
-        [chart.tools() / "kubectl", *arguments], input=text, capture_output=True, text=True, check=False
+        [chart.tools() / "kubectl", *arguments], input=text, capture_output=True, text=True, check=False, timeout=timeout
     )
     if check and done.returncode != 0:
         raise AssertionError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr}")

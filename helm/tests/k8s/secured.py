@@ -1,4 +1,4 @@
-"""A Kafka broker that wants a password and a certificate, over TLS, and what a Secret must hold to be let in."""
+"""A Kafka broker that wants a password, a certificate over TLS, or both, and what a Secret must hold to be let in."""
 
 import os
 import pathlib
@@ -11,17 +11,22 @@ from processes import free_ports
 TEMPLATES = chart.ROOT / "crates" / "testkit" / "kafka"
 USER, PASSWORD, KEY_PASSWORD = "anna", "correct-horse-battery", "staple-horse-key"
 DEADLINE = 120
+LOGINS = {
+    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "PLAIN": f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+}
 
 
 class SecuredBroker:
-    """One node with one way in, `address`: SCRAM-SHA-512 over TLS, for those with a certificate of its authority."""
+    """One node with one way in, `address`: by this protocol and mechanism, of TLS for those with a certificate of its
+    authority."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, protocol, mechanism):
         self.folder = pathlib.Path(folder)
+        self.protocol, self.mechanism = protocol.upper(), mechanism.upper()
         self.authority()
         self.signed("broker", "subjectAltName=IP:127.0.0.1")
         self.signed("client", "extendedKeyUsage=clientAuth")
-        # As people keep it: encrypted.
         self.openssl("pkcs8", "-topk8", "-in", "client.key", "-passout", f"pass:{KEY_PASSWORD}", "-out", "client.sealed")
         port, inner, controller = free_ports(3)
         self.address = f"127.0.0.1:{port}"
@@ -63,20 +68,26 @@ class SecuredBroker:
         for word, meaning in words.items():
             text = text.replace(f"@{word}@", str(meaning))
         way_in = "listener.name.secured."
-        # Of a property that is there twice the later one counts.
-        return text + "\n".join([
-            "",
-            f"listeners=PLAINTEXT://127.0.0.1:{inner},SECURED://{self.address},CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{inner},SECURED://{self.address}",
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURED:SASL_SSL",
-            "broker.session.timeout.ms=30000",
-            "sasl.enabled.mechanisms=SCRAM-SHA-512",
-            f"{way_in}scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        sasl = [
+            f"sasl.enabled.mechanisms={self.mechanism}",
+            f"{way_in}{self.mechanism.lower()}.sasl.jaas.config={LOGINS[self.mechanism]}",
+        ] if "SASL" in self.protocol else []
+        tls = [
             f"{way_in}ssl.client.auth=required",
             f"{way_in}ssl.keystore.type=PEM",
             f"{way_in}ssl.keystore.location={self.folder}/broker.both",
             f"{way_in}ssl.truststore.type=PEM",
             f"{way_in}ssl.truststore.location={self.folder}/ca.pem",
+        ] if "SSL" in self.protocol else []
+        # Of a property that is there twice the later one counts.
+        return text + "\n".join([
+            "",
+            f"listeners=PLAINTEXT://127.0.0.1:{inner},SECURED://{self.address},CONTROLLER://127.0.0.1:{controller}",
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{inner},SECURED://{self.address}",
+            f"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURED:{self.protocol}",
+            "broker.session.timeout.ms=30000",
+            *sasl,
+            *tls,
             "",
         ])
 
@@ -93,13 +104,14 @@ class SecuredBroker:
             time.sleep(0.2)
         return process
 
-    def secrets(self):
-        """Those of the value set `full`."""
+    def secrets(self, sealed):
+        """Those that value sets name, under the keys that these name; the key encrypted, as people keep it, or not."""
         def text(name):
             return (self.folder / name).read_text()
+        key = text("client.sealed" if sealed else "client.key")
         return {
-            "kafka-user": {"username": USER, "password": PASSWORD},
-            "kafka-tls": {"ca.crt": text("ca.pem"), "tls.crt": text("client.pem"), "tls.key": text("client.sealed"), "password": KEY_PASSWORD},
+            "kafka-user": {"username": USER, "password": PASSWORD, "user": USER, "pass": PASSWORD},
+            "kafka-tls": {"ca.crt": text("ca.pem"), "tls.crt": text("client.pem"), "tls.key": key, "password": KEY_PASSWORD},
         }
 
     def close(self):

@@ -15,15 +15,23 @@ import yaml
 
 import chart
 import pods
+import runbooks
 from cluster import Reaper, apply, eventually, everything, get, kubectl, namespace, secret
 from processes import Container, database
 from secured import SecuredBroker
 
 # Installed, run by the commands of their pods, upgraded and removed; all value sets are admitted.
-MAIN = ("minimal", "full", "single", "static", "bare")
+MAIN = ("minimal", "full", "single", "static", "bare", "keda", "gateway", "kafka-tls", "kafka-sasl")
 # What a broker alone allows; no role may have more replicas than partitions.
 ONE_BROKER = {"config": {"log": {"kafka": {"replication": 1, "min_insync_replicas": 1, "partitions": 8}}}}
 FEWER_WORKERS = {"roles": {"worker": {"autoscaling": {"maxReplicas": 8}}}}
+# What a process gives a broker that wants to know who it is, with what a stranger would say.
+STRANGE = {
+    "POSTRIDER__LOG__KAFKA__PASSWORD": "a-guess",
+    "POSTRIDER__LOG__KAFKA__CERTIFICATE": None,
+    "POSTRIDER__LOG__KAFKA__KEY": None,
+    "POSTRIDER__LOG__KAFKA__KEY_PASSWORD": None,
+}
 
 
 def setUpModule():
@@ -35,10 +43,18 @@ def setUpModule():
         kubectl("apply", "-f", "-", given={
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000,
         })
-    # What a cluster's provisioner would make for a claim.
+    # What a cluster's provisioner would make for a claim, of a class whose volumes can grow.
+    kubectl("apply", "-f", "-", given={
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "kubernetes.io/no-provisioner",
+        "metadata": {"name": "usual", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "allowVolumeExpansion": True,
+    })
     kubectl("apply", "-f", "-", given={
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "one"},
-        "spec": {"capacity": {"storage": "20Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/nowhere"}},
+        "spec": {
+            "capacity": {"storage": "20Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/nowhere"},
+            "storageClassName": "usual",
+        },
     })
 
 
@@ -94,10 +110,14 @@ class Installed:
             given = chart.merged(given, chart.merged(own, ONE_BROKER))
         if name == "full":
             given = chart.merged(given, FEWER_WORKERS)
-            broker = SecuredBroker(stack.enter_context(tempfile.TemporaryDirectory(prefix="postrider-broker-")))
+        kafka = given.get("config", {}).get("log", {}).get("kafka", {})
+        self.secured = "protocol" in kafka
+        if self.secured:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="postrider-broker-"))
+            broker = SecuredBroker(folder, kafka["protocol"], kafka.get("sasl_mechanism", "scram-sha-512"))
             stack.callback(broker.close)
             self.brokers = broker.address
-            self.secrets |= broker.secrets()
+            self.secrets |= broker.secrets(sealed="keyPassword" in given["secrets"].get("kafkaTls", {}))
         self.values.write_text(yaml.safe_dump(given))
         apply(self.room, *(secret(one, contents) for one, contents in self.secrets.items()))
         self.before = everything(self.room)
@@ -105,8 +125,8 @@ class Installed:
     def helm(self, verb, *arguments):
         return chart.helm(verb, chart.RELEASE, *arguments, "-n", self.room)
 
-    def install(self, verb, *settings):
-        given = [str(chart.CHART), "-f", str(self.values), "--wait", "--timeout", "5m"]
+    def install(self, verb, *settings, more=()):
+        given = [str(chart.CHART), "-f", str(self.values), "--wait", "--timeout", "5m", *more]
         return self.helm(verb, *given, *(word for setting in settings for word in ("--set", setting)))
 
     def hooks(self, when):
@@ -129,6 +149,14 @@ class Installed:
         return found, get("configmaps", self.room)
 
 
+class Docs(unittest.TestCase):
+    def test_the_docs_have_commands_for_each_of_these_value_sets(self):
+        found = [runbooks.belongs_to(line) for _, line in runbooks.written()]
+        self.assertGreater(len(found), 30)
+        self.assertEqual(set(found), {"minimal", "keda", "single"})
+        self.assertLessEqual(set(found), set(MAIN))
+
+
 class Cluster(unittest.TestCase):
     maxDiff = None
 
@@ -147,6 +175,18 @@ class Cluster(unittest.TestCase):
     def test_bare(self):
         self.life_of("bare")
 
+    def test_keda(self):
+        self.life_of("keda")
+
+    def test_gateway(self):
+        self.life_of("gateway")
+
+    def test_kafka_tls(self):
+        self.life_of("kafka-tls")
+
+    def test_kafka_sasl(self):
+        self.life_of("kafka-sasl")
+
     def life_of(self, name):
         self.assertIn(name, MAIN)
         with contextlib.ExitStack() as stack:
@@ -156,7 +196,9 @@ class Cluster(unittest.TestCase):
             self.hooks_came_first(release)
             self.selectors_find_pods(release)
             self.pods_commands_work(release, stack)
-            self.an_upgrade_replaces_pods(release)
+            self.commands_of_the_docs_find_what_they_name(release)
+            changed = self.what_kubectl_changed_is_in_the_way_of_an_upgrade(release)
+            self.an_upgrade_replaces_pods(release, ["--force-conflicts"] if changed else [])
             self.helm_s_own_test_is_made(release)
             self.nothing_is_left_behind(release)
 
@@ -210,6 +252,12 @@ class Cluster(unittest.TestCase):
             ports = {port["name"] for one in matched for port in one["spec"]["ports"]}
             self.assertEqual([len(matched), {end["port"] for end in monitor["spec"]["endpoints"]} <= ports], [1, True])
 
+    def commands_of_the_docs_find_what_they_name(self, release):
+        here = [one for one in runbooks.written() if runbooks.belongs_to(one[1]) == release.name]
+        for page, line in [*here, *runbooks.in_notes(release)]:
+            with self.subTest(page, line=line):
+                self.assertIsNone(runbooks.run(line, release))
+
     def pods_commands_work(self, release, stack):
         hooks = release.hooks("pre-install")
         for job in ("migrate", "topics"):
@@ -220,6 +268,8 @@ class Cluster(unittest.TestCase):
                     self.assertEqual(done.returncode, 0, done.stderr)
         live, maps = release.live()
         running = {role: self.container(stack, role, pod, maps, release) for role, pod in live.items()}
+        if release.secured:
+            self.strangers_are_kept_out(running["worker"])
         for one in running.values():
             one.start()
         for one in running.values():
@@ -237,6 +287,15 @@ class Cluster(unittest.TestCase):
         container = Container(pod, template, documents, release.secrets, release.brokers)
         stack.callback(container.close)
         return container
+
+    def strangers_are_kept_out(self, container):
+        """Else the broker would not show that a pod's secrets are what it takes."""
+        self.assertEqual(container.run(["topics", "check"]).returncode, 0)
+        known = [name for name in STRANGE if name in container.variables]
+        self.assertTrue(known)
+        changed = {name: STRANGE[name] for name in known}
+        variables = {name: value for name, value in (container.variables | changed).items() if value is not None}
+        self.assertNotEqual(pods.run(["topics", "check"], variables, cwd=container.folder.name).returncode, 0)
 
     def events_are_taken(self, running):
         """As the notes of the chart say: a token by a command in a pod, and then the API."""
@@ -263,15 +322,26 @@ class Cluster(unittest.TestCase):
             done = container.run(arguments)
             self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
 
-    def an_upgrade_replaces_pods(self, release):
+    def what_kubectl_changed_is_in_the_way_of_an_upgrade(self, release):
+        """As the runbooks say, which have commands that change what the chart sets in these two."""
+        if release.name not in ("minimal", "keda"):
+            return False
+        with self.assertRaisesRegex(chart.Refused, "conflict with .*kubectl"):
+            release.install("upgrade", "config.delivery.timeout=16s")
+        self.assertIn("--force-conflicts", (runbooks.BOOKS / "PostriderLagGrowing.md").read_text())
+        return True
+
+    def an_upgrade_replaces_pods(self, release, more):
         before = {pod["metadata"]["uid"] for pod in get("pods", release.room)}
-        release.install("upgrade", "config.delivery.timeout=17s")
+        roles = set(release.live()[0]) | ({"pump"} if release.name == "minimal" else set())
+        release.install("upgrade", "config.delivery.timeout=17s", more=more)
 
         def replaced():
             now = {pod["metadata"]["uid"] for pod in get("pods", release.room)}
             return not now & before
         eventually("all pods are new ones", replaced)
         live, maps = release.live()
+        self.assertEqual(set(live), roles)
         for role, pod in live.items():
             given = pods.environment(pod, maps, release.secrets)
             self.assertEqual(given["POSTRIDER__DELIVERY__TIMEOUT"], "17s", role)
