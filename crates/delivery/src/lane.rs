@@ -21,6 +21,8 @@ use crate::{
 
 /// When the next probe may go after one that said nothing of the endpoint.
 const AFTER_LOST_PROBE: Duration = Duration::from_secs(1);
+/// An endpoint whose last answer is older than this may hang by now.
+const ANSWERED_NOW: Duration = Duration::from_secs(2);
 /// A replay has an open breaker let a probe go at most this often.
 const BETWEEN_REPLAYS: Duration = Duration::from_secs(30);
 
@@ -38,12 +40,21 @@ pub enum Next {
 /// How an endpoint stands with the pool of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Its last attempt was answered.
+    /// Its last attempt was answered, just now.
     Answering,
+    /// Its last attempt was answered, some time ago.
+    Known,
     /// It was not tried yet.
     Untried,
     /// Its last attempt was not answered.
     Silent,
+}
+
+impl Standing {
+    /// True if its last attempt was answered, whenever that was.
+    pub fn has_answered(self) -> bool {
+        matches!(self, Self::Answering | Self::Known)
+    }
 }
 
 /// One endpoint's lane. There is none for an endpoint about which there is nothing to remember.
@@ -54,7 +65,10 @@ pub struct Lane {
     concurrency: Concurrency,
     breaker: Breaker,
     parking: Parking,
+    /// By its last attempt.
     standing: Standing,
+    /// When that was answered.
+    answered_at: Option<Instant>,
     in_flight: u32,
     /// Successes a second, smoothed; for the time that a full queue takes.
     pace: Pace,
@@ -76,6 +90,7 @@ impl Lane {
             breaker: Breaker::default(),
             parking: Parking::default(),
             standing: Standing::Untried,
+            answered_at: None,
             in_flight: 0,
             pace: Pace::default(),
             terms: None,
@@ -112,7 +127,7 @@ impl Lane {
 
     /// The endpoint answered before it was forgotten.
     pub fn is_proven(&mut self) {
-        self.standing = Standing::Answering;
+        self.standing = Standing::Known;
     }
 
     /// Takes the endpoint's terms, if they are others than those taken before. `owned_since` is when this process became
@@ -242,7 +257,7 @@ impl Lane {
         self.in_flight = self.in_flight.saturating_sub(1);
         let failed = match outcome {
             Outcome::Succeeded | Outcome::Final => {
-                self.standing = Standing::Answering;
+                self.answered(now.instant);
                 self.concurrency.succeeded(in_flight, began, now.instant);
                 self.pace.count(now.instant);
                 if self.breaker.succeeded(probe, began, policy, now) {
@@ -251,11 +266,11 @@ impl Lane {
                 false
             }
             Outcome::Gone | Outcome::Redirected | Outcome::Refused => {
-                self.standing = Standing::Answering;
+                self.answered(now.instant);
                 true
             }
             Outcome::Throttled => {
-                self.standing = Standing::Answering;
+                self.answered(now.instant);
                 self.concurrency.pushed_back(began, now.instant);
                 true
             }
@@ -276,6 +291,10 @@ impl Lane {
             }
         };
         failed && self.breaker.failed(probe, began, policy, now, draw)
+    }
+
+    fn answered(&mut self, now: Instant) {
+        (self.standing, self.answered_at) = (Standing::Answering, Some(now));
     }
 
     /// Drops what lies in partitions that are no longer owned.
@@ -324,8 +343,12 @@ impl Lane {
     }
 
     /// How the endpoint stands with the pool of sockets.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    pub fn standing(&self, now: Instant) -> Standing {
+        let is_now = |at: Instant| now < at + ANSWERED_NOW;
+        match self.standing {
+            Standing::Answering if !self.answered_at.is_some_and(is_now) => Standing::Known,
+            standing => standing,
+        }
     }
 
     /// True while the breaker is not closed.

@@ -16,7 +16,7 @@ use crate::finisher::{Finished, Of};
 use crate::reader::{Arrived, Inbound};
 use crate::{
     DeliveryMetrics, Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender,
-    Terms, Waiting,
+    Standing, Terms, Waiting,
     lane::is_new,
     metrics::{ByDeath, Prompt},
     traced,
@@ -298,10 +298,15 @@ impl Entry {
         }
     }
 
+    /// It would take one more socket, if we had enough.
+    pub(super) fn is_short_by_us(&mut self, standing: Standing, now: Instant) {
+        self.short_of_sockets = standing.has_answered().then_some(now);
+    }
+
     /// True if it waits for a socket, or did lately, though its endpoint answers: we hold it up, and not its endpoint.
     pub(super) fn is_short_of_sockets(&self, now: Instant) -> bool {
         let waited = self.short_of_sockets;
-        waited.is_some_and(|at| self.blocked || now < at + SHORT_FOR)
+        waited.is_some_and(|at| self.blocked.is_some() || now < at + SHORT_FOR)
     }
 
     /// True if an attempt that began then went from this lane, and not from one of the same endpoint that is lost.
@@ -316,7 +321,7 @@ impl Entry {
             partition,
             target: None,
             runnable: false,
-            blocked: false,
+            blocked: None,
             short_of_sockets: None,
             timer: None,
             published,

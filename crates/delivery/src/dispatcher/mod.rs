@@ -63,8 +63,8 @@ struct Entry {
     target: Option<Arc<Target>>,
     /// It is in the queue of those to be asked.
     runnable: bool,
-    /// It is in the queue of those that wait for a socket.
-    blocked: bool,
+    /// It is in the queue of those that wait for a socket, and how it stood when it went there.
+    blocked: Option<Standing>,
     /// When it last had to wait for a socket though its endpoint answers.
     short_of_sockets: Option<Instant>,
     /// The next time at which it is to be asked.

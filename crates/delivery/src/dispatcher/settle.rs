@@ -21,7 +21,7 @@ impl<S: Sender> Dispatcher<S> {
                     continue;
                 }
             };
-            if taken_as == Standing::Answering {
+            if taken_as.has_answered() {
                 self.sockets.answered(now.instant);
             }
             self.settle_one(ended, now);

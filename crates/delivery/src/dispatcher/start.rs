@@ -29,23 +29,23 @@ impl<S: Sender> Dispatcher<S> {
             // Those that wait for a socket come first, or lanes that have some would keep them for as long as they have
             // deliveries.
             if let Some(id) = self.sockets.unblock() {
-                if let Some(entry) = self.lanes.get_mut(&id) {
-                    entry.blocked = false;
-                }
-                self.run_lane(id, now);
+                let entry = self.lanes.get_mut(&id);
+                let was = entry.and_then(|entry| entry.blocked.take());
+                self.run_lane(id, was, now);
             } else if let Some(id) = self.runnable.pop_front() {
                 if let Some(entry) = self.lanes.get_mut(&id) {
                     entry.runnable = false;
                 }
-                self.run_lane(id, now);
+                self.run_lane(id, None, now);
             } else {
                 return;
             }
         }
     }
 
-    /// Starts what the lane has ready, by what the configuration says now, however long ago it was queued.
-    fn run_lane(&mut self, id: EndpointId, now: Now) {
+    /// Starts what the lane has ready, by what the configuration says now, however long ago it was queued. `waited_as` is how
+    /// it stood when it began to wait for a socket: that we let it wait says nothing of its endpoint.
+    fn run_lane(&mut self, id: EndpointId, mut waited_as: Option<Standing>, now: Now) {
         let endpoint = self.enabled(id);
         if let (Some(endpoint), Some(entry)) = (&endpoint, self.lanes.get_mut(&id)) {
             let terms = terms(&*self.ports.endpoints, endpoint, &self.options.lane);
@@ -53,13 +53,23 @@ impl<S: Sender> Dispatcher<S> {
                 self.note(id);
             }
         }
-        for _ in 0..QUANTUM {
+        let turn = self.sockets.share_of(self.runnable.len()).min(QUANTUM);
+        for _ in 0..turn {
             let Some(entry) = self.lanes.get_mut(&id) else {
                 return;
             };
-            let standing = entry.lane.standing();
-            match entry.lane.poll(now.instant, self.sockets.most(standing)) {
-                Next::Idle => return self.note_idle(id, now.instant),
+            let standing = match (waited_as.take(), entry.lane.standing(now.instant)) {
+                (Some(Standing::Answering), Standing::Known) => Standing::Answering,
+                (_, standing) => standing,
+            };
+            let most = self.sockets.most(standing);
+            match entry.lane.poll(now.instant, most) {
+                Next::Idle => {
+                    if entry.lane.in_flight() >= most && entry.lane.queued() > 0 {
+                        entry.is_short_by_us(standing, now.instant);
+                    }
+                    return self.note_idle(id, now.instant);
+                }
                 Next::At(at) => return self.set_timer(id, at),
                 Next::Start(waiting, probe) => {
                     if !self.may_start(id, &waiting, now) {
@@ -127,8 +137,9 @@ impl<S: Sender> Dispatcher<S> {
     fn block(&mut self, id: EndpointId, waiting: Waiting, standing: Standing, now: Instant) {
         if let Some(entry) = self.lanes.get_mut(&id) {
             entry.lane.put_back(waiting);
-            entry.short_of_sockets = (standing == Standing::Answering).then_some(now);
-            if !std::mem::replace(&mut entry.blocked, true) {
+            entry.is_short_by_us(standing, now);
+            if entry.blocked.is_none() {
+                entry.blocked = Some(standing);
                 self.sockets.block(id, standing);
             }
         }

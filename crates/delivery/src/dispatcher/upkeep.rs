@@ -9,7 +9,7 @@ use postrider_model::{
 use super::admit::terms;
 use super::{Dispatcher, Entry};
 use crate::finisher::{Finished, Of};
-use crate::{Now, Owner, ParkReason, Sender, Standing};
+use crate::{Now, Owner, ParkReason, Sender};
 
 /// How long reading waits, at most, for lanes that only our own sockets hold up. What goes on for longer is no burst, and
 /// others are behind it.
@@ -125,7 +125,7 @@ impl<S: Sender> Dispatcher<S> {
             }
             let forgot = entry.lane.forget_parked(now);
             if entry.lane.is_forgettable(now.instant) && !entry.published && !entry.runnable {
-                if entry.lane.standing() == Standing::Answering {
+                if entry.lane.standing(now.instant).has_answered() {
                     self.proven.insert(id, entry.partition);
                 }
                 self.lanes.remove(&id);

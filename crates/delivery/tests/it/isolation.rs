@@ -234,10 +234,43 @@ async fn one_endpoint_that_answers_soon_has_all_its_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_hang_by_the_thousand_leave_sockets_to_one_that_answers() {
+    let (mut world, good, hanging) = a_good_one_and_thousands(Does::Hang).await;
+    a_good_one_is_not_delayed_by_them(&mut world, good, &hanging).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_answered_and_begin_to_hang_by_the_thousand_leave_sockets_to_one_that_answers()
+ {
+    let (mut world, good, hanging) = a_good_one_and_thousands(Does::Answer(200)).await;
+    for id in &hanging {
+        world.publish(&[*id]).await;
+    }
+    let all = hanging.len() + 1;
+    world
+        .until(60 * S, "all have answered", |world| {
+            world.sender.sent() == all
+        })
+        .await;
+    tokio::time::sleep(3 * S).await;
+    for id in &hanging {
+        world.sender.set(*id, Does::Hang);
+    }
+    world.publish(&[good]).await;
+    world
+        .until(S, "the good one answers as before", |world| {
+            world.sent_to_count(good) == 2
+        })
+        .await;
+    a_good_one_is_not_delayed_by_them(&mut world, good, &hanging).await;
+}
+
+/// A hundred sockets, one endpoint that has answered, and two thousand.
+async fn a_good_one_and_thousands(does: Does) -> (World, EndpointId, Vec<EndpointId>) {
     let mut world = World::new();
     world.options.in_flight = 100;
     let good = world.endpoint(0, Does::Answer(200));
-    let hanging: Vec<EndpointId> = (1..=2_000).map(|n| world.endpoint(n, Does::Hang)).collect();
+    let thousands = (1..=2_000).map(|n| world.endpoint(n, does.clone()));
+    let thousands = thousands.collect();
     world.start();
     world.publish(&[good]).await;
     world
@@ -245,15 +278,60 @@ async fn endpoints_that_hang_by_the_thousand_leave_sockets_to_one_that_answers()
             world.sent_to_count(good) == 1
         })
         .await;
-    for n in 2..200 {
+    (world, good, thousands)
+}
+
+async fn a_good_one_is_not_delayed_by_them(
+    world: &mut World,
+    good: EndpointId,
+    hanging: &[EndpointId],
+) {
+    let before = world.sent_to_count(good);
+    for n in 1..200 {
         let part = hanging.chunks(20).nth(n % 100).unwrap();
         world.publish(part).await;
+        world.publish(&[good]).await;
+        world
+            .until(50 * MS, "the healthy one is not delayed", |world| {
+                world.sent_to_count(good) == before + n
+            })
+            .await;
+    }
+    assert!(world.sender.most_in_flight.load(Ordering::SeqCst) <= 100);
+}
+
+/// A region that is lost: none of these has an attempt that has ended, so nothing is known of it yet.
+#[tokio::test(start_paused = true)]
+async fn busy_endpoints_that_begin_to_hang_in_one_moment_leave_sockets_to_one_that_answers() {
+    let mut world = World::new();
+    world.options.lane.first_in_flight = world.options.lane.max_in_flight;
+    let good = world.endpoint(0, Does::Answer(200));
+    let lost: Vec<EndpointId> = (1..=40)
+        .map(|n| world.endpoint(n, Does::Answer(200)))
+        .collect();
+    world.start();
+    let all: Vec<EndpointId> = lost.iter().copied().chain([good]).collect();
+    for n in 1..=200 {
+        world.publish(&all).await;
+        world
+            .until(S, "all answer", |world| world.sender.sent() == 41 * n)
+            .await;
+    }
+    for id in &lost {
+        world.sender.set(*id, Does::Hang);
+    }
+    for id in &lost {
+        world.publish(&vec![*id; 100]).await;
+    }
+    for n in 201..400 {
         world.publish(&[good]).await;
         world
             .until(50 * MS, "the healthy one is not delayed", |world| {
                 world.sent_to_count(good) == n
             })
             .await;
+        tokio::time::sleep(50 * MS).await;
     }
-    assert!(world.sender.most_in_flight.load(Ordering::SeqCst) <= 100);
+    let most = world.sender.most_in_flight.load(Ordering::SeqCst);
+    assert!(most > 1_000, "{most} at once: were there enough?");
 }
