@@ -143,12 +143,20 @@ impl Lane {
         let may_be_repaired = known != 0 && known < terms.version;
         self.concurrency.set_max(terms.max_in_flight);
         match (&mut self.rate, terms.rate) {
-            (Some(limiter), Some(rate)) => limiter.set_rate(rate),
+            (Some(limiter), Some(rate)) => {
+                let before = limiter.interval();
+                limiter.set_rate(rate);
+                self.parking.repaced(now, before, limiter.interval());
+            }
             (limiter @ None, Some(rate)) => {
                 let since = if before.is_none() { owned_since } else { now };
                 *limiter = Some(RateLimiter::cautious(rate, since));
             }
-            (limiter, None) => *limiter = None,
+            (limiter, None) => {
+                if limiter.take().is_some() {
+                    self.parking.unpaced();
+                }
+            }
         }
         may_be_repaired && self.breaker.repaired(now)
     }

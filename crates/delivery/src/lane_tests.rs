@@ -222,6 +222,30 @@ fn a_limited_lane_takes_what_it_can_start_soon_and_gives_the_rest_a_slot_each() 
 }
 
 #[test]
+fn a_raised_limit_holds_for_what_is_new_at_once_however_much_is_parked() {
+    let (limits, now) = (LaneLimits::default(), Now::some());
+    let mut lane = Lane::new(&limits);
+    lane.configure(limited(1), now.instant - 10 * S, now.instant);
+    for n in 0..10_000 {
+        drop(lane.offer(waiting(n, now), &limits, now));
+    }
+    let newcomer = |lane: &mut Lane| parked(&lane.offer(waiting(10_000, now), &limits, now));
+    assert!(newcomer(&mut lane).unwrap().0.since(now.wall) > 9_900 * S);
+    lane.configure(limited(1_000), now.instant, now.instant);
+    let (until, _) = newcomer(&mut lane).unwrap();
+    assert!(
+        (9 * S..=11 * S).contains(&until.since(now.wall)),
+        "behind as many"
+    );
+    let unlimited = Terms {
+        rate: None,
+        ..limited(1)
+    };
+    lane.configure(unlimited, now.instant, now.instant);
+    assert!(newcomer(&mut lane).is_none());
+}
+
+#[test]
 fn a_lane_that_becomes_limited_waits_out_the_second_before() {
     let (limits, now) = (LaneLimits::default(), Now::some());
     let mut lane = Lane::new(&limits);

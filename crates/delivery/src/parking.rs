@@ -56,6 +56,23 @@ impl Parking {
         self.reserve(now, probe_at + Duration::from_secs(1), SPREAD)
     }
 
+    /// The endpoint bears one each `interval` instead of one each `before`: where that is sooner, newcomers stand behind as
+    /// many as before and no longer behind their times, which were reckoned by the old pace.
+    pub fn repaced(&mut self, now: Instant, before: Duration, interval: Duration) {
+        if interval < before {
+            let sooner = interval.as_secs_f64() / before.as_secs_f64();
+            let next = self
+                .next_slot
+                .map(|next| next.saturating_duration_since(now));
+            self.next_slot = next.map(|wait| now + wait.mul_f64(sooner));
+        }
+    }
+
+    /// The endpoint has no limit any more: newcomers stand behind nobody.
+    pub fn unpaced(&mut self) {
+        self.next_slot = None;
+    }
+
     /// The probe was answered well: what is parked may come in its slots, and newcomers need not stand behind it.
     pub fn probe_succeeded(&mut self) {
         self.next_slot = None;
@@ -107,6 +124,24 @@ mod tests {
         );
         let next_probe = now + 60 * S;
         assert_eq!(parking.reserve_behind_probe(now, next_probe), next_probe);
+    }
+
+    #[test]
+    fn a_quicker_pace_brings_the_next_slot_nearer_by_as_much_and_a_slower_one_leaves_it() {
+        let (mut parking, now) = (Parking::default(), Instant::now());
+        (0..1_000).for_each(|_| {
+            parking.reserve(now, now, S);
+        });
+        parking.repaced(now, S, S / 100);
+        assert_eq!(parking.next_slot(), Some(now + 10 * S));
+        parking.repaced(now, S / 100, S);
+        assert_eq!(parking.next_slot(), Some(now + 10 * S));
+        parking.repaced(now + 60 * S, S, S / 100);
+        assert_eq!(
+            parking.next_slot(),
+            Some(now + 60 * S),
+            "what is past stays past"
+        );
     }
 
     #[test]
