@@ -26,6 +26,7 @@ use crate::supervise::Stage;
 const ADMIN_CONNECTIONS: usize = 100;
 const ADMIN_BOUNDS: Bounds = Bounds {
     connections: ADMIN_CONNECTIONS,
+    first: http::FIRST_REQUEST,
     leave: Duration::ZERO,
     drain: Duration::from_secs(1),
 };
@@ -76,6 +77,7 @@ impl Doors {
                 service: switch.clone(),
                 bounds: Bounds {
                     connections: config.http.max_connections,
+                    first: http::FIRST_REQUEST,
                     leave: config.http.leave,
                     drain: config.http.drain,
                 },

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -25,6 +26,9 @@ use tower::{Service, ServiceExt};
 /// How long a connection may take to send the headers of its next request, the idle time before it included. Longer than
 /// common clients keep idle connections (90 s), so that it is they who close: a request that crosses a close is lost.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(95);
+/// How long a connection may take until its first request has begun. A stranger needs no token to open connections, and as
+/// many as there may be that say nothing shut everybody else out.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// All headers of a request together.
 const HEADER_BYTES: usize = 64 << 10;
 /// After an accept that failed for want of descriptors or memory.
@@ -35,6 +39,8 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct Bounds {
     /// Connections at once; further ones wait in the system's queue.
     pub(crate) connections: usize,
+    /// How long one of them may take until its first request has begun.
+    pub(crate) first: Duration,
     /// How long after `shutdown` requests are still taken, each answer with `Connection: close`.
     pub(crate) leave: Duration,
     /// How long requests in flight may take after that.
@@ -70,7 +76,11 @@ pub(crate) async fn serve<S>(
             () = &mut over => break,
             next = next(&listener, &slots, &mut connections) => next,
         };
-        connections.spawn(answer(stream, service.clone(), draining.watcher(), slot));
+        let answered = answer(stream, service.clone(), draining.watcher(), bounds.first);
+        connections.spawn(async move {
+            answered.await;
+            drop(slot);
+        });
     }
     drop(listener);
     if tokio::time::timeout(bounds.drain, draining.shutdown())
@@ -126,19 +136,30 @@ fn of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn answer<S>(stream: TcpStream, service: S, watcher: Watcher, _slot: OwnedSemaphorePermit)
+async fn answer<S>(stream: TcpStream, service: S, watcher: Watcher, first: Duration)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send,
     S::Future: Send,
 {
     // Small answers must not wait for the peer's acknowledgement; without the option they still arrive.
     let _ = stream.set_nodelay(true);
+    let has_begun = AtomicBool::new(false);
+    let service = service.map_request(|request| {
+        has_begun.store(true, Ordering::Relaxed);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection = pin!(watcher.watch(connection));
+    let ended = match tokio::time::timeout(first, &mut connection).await {
+        Ok(ended) => ended,
+        Err(_) if !has_begun.load(Ordering::Relaxed) => return,
+        Err(_) => connection.await,
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -169,6 +190,16 @@ mod tests {
     }
 
     async fn start_leaving(connections: usize, leave: Duration, drain: Duration) -> Running {
+        start_within(Bounds {
+            connections,
+            first: FIRST_REQUEST,
+            leave,
+            drain,
+        })
+        .await
+    }
+
+    async fn start_within(bounds: Bounds) -> Running {
         let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
         let slow = get(async move || {
@@ -179,11 +210,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let bounds = Bounds {
-            connections,
-            leave,
-            drain,
-        };
         let router = Router::new().route("/slow", slow);
         let server = tokio::spawn(serve(listener, router, bounds, shutdown.clone()));
         Running {
@@ -250,6 +276,28 @@ mod tests {
         running.shutdown.cancel();
         running.server.await.unwrap();
         assert_eq!(read_all(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_never_begins_a_request_is_closed_and_one_that_has_begun_is_not() {
+        let running = start_within(Bounds {
+            connections: 10,
+            first: Duration::from_millis(50),
+            leave: Duration::ZERO,
+            drain: Duration::from_secs(60),
+        })
+        .await;
+        let stream = ask(&running).await;
+        running.begun.notified().await;
+        let mut half = TcpStream::connect(running.address).await.unwrap();
+        half.write_all(b"GET /slow HT").await.unwrap();
+        let silent = TcpStream::connect(running.address).await.unwrap();
+        for stream in [half, silent] {
+            assert_eq!(read_all(stream).await, "");
+        }
+        running.shutdown.cancel();
+        running.go_on.notify_one();
+        assert!(read_all(stream).await.ends_with("done"));
     }
 
     #[tokio::test]

@@ -92,6 +92,7 @@ async fn receive(args: Args) -> anyhow::Result<ExitCode> {
     let done = CancellationToken::new();
     let receiver = Receiver::new(&args.secret, args.behaviour(), teller(&args, done.clone()));
     let bounds = Bounds {
+        first: http::FIRST_REQUEST,
         connections: CONNECTIONS,
         leave: Duration::ZERO,
         drain: DRAIN,

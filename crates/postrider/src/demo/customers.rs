@@ -146,6 +146,7 @@ async fn endpoint(
     };
     let receiver = Receiver::new(std::slice::from_ref(&secret), behaviour, tell);
     let bounds = Bounds {
+        first: http::FIRST_REQUEST,
         connections: 1000,
         leave: Duration::ZERO,
         drain: Duration::ZERO,
