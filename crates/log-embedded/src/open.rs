@@ -120,12 +120,16 @@ fn run(shared: &Arc<Shared>, files: Files, options: &Options) {
         ends,
     } = files;
     thread::scope(|scope| {
-        let _guard = PanicGuard(shared);
+        let _guard = PanicGuard(shared, "writer");
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let syncer = named("log-syncer").spawn_scoped(scope, || syncer::run(shared, &wal));
+        let syncer = named("log-syncer").spawn_scoped(scope, || {
+            let _guard = PanicGuard(shared, "syncer");
+            syncer::run(shared, &wal);
+        });
         let database = &database;
         let checkpointer = named("log-checkpoint").spawn_scoped(scope, move || {
-            checkpoint::run(shared, &checkpointing, database)
+            let _guard = PanicGuard(shared, "checkpointer");
+            checkpoint::run(shared, &checkpointing, database);
         });
         match (syncer, checkpointer) {
             (Ok(_), Ok(_)) => match Tables::new(&connection, &shared.catalog, &ends) {
@@ -145,13 +149,13 @@ fn run(shared: &Arc<Shared>, files: Files, options: &Options) {
     drop(lock);
 }
 
-/// Tells everybody if the writer panics: they would wait for ever.
-struct PanicGuard<'a>(&'a Shared);
+/// Tells everybody if one of the threads panics: the others, and whoever asked them, would wait for ever.
+struct PanicGuard<'a>(&'a Shared, &'static str);
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.stop("its writer has panicked");
+            self.0.stop(&format!("its {} has panicked", self.1));
         }
     }
 }
@@ -179,6 +183,30 @@ mod tests {
         let record = NewRecord::new(TOPIC, "k", "v");
         let appended = log.append(vec![record], durability, Purpose::Intake).await;
         appended.map(drop)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn after_a_thread_has_panicked_the_log_stops_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, files) = prepare(&options(dir.path())).unwrap();
+        let threads = start(Arc::clone(&shared), files, options(dir.path())).unwrap();
+        let log = EmbeddedLog::of(Arc::clone(&shared), threads);
+        append(&log, Durability::Synced).await.unwrap();
+        let panicked = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let _guard = PanicGuard(&shared, "checkpointer");
+                panic!("a test of what follows");
+            }
+        });
+        assert!(panicked.join().is_err());
+        // The writer waits for the checkpointer in here.
+        shared.checkpoints.finish(checkpoint::Whole::Restart);
+        let failed = append(&log, Durability::Synced).await;
+        let Err(LogError::Stopped(reason)) = failed else {
+            panic!("{failed:?}")
+        };
+        assert!(reason.contains("checkpointer has panicked"), "{reason}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
