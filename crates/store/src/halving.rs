@@ -4,8 +4,8 @@ use std::ops::Range;
 
 /// Writes `len` items in parts. A part that is refused is halved, until the item that is refused stands alone.
 ///
-/// Write the items of [`Halving::part`], then say how it went; a part whose write may be tried again is simply asked
-/// for again. With one bad item among n, about 2·log2(n) parts are written.
+/// Write the items of [`Halving::part`], then say how it went. With one bad item among n, about 2·log2(n) parts are
+/// written.
 #[derive(Debug, Clone)]
 pub struct Halving {
     /// What is left, the next part last.
@@ -32,14 +32,26 @@ impl Halving {
 
     /// The part was refused. Returns the item that the store will never take, once it stood alone.
     pub fn refused(&mut self) -> Option<usize> {
-        let part = self.parts.pop()?;
+        let part = self.part()?;
         if part.len() <= 1 {
+            self.parts.pop();
             return Some(part.start);
         }
-        let middle = part.start + part.len() / 2;
-        self.parts.push(middle..part.end);
-        self.parts.push(part.start..middle);
+        self.halve();
         None
+    }
+
+    /// The part is to be tried again, and may have been too much for the time that it had: half of it first, and the more
+    /// after that, the more was written.
+    pub fn halve(&mut self) {
+        let Some(part) = self.parts.pop() else {
+            return;
+        };
+        let middle = part.start + part.len() / 2;
+        if part.len() > 1 {
+            self.parts.push(middle..part.end);
+        }
+        self.parts.push(part.start..middle.max(part.start + 1));
     }
 }
 
@@ -68,6 +80,23 @@ mod tests {
             prop_assert_eq!(written, expected);
             prop_assert!(set_aside.into_iter().eq((0..bad.len()).filter(|item| bad[*item])));
         }
+    }
+
+    #[test]
+    fn what_is_tried_again_gets_smaller_to_one_item_and_grows_with_what_is_written() {
+        let mut halving = Halving::over(16);
+        let mut sizes = Vec::new();
+        for _ in 0..6 {
+            sizes.push(halving.part().unwrap().len());
+            halving.halve();
+        }
+        assert_eq!(sizes, [16, 8, 4, 2, 1, 1]);
+        let mut written = Vec::new();
+        while let Some(part) = halving.part() {
+            written.push(part);
+            halving.written();
+        }
+        assert_eq!(written, [0..1, 1..2, 2..4, 4..8, 8..16]);
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl<F: Fn(&str, Duration)> Writing<F> {
         self.halving.part()
     }
 
-    /// The part was written, or why not. Where the store does not answer it waits, and the part is asked for again.
+    /// The part was written, or why not. Where the store does not answer it waits, and half of the part is asked for: it may
+    /// answer for less within the time that it has.
     ///
     /// # Errors
     /// Once it is to stop, if it would wait.
@@ -84,7 +85,10 @@ impl<F: Fn(&str, Duration)> Writing<F> {
                 self.halving.written();
                 self.patience.answered();
             }
-            Err(StoreError::Unavailable(why)) => self.patience.wait(&why).await?,
+            Err(StoreError::Unavailable(why)) => {
+                self.halving.halve();
+                self.patience.wait(&why).await?;
+            }
             Err(error) => {
                 if let Some(index) = self.halving.refused() {
                     self.refused.push((index, error.to_string()));
@@ -136,6 +140,24 @@ mod tests {
             .collect();
         assert_eq!(refused, [1, 3, 5, 7, 9]);
         assert!(waits.into_inner().unwrap().len() > 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_too_slow_for_all_of_it_is_given_less() {
+        let patience = Patience::new(CancellationToken::new(), |_: &str, _| ());
+        let (mut writing, mut kept, mut calls) = (Writing::of(5_000, patience), Vec::new(), 0);
+        while let Some(part) = writing.part() {
+            calls += 1;
+            let written = if part.len() > 700 {
+                Err(StoreError::Unavailable("too slow".to_owned()))
+            } else {
+                kept.extend(part);
+                Ok(())
+            };
+            assert_eq!(writing.after(written).await, Ok(()));
+        }
+        assert!(kept.into_iter().eq(0..5_000) && calls < 20, "{calls} calls");
+        assert!(writing.into_refused().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
