@@ -259,9 +259,7 @@ impl<'a> Thread<'a> {
         if self.leaving.is_empty() {
             return;
         }
-        let released = std::mem::take(&mut self.member.seats().released);
-        self.left.extend(released);
-        if !self.leaving.iter().all(|at| self.left.contains(at)) {
+        if self.is_awaited() {
             return;
         }
         let leaving = std::mem::take(&mut self.leaving);
@@ -272,6 +270,17 @@ impl<'a> Thread<'a> {
         metrics.owned.add(-count(&told));
         metrics.given_up.inc_by(told.len() as u64);
         self.hand_back(&leaving);
+    }
+
+    /// Is something of what the group wants back still in the reader's hands?
+    fn is_awaited(&mut self) -> bool {
+        let mut seats = self.member.seats();
+        self.left.append(&mut seats.released);
+        // One without a seat was lost to a commit meanwhile: nobody releases it any more, and librdkafka tells of no loss
+        // before what it wanted back is given.
+        let (leaving, left) = (&self.leaving, &self.left);
+        let mut kept = leaving.iter().filter(|at| !left.contains(at));
+        kept.any(|at| seats.get(*at).is_some())
     }
 
     fn stop_fetching(&mut self, partitions: &[TopicPartition]) {

@@ -92,6 +92,10 @@ pub(crate) struct Party {
     pub(crate) owned: BTreeMap<TopicPartition, Assignment>,
     /// How often partitions were lost.
     pub(crate) losses: usize,
+    /// Keeps what the group wants back.
+    pub(crate) clings: bool,
+    /// How often something was wanted back that it kept.
+    pub(crate) kept: usize,
     pub(crate) values: Vec<u64>,
     read: BTreeMap<TopicPartition, Position>,
 }
@@ -110,6 +114,8 @@ impl Party {
             committer,
             owned: BTreeMap::new(),
             losses: 0,
+            clings: false,
+            kept: 0,
             values: Vec::new(),
             read: BTreeMap::new(),
         }
@@ -131,6 +137,7 @@ impl Party {
                     self.owned.insert(assignment.at, assignment);
                 }
             }
+            Polled::Revoking(_) if self.clings => self.kept += 1,
             Polled::Revoking(partitions) => {
                 self.finish(&partitions).await;
                 self.committer.release(&partitions).await.unwrap();

@@ -5,11 +5,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use postrider_log::testing::conformance::{A, FIRST, topics};
+use postrider_log_kafka::Options;
 use postrider_testkit::{kafka, pause, proceed, setting};
 
-use crate::support::{Deadline, Party, open, options};
+use crate::support::{Deadline, Party, classic, open, options};
 
 const PREFIX: &str = "POSTRIDER_TEST_PREFIX";
+/// Names the older group protocol.
+const PROTOCOL: &str = "POSTRIDER_TEST_GROUP_PROTOCOL";
 
 /// Says again and again how many leases it holds, and when it lost its partitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,15 +47,16 @@ struct Other {
 }
 
 impl Other {
-    fn run(prefix: &str) -> Self {
+    fn run(test: &str, prefix: &str, protocol: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--ignored",
                 "--exact",
                 "--nocapture",
-                "zombie::a_process_that_holds_partitions",
+                &format!("zombie::{test}"),
             ])
             .env(PREFIX, prefix)
+            .env(PROTOCOL, protocol)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -70,6 +74,12 @@ impl Other {
     fn said(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
+
+    /// Has it said this since it had said so many lines?
+    fn has_said(&self, what: &str, since: usize) -> bool {
+        let lines = self.lines.lock().unwrap();
+        lines[since..].iter().any(|line| line.ends_with(what))
+    }
 }
 
 impl Drop for Other {
@@ -85,7 +95,11 @@ async fn a_process_that_wakes_up_after_its_session_holds_no_lease_and_is_told_of
     let options = options(&kafka().unwrap(), topics());
     let log = open(&options).await;
     let deadline = Deadline::new();
-    let other = Other::run(&options.topic_prefix);
+    let other = Other::run(
+        "a_process_that_holds_partitions",
+        &options.topic_prefix,
+        "consumer",
+    );
     let moment = std::time::Duration::from_millis(20);
     while !other.said().iter().any(|line| line.ends_with("holds 3")) {
         tokio::time::sleep(moment).await;
@@ -113,4 +127,74 @@ async fn a_process_that_wakes_up_after_its_session_holds_no_lease_and_is_told_of
         party.step().await;
         deadline.check("it was told of its loss");
     }
+}
+
+/// Keeps what is wanted back of it until it is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs in a process of its own, for the test below"]
+async fn a_process_that_drains_for_long() {
+    let prefix: String = setting(PREFIX, String::new());
+    if prefix.is_empty() {
+        return;
+    }
+    let mut options = options(&kafka().unwrap(), topics());
+    options.topic_prefix = prefix;
+    if setting(PROTOCOL, String::new()) == "classic" {
+        classic(&mut options);
+    }
+    let log = open(&options).await;
+    let mut party = Party::join(&*log, FIRST, &[A]).await;
+    party.clings = true;
+    loop {
+        party.step().await;
+        party.clings = party.losses == 0;
+        let asked = if party.kept > 0 { "asked" } else { "not asked" };
+        println!("{} lost, {asked}, owns {}", party.losses, party.owned.len());
+    }
+}
+
+async fn stopped_in_the_middle_of_a_drain(options: Options, protocol: &str) {
+    let log = open(&options).await;
+    let deadline = Deadline::new();
+    let prefix = &options.topic_prefix;
+    let other = Other::run("a_process_that_drains_for_long", prefix, protocol);
+    let moment = std::time::Duration::from_millis(20);
+    while !other.has_said("0 lost, not asked, owns 3", 0) {
+        tokio::time::sleep(moment).await;
+        deadline.check("the other process owns everything");
+    }
+    let mut party = Party::join(&*log, FIRST, &[A]).await;
+    while !other.has_said("0 lost, asked, owns 3", 0) {
+        party.step().await;
+        deadline.check("a part of it is wanted back");
+    }
+    pause(other.child.id()).unwrap();
+    while party.owned.len() < 3 {
+        party.step().await;
+        deadline.check("its session has ended and all of it is ours");
+    }
+    let before = other.said().len();
+    proceed(other.child.id()).unwrap();
+    let has_part = || {
+        ["owns 1", "owns 2"]
+            .iter()
+            .any(|part| other.has_said(part, before))
+    };
+    while !has_part() {
+        party.step().await;
+        deadline.check("it owns a part again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_stopped_in_the_middle_of_a_drain_joins_again_and_is_given_its_share() {
+    let options = options(&kafka().unwrap(), topics());
+    stopped_in_the_middle_of_a_drain(options, "consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_classic_protocol_it_joins_again_likewise() {
+    let mut options = options(&kafka().unwrap(), topics());
+    classic(&mut options);
+    stopped_in_the_middle_of_a_drain(options, "classic").await;
 }
