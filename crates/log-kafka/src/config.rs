@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_log::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use secrecy::ExposeSecret;
@@ -170,8 +171,8 @@ pub(crate) fn fetcher(
     config
 }
 
-/// A member of a group.
-pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
+/// A member of a group that reads these topics.
+pub(crate) fn member(options: &Options, group: &str, topics: &[Topic]) -> ClientConfig {
     let mut config = consumer(options, group);
     config
         // It reads nothing. What it may ask for before its partitions are paused is to be little.
@@ -202,9 +203,10 @@ pub(crate) fn member(options: &Options, group: &str) -> ClientConfig {
                 .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         }
     }
-    if let Some(id) = &options.membership.instance_id {
-        // One member of each group in this process.
-        config.set("group.instance.id", id);
+    if let (Some(id), Some(first)) = (&options.membership.instance_id, topics.first()) {
+        // Fan-out and the pump have two members each in their groups, which read different topics: each needs a name of its
+        // own, that is the same after a restart.
+        config.set("group.instance.id", format!("{id}.{first}"));
     }
     config
 }
@@ -223,7 +225,7 @@ mod tests {
         let all = |options: &Options| {
             let clients = [
                 producer(options),
-                member(options, "group"),
+                member(options, "group", &[topics::EVENTS]),
                 fetcher(options, "nobody", 1, std::time::Duration::ZERO),
                 consumer(options, "nobody"),
             ];
@@ -242,7 +244,10 @@ mod tests {
         let registry = postrider_metrics::Registry::new();
         let metrics = crate::LogMetrics::register(&registry).unwrap();
         let mut options = Options::new("127.0.0.1:9", topics::all(), metrics);
-        let given = |options: &Options| member(options, "group").get(name).unwrap().to_owned();
+        let given = |options: &Options| {
+            let member = member(options, "group", &[topics::EVENTS]);
+            member.get(name).unwrap().to_owned()
+        };
         assert_eq!(given(&options), time.as_millis().to_string());
         options
             .properties

@@ -130,8 +130,9 @@ pub enum Mechanism {
 pub struct Membership {
     /// Which protocol they speak.
     pub protocol: GroupProtocol,
-    /// A name for this process that is the same after a restart and nobody else's. With it a short restart moves no
-    /// partition; without a stable name leave it out.
+    /// A name for this process that is the same after a restart and nobody else's: up to 200 of a-z, A-Z, 0-9, '.', '_' and
+    /// '-'. With it a short restart moves no partition; without a stable name leave it out. Each member adds the first topic
+    /// that it reads.
     pub instance_id: Option<String>,
 }
 
@@ -196,6 +197,14 @@ impl Options {
                 self.topic_prefix
             ),
         );
+        if let Some(id) = &self.membership.instance_id {
+            refuse(
+                !id.chars().all(legal) || !(1..=200).contains(&id.len()),
+                format!(
+                    "instance id {id:?}: up to 200 of a-z, A-Z, 0-9, '.', '_' and '-' are possible"
+                ),
+            );
+        }
         refuse(
             self.record_bytes < 1024 || self.record_bytes > 64 << 20,
             format!(

@@ -92,7 +92,7 @@ impl Member {
             .iter()
             .map(|topic| (topic.topic, topic.weight));
         let member = Arc::new(Self {
-            config: config::member(&shared.options, &group),
+            config: config::member(&shared.options, &group, &topics),
             fetching: config::fetcher(&shared.options, &nobody, queues, subscription.patience),
             group: subscription.group,
             names,

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postrider_log::testing::conformance::{A, B, FIRST, append, numbered, topics};
+use postrider_log::testing::conformance::{self, A, B, FIRST, append, numbered};
 use postrider_log::{BatchLimit, Durability, Log, Polled, Purpose, TopicPartition};
 use postrider_log_kafka::{LogMetrics, Options};
+use postrider_model::topics::{self, EVENTS, EVENTS_WAITING, FANOUT, PARK, PUMP, RETRY, Tier};
 use postrider_testkit::kafka;
 
 use crate::support::{Deadline, Party, classic, open, options};
@@ -13,7 +14,7 @@ use crate::support::{Deadline, Party, classic, open, options};
 const PARTITIONS: u32 = 6;
 
 async fn handed_over(adjust: impl Fn(&mut Options)) {
-    let mut options = options(&kafka().unwrap(), topics());
+    let mut options = options(&kafka().unwrap(), conformance::topics());
     options.layout.partitions = PARTITIONS;
     adjust(&mut options);
     let log = open(&options).await;
@@ -105,7 +106,7 @@ async fn read_on(party: &mut Party, what: &str, mut enough: impl FnMut(Polled) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_member_keeps_is_read_on_while_it_drains_the_rest() {
-    let mut options = options(&kafka().unwrap(), topics());
+    let mut options = options(&kafka().unwrap(), conformance::topics());
     options.layout.partitions = PARTITIONS;
     let log = open(&options).await;
     let deadline = Deadline::new();
@@ -158,7 +159,7 @@ async fn what_a_member_keeps_is_read_on_while_it_drains_the_rest() {
 /// As after a kill: the name is in use until its first bearer's session has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_whose_name_is_still_in_use_joins_anew_until_it_is_free() {
-    let mut options = options(&kafka().unwrap(), topics());
+    let mut options = options(&kafka().unwrap(), conformance::topics());
     options.membership.instance_id = Some("worker-0".to_owned());
     let registry = postrider_metrics::Registry::new();
     options.metrics = LogMetrics::register(&registry).unwrap();
@@ -184,4 +185,51 @@ async fn a_member_whose_name_is_still_in_use_joins_anew_until_it_is_free() {
         other.step().await;
         deadline.check("the second owns everything");
     }
+}
+
+/// As fan-out and the pump do: two members of one group in one process, of different topics.
+async fn everything_is_read_by_a_process_with_a_name(adjust: impl Fn(&mut Options)) {
+    let mut options = options(&kafka().unwrap(), topics::all());
+    options.layout.partitions = 1;
+    options.membership.instance_id = Some("process-0".to_owned());
+    adjust(&mut options);
+    let log = open(&options).await;
+    let of = |tiers: &[Tier]| tiers.iter().map(|tier| tier.topic).collect::<Vec<_>>();
+    let memberships = [
+        (FANOUT, vec![EVENTS]),
+        (FANOUT, vec![EVENTS_WAITING]),
+        (PUMP, of(&RETRY)),
+        (PUMP, of(&PARK)),
+    ];
+    let mut parties = Vec::new();
+    for (group, topics) in &memberships {
+        parties.push((Party::join(&*log, *group, topics).await, topics.len()));
+        for topic in topics {
+            append(&*log, numbered(*topic, 1, 7, 1)).await;
+        }
+    }
+    let deadline = Deadline::new();
+    while parties
+        .iter()
+        .any(|(party, topics)| party.values.len() < *topics)
+    {
+        for (party, _) in &mut parties {
+            party.step().await;
+        }
+        deadline.check("each has read its topics");
+    }
+    for (party, topics) in &parties {
+        assert_eq!((party.values.len(), party.losses), (*topics, 0));
+    }
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_one_process_with_a_name_read_everything_beside_each_other() {
+    everything_is_read_by_a_process_with_a_name(|_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_one_process_with_a_name_do_so_by_the_classic_protocol_too() {
+    everything_is_read_by_a_process_with_a_name(classic).await;
 }

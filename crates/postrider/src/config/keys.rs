@@ -79,7 +79,7 @@ keys! {
         heartbeat: Duration = "1s", "100ms" ..= "1m";
             "Classic protocol: how often a process says that it is there."
         instance_id: Option<Word> = "";
-            "A name of this process that is the same after a restart and nobody else's: with it a short restart moves no partition. Without stable names leave it out."
+            "A name of this process that is the same after a restart and nobody else's (up to 200 of a-z, A-Z, 0-9, '.', '_' and '-'): with it a short restart moves no partition. Each reader adds the first topic that it reads, since a process may have several in one group. Without stable names leave it out."
         lease: Duration = "3s", "1500ms" ..= "1m";
             "How long after its last acknowledged commit a partition may be worked on; half of the session timeout, at most, is sound."
         queue: Bytes = "8MiB", "1MiB" ..= "1GiB";
