@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::sizes::config;
 use super::{Basis, Cluster, PATIENCE};
-use crate::observing::{queries, watching};
+use crate::observing::{fires, queries, watching_closely};
 
 const EVENTS: u64 = 30;
 const PATHS: [&str; 3] = ["/ok/0", "/ok/1", "/failing"];
@@ -86,7 +86,7 @@ async fn lags_that_several_processes_tell_of_are_those_of_the_brokers_and_what_n
     cluster.play("worker", "worker").await;
     cluster.ready().await;
     let all = ["rest", "api-1", "api-2", "api-3", "worker"];
-    let prometheus = watching(&all.map(|name| cluster.target(name).address)).await;
+    let prometheus = watching_closely(&all.map(|name| cluster.target(name).address)).await;
     let api = cluster.api("api-1");
     let app = api.create_app("lags").await.unwrap();
     for path in PATHS {
@@ -138,6 +138,7 @@ async fn lags_that_several_processes_tell_of_are_those_of_the_brokers_and_what_n
     assert_eq!(waits(), (retried, parked));
     let overdue = panel("For how long they are overdue", "overdue");
     answers(&prometheus, &format!("({overdue}) > {OVERDUE}")).await;
+    fires(&prometheus, "PostriderWaitingOverdue").await;
 
     cluster.receiver.on("/failing", Behaviour::Ok);
     cluster.play("pump", "pump").await;
@@ -164,6 +165,9 @@ async fn lags_that_several_processes_tell_of_are_those_of_the_brokers_and_what_n
     let by_group = panel("Records to be read", "lag_records");
     let worker = json!({ "group": "worker" });
     comes_to(&prometheus, &by_group, &worker, deliveries).await;
+    for alert in ["PostriderRoleAway", "PostriderOldestRecordTooOld"] {
+        fires(&prometheus, alert).await;
+    }
     each_partition_once(
         &prometheus,
         &panel("Partitions that lag most", "lag_records"),

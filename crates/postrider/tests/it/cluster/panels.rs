@@ -11,7 +11,7 @@ use super::brokers::overfill;
 use super::crowd::Crowd;
 use super::sizes::config;
 use super::{Basis, Cluster, PATIENCE};
-use crate::observing::{queries, watching};
+use crate::observing::{fires, queries, watching};
 
 /// A rate tells of what happened within the last 30 s.
 const SEEN: Duration = Duration::from_secs(40);
@@ -147,6 +147,9 @@ async fn every_panel_of_kafka_shows_the_fault_that_it_exists_for() {
     overfill(&cluster, &crowd, || {}).await;
     let short = ["queued_bytes", "refused_total", "busy_total"];
     asked.until_above_zero(&short).await;
+    for alert in ["PostriderLogUnreachable", "PostriderIngestUnavailable"] {
+        fires(&asked.prometheus, alert).await;
+    }
     proceed(broker.pid().unwrap()).unwrap();
     load.stop().await;
     assert!(asked.left.is_empty(), "never asked: {:?}", asked.left);

@@ -1,7 +1,7 @@
 //! A process that is started while the store is away goes on with what was known.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Instant, SystemTime};
 
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::store_away::refuses_only_what_it_cannot_know;
 use super::{Basis, Cluster, PATIENCE};
+use crate::observing::{fires, watching};
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const ANOTHER: &str = "OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
@@ -46,6 +47,7 @@ async fn roles_killed_and_started_while_the_store_is_away_accept_and_deliver_wha
     publish(&api, &app).await;
     arrived(&cluster, 1).await;
     every_file_has_what_its_process_knows(&cluster, &api).await;
+    one_that_cannot_be_written_is_told(&cluster, &api).await;
 
     postgres.stop().await.unwrap();
     let stopped = Instant::now();
@@ -113,12 +115,28 @@ async fn every_file_has_what_its_process_knows(cluster: &Cluster, api: &Api) {
     let now = SystemTime::now();
     api.create_app("one more").await.unwrap();
     for (name, _) in KILLED {
-        let written = eventually("its file is written", PATIENCE, async || {
-            let modified = fs::metadata(kept(cluster, name)).ok()?.modified().ok()?;
-            (modified > now).then_some(())
-        });
-        written.await.unwrap();
+        written_since(&kept(cluster, name), now).await;
     }
+}
+
+/// The alert of it fires, and the file is written again when nothing is in the way.
+async fn one_that_cannot_be_written_is_told(cluster: &Cluster, api: &Api) {
+    let prometheus = watching(&[cluster.target("front").address]).await;
+    let in_the_way = kept(cluster, "front").with_extension("new");
+    fs::create_dir(&in_the_way).unwrap();
+    api.create_app("yet another").await.unwrap();
+    fires(&prometheus, "PostriderSnapshotFailing").await;
+    let now = SystemTime::now();
+    fs::remove_dir(&in_the_way).unwrap();
+    written_since(&kept(cluster, "front"), now).await;
+}
+
+async fn written_since(file: &Path, moment: SystemTime) {
+    let written = eventually("its file is written", PATIENCE, async || {
+        let modified = fs::metadata(file).ok()?.modified().ok()?;
+        (modified > moment).then_some(())
+    });
+    written.await.unwrap();
 }
 
 /// Readiness says by what it goes, and the metric since when it is so: at least since the store was stopped.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::crowd::Crowd;
 use super::{Basis, Cluster, PATIENCE};
+use crate::observing::{fires, none_fires, watching, watching_closely};
 
 /// Longer than it takes until readiness says that the store is away (5 s).
 const OUTAGE: Duration = Duration::from_secs(6);
@@ -33,6 +34,9 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
         cluster.play(name, roles).await;
     }
     cluster.ready().await;
+    let targets =
+        ["front", "middle", "recorder", "deadletter"].map(|name| cluster.target(name).address);
+    let healthy = watching(&targets).await;
     let crowd = Crowd::settle(&cluster, "front").await;
     let api = cluster.api("front");
     let gone = refusing_app(&cluster, &api).await;
@@ -43,8 +47,17 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
         .await
         .unwrap();
 
+    let prometheus = watching_closely(&targets).await;
+    none_fires(&healthy).await;
     postgres.stop().await.unwrap();
     says_so(&cluster).await;
+    for alert in [
+        "PostriderStoreUnreachable",
+        "PostriderRegistryStale",
+        "PostriderRecorderBehind",
+    ] {
+        fires(&prometheus, alert).await;
+    }
     refuses_only_what_it_cannot_know(&api, &crowd.app).await;
     let mut letters = 0;
     for _ in 0..3 {

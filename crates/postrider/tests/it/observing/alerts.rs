@@ -1,26 +1,16 @@
 //! A fault fires its alert, and a run without one fires none.
 
-use postrider_testkit::{Behaviour, Prometheus, eventually};
+use postrider_testkit::{Behaviour, eventually};
 
-use super::watching;
+use super::{fires, none_fires, watching};
 use crate::world::{DEADLINE, World};
 
-/// The disk of the machine that tests is not ours to judge.
-const NOT_OURS: &str = "PostriderDiskFilling";
 /// More than so many endpoints that are disabled at once are a surge.
 const SURGE: usize = 8;
 
-async fn fires(prometheus: &Prometheus, alert: &str) {
-    let what = format!("{alert} fires");
-    let waited = eventually(&what, DEADLINE, async || {
-        let firing = prometheus.firing().await.unwrap();
-        firing.iter().any(|name| name == alert).then_some(())
-    });
-    waited.await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_healthy_run_fires_nothing_endpoints_that_go_fire_theirs_and_so_does_a_killed_process() {
+async fn a_healthy_run_fires_nothing_endpoints_that_go_a_file_with_a_mistake_and_a_killed_process_fire_theirs()
+ {
     let mut world = World::with(&[]).await;
     let prometheus = watching(&[world.server().address().unwrap()]).await;
     world.endpoint("/ok", Behaviour::Ok).await;
@@ -32,20 +22,7 @@ async fn a_healthy_run_fires_nothing_endpoints_that_go_fire_theirs_and_so_does_a
     }
     world.publish(50).await;
     world.wait_for("/", 50 * (SURGE as u64 + 1)).await;
-    // So much was seen of it, evaluated every second.
-    let seen = eventually(
-        "the run has been watched for a while",
-        DEADLINE,
-        async || {
-            let watched = "count_over_time(postrider_ingest_accepted_total[1m]) >= 10";
-            let values = prometheus.query(watched).await.unwrap();
-            (!values.is_empty()).then_some(())
-        },
-    );
-    seen.await.unwrap();
-    let mut firing = prometheus.firing().await.unwrap();
-    firing.retain(|alert| alert != NOT_OURS);
-    assert!(firing.is_empty(), "a healthy run fires {firing:?}");
+    none_fires(&prometheus).await;
 
     for gone in 0..SURGE {
         world
@@ -54,6 +31,27 @@ async fn a_healthy_run_fires_nothing_endpoints_that_go_fire_theirs_and_so_does_a
     }
     world.publish(1).await;
     fires(&prometheus, "PostriderEndpointsDisabled").await;
+    with_a_mistake_in_its_file(&mut world).await;
+    fires(&prometheus, "PostriderConfigRefused").await;
     world.kill().await;
     fires(&prometheus, "PostriderProcessDown").await;
+    fires(&prometheus, "PostriderAway").await;
+}
+
+/// Starts the server again with a file, and has it read that again when something is wrong in it.
+async fn with_a_mistake_in_its_file(world: &mut World) {
+    let file = world.launch.data().with_extension("toml");
+    std::fs::write(&file, "").unwrap();
+    let named = world.launch.clone().argument("--config");
+    world.launch = named.argument(file.to_str().unwrap());
+    world.terminate().await;
+    world.start().await;
+    std::fs::write(&file, "[delivery]\ntimeout = \"soon\"\n").unwrap();
+    world.server().hang_up().unwrap();
+    let refused = eventually("the file is refused", DEADLINE, async || {
+        let metrics = world.api.metrics().await.ok()?;
+        let refused = "postrider_config_last_reload_successful 0";
+        metrics.lines().any(|line| line == refused).then_some(())
+    });
+    refused.await.unwrap();
 }

@@ -6,13 +6,16 @@ use postrider_testkit::{Behaviour, LossChecker, Prometheus, eventually};
 use serde_json::json;
 
 use super::faults::{
-    disable_and_replay, fill_the_log, has_the_store_refuse, leaves_out, only_when_full,
+    disable_and_replay, fill_the_log, fill_until_fires, has_the_store_refuse, leaves_out,
+    only_when_full,
 };
 use super::files::{Query, asked_by_runbooks, queries};
-use super::watching;
+use super::{fires, watching};
 use crate::world::{DEADLINE, World};
 
 const EVENTS: u64 = 200;
+/// How many a second the limited one takes.
+const LIMIT: u64 = 30;
 /// Where all that is sent arrives.
 const PATHS: [&str; 3] = ["/ok", "/slow", "/limited"];
 
@@ -34,7 +37,7 @@ async fn every_query_of_every_panel_shows_its_fault_and_the_counts_are_those_of_
     world.endpoint("/ok", Behaviour::Ok).await;
     let slow = Behaviour::Delay(Duration::from_millis(50));
     world.endpoint("/slow", slow).await;
-    let limited = json!({ "throttleRate": 100 });
+    let limited = json!({ "throttleRate": LIMIT });
     world
         .endpoint_with("/limited", Behaviour::Ok, limited)
         .await;
@@ -48,8 +51,12 @@ async fn every_query_of_every_panel_shows_its_fault_and_the_counts_are_those_of_
     let ours = all.iter().filter(|query| !query.needs_kafka());
     let (last, first): (Vec<_>, Vec<_>) = ours.partition(|query| only_when_full(query));
     show_something(&world, &prometheus, &first, true).await;
+    fires(&prometheus, "PostriderRecordsSetAside").await;
     fill_the_log(&world).await;
     show_something(&world, &prometheus, &last, false).await;
+    for alert in ["PostriderDiskFull", "PostriderIngestUnavailable"] {
+        fill_until_fires(&world, &prometheus, alert).await;
+    }
     assert!(world.receiver.count("/ok") > published);
     for query in asked_by_runbooks() {
         prometheus.query(&query).await.unwrap();
@@ -133,9 +140,9 @@ async fn show_something(
 ) {
     let mut left: Vec<String> = queries.iter().flat_map(|query| tests_of(query)).collect();
     let shown = eventually("every panel shows what happens", DEADLINE, async || {
-        // A rate and a quantile are of what happens.
+        // A rate and a quantile are of what happens; and more than the limit waits, also where publishing takes its time.
         if publishing {
-            world.publish(5).await;
+            world.publish(2 * LIMIT).await;
         }
         let mut without = Vec::new();
         for test in std::mem::take(&mut left) {

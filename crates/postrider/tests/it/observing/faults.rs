@@ -1,6 +1,6 @@
 //! What panels exist for, made to happen in a server with the embedded log.
 
-use postrider_testkit::{Behaviour, eventually};
+use postrider_testkit::{Behaviour, Prometheus, eventually};
 use serde_json::{Value, json};
 
 use super::files::Query;
@@ -90,16 +90,28 @@ pub(super) async fn has_the_store_refuse(world: &World) {
 /// Large events, of which many are in flight at an endpoint that does not answer, until there is no space for more.
 pub(super) async fn fill_the_log(world: &World) {
     world.endpoint("/hang", Behaviour::Hang).await;
-    let path = format!("/api/v1/app/{}/msg", world.app);
-    let event = json!({"eventType": "scenario.event", "payload": {"text": "x".repeat(256 << 10)}});
     let full = eventually("the log is full", DEADLINE, async || {
-        let some = [(); 8].map(|()| world.api.try_post(&path, &event));
-        let answers = futures::future::join_all(some).await;
-        let refused = |answer: postrider_testkit::Answer| answer.status == 507;
-        answers
-            .into_iter()
-            .any(|answer| refused(answer.unwrap()))
-            .then_some(())
+        some_are_refused(world).await.then_some(())
     });
     full.await.unwrap();
+}
+
+/// More of them, refused as long as nothing is done about it, until this alert fires.
+pub(super) async fn fill_until_fires(world: &World, prometheus: &Prometheus, alert: &str) {
+    let what = format!("{alert} fires");
+    let fires = eventually(&what, DEADLINE, async || {
+        some_are_refused(world).await;
+        let firing = prometheus.firing().await.ok()?;
+        firing.iter().any(|name| name == alert).then_some(())
+    });
+    fires.await.unwrap();
+}
+
+async fn some_are_refused(world: &World) -> bool {
+    let path = format!("/api/v1/app/{}/msg", world.app);
+    let event = json!({"eventType": "scenario.event", "payload": {"text": "x".repeat(256 << 10)}});
+    let some = [(); 8].map(|()| world.api.try_post(&path, &event));
+    let answers = futures::future::join_all(some).await;
+    let mut answers = answers.into_iter();
+    answers.any(|answer| answer.unwrap().status == 507)
 }
