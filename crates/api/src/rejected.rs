@@ -89,8 +89,22 @@ struct Found {
     done: bool,
 }
 
-/// A page that was asked for: how much, and behind which place.
-fn paging(query: Query) -> Result<(usize, (Partition, Position)), HttpError> {
+/// Where the topic ended, partition by partition.
+type Ends = Vec<(Partition, Position)>;
+
+/// A page that was asked for: how much, behind which place, and up to where.
+struct Paging {
+    limit: usize,
+    from: (Partition, Position),
+    /// Where the topic ended when the first page was asked for; none if this is the first, or further pages go on to the end
+    /// as it is then.
+    ends: Option<Ends>,
+}
+
+/// Between the place of an iterator and the ends.
+const UP_TO: char = '~';
+
+fn paging(query: Query) -> Result<Paging, HttpError> {
     let query = query.only(&["limit", "iterator"])?;
     let limit = match query.text("limit").map(str::parse) {
         None => DEFAULT_LIMIT,
@@ -101,13 +115,39 @@ fn paging(query: Query) -> Result<(usize, (Partition, Position)), HttpError> {
         }
     };
     let Some(text) = query.text("iterator") else {
-        return Ok((limit, (0, 0)));
+        return Ok(Paging {
+            limit,
+            from: (0, 0),
+            ends: None,
+        });
     };
-    let after: RejectedId = text
-        .parse()
-        .map_err(|_| HttpError::query("iterator", "expected an iterator of an earlier answer"))?;
-    let (partition, position) = after.place();
-    Ok((limit, (partition, position + 1)))
+    let (from, ends) = behind(text)
+        .ok_or_else(|| HttpError::query("iterator", "expected an iterator of an earlier answer"))?;
+    Ok(Paging { limit, from, ends })
+}
+
+/// What an iterator says.
+fn behind(iterator: &str) -> Option<((Partition, Position), Option<Ends>)> {
+    let (after, ends) = match iterator.split_once(UP_TO) {
+        Some((after, ends)) => (after, Some(ends)),
+        None => (iterator, None),
+    };
+    let (partition, position) = after.parse::<RejectedId>().ok()?.place();
+    let end = |one: &str| {
+        let (partition, end) = one.split_once(':')?;
+        Some((partition.parse().ok()?, end.parse().ok()?))
+    };
+    let ends = match ends {
+        Some(ends) => Some(ends.split(',').map(end).collect::<Option<Ends>>()?),
+        None => None,
+    };
+    Some(((partition, position + 1), ends))
+}
+
+/// An iterator that goes on behind a record, up to these ends.
+fn up_to(after: RejectedId, ends: &Ends) -> String {
+    let ends: Vec<String> = ends.iter().map(|(at, end)| format!("{at}:{end}")).collect();
+    format!("{after}{UP_TO}{}", ends.join(","))
 }
 
 async fn list(State(api): State<Arc<Api>>, _: Operator, query: Query) -> Answer {
@@ -118,8 +158,9 @@ async fn list(State(api): State<Arc<Api>>, _: Operator, query: Query) -> Answer 
         iterator: Option<RejectedId>,
         done: bool,
     }
-    let (limit, from) = paging(query)?;
-    let found = api.rejected(from, limit).await?;
+    let page = paging(query)?;
+    let ends = api.ends_of_rejected().await?;
+    let found = api.rejected(page.from, &ends, page.limit).await?;
     Reply::ok(&ListOut {
         data: found.records.iter().map(RejectedOut::from).collect(),
         iterator: found.records.last().map(RejectedId::of_record),
@@ -143,8 +184,9 @@ struct RetryOut {
     retried: usize,
     /// Records that cannot be.
     skipped: usize,
-    /// Where to go on.
-    iterator: Option<RejectedId>,
+    /// Where to go on, up to where the records ended when the first page was asked for: what is still wrong is set aside again
+    /// behind that, and would be found without end.
+    iterator: Option<String>,
     /// True if there is nothing behind it.
     done: bool,
 }
@@ -161,7 +203,7 @@ async fn retry(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<Stri
     let out = RetryOut {
         retried: 1,
         skipped: 0,
-        iterator: Some(RejectedId::of_record(&record)),
+        iterator: Some(RejectedId::of_record(&record).to_string()),
         done: true,
     };
     Reply::json(StatusCode::ACCEPTED, &out)
@@ -169,13 +211,18 @@ async fn retry(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<Stri
 
 /// One page of them: whoever wants all goes on with the iterator until it is done.
 async fn retry_all(State(api): State<Arc<Api>>, _: Operator, query: Query) -> Answer {
-    let (limit, from) = paging(query)?;
-    let found = api.rejected(from, limit).await?;
+    let page = paging(query)?;
+    let ends = match page.ends {
+        Some(ends) => ends,
+        None => api.ends_of_rejected().await?,
+    };
+    let found = api.rejected(page.from, &ends, page.limit).await?;
+    let last = found.records.last().map(RejectedId::of_record);
     let records: Vec<NewRecord> = found.records.iter().filter_map(again).collect();
     let out = RetryOut {
         retried: records.len(),
         skipped: found.records.len() - records.len(),
-        iterator: found.records.last().map(RejectedId::of_record),
+        iterator: last.map(|last| up_to(last, &ends)),
         done: found.done,
     };
     api.judge_again(records).await?;
@@ -183,16 +230,22 @@ async fn retry_all(State(api): State<Arc<Api>>, _: Operator, query: Query) -> An
 }
 
 impl Api {
-    /// At most `limit` records from a place on, partition by partition.
+    /// Where they end now, by partition.
+    async fn ends_of_rejected(&self) -> Result<Ends, HttpError> {
+        let mut ends = self.log.ends(EVENTS_REJECTED).await.map_err(unread)?;
+        ends.sort_unstable();
+        Ok(ends)
+    }
+
+    /// At most `limit` records from a place on, partition by partition, up to `ends`.
     async fn rejected(
         &self,
         (first, mut from): (Partition, Position),
+        ends: &Ends,
         limit: usize,
     ) -> Result<Found, HttpError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
-        let mut ends = self.log.ends(EVENTS_REJECTED).await.map_err(unread)?;
-        ends.sort_unstable();
-        for (partition, _) in ends.into_iter().filter(|(number, _)| *number >= first) {
+        for (partition, end) in ends.iter().copied().filter(|(number, _)| *number >= first) {
             let at = TopicPartition {
                 topic: EVENTS_REJECTED,
                 partition,
@@ -211,7 +264,8 @@ impl Api {
                     records: limit - records.len(),
                     bytes: PAGE_BYTES - bytes,
                 };
-                let read = self.log.read(at, from, left).await.map_err(unread)?;
+                let mut read = self.log.read(at, from, left).await.map_err(unread)?;
+                read.retain(|record| record.position < end);
                 let Some(last) = read.last() else { break };
                 from = last.position + 1;
                 bytes += read.iter().map(|record| record.value.len()).sum::<usize>();

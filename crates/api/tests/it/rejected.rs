@@ -97,11 +97,15 @@ async fn all_are_judged_again_page_by_page_but_those_that_cannot_be() {
         (&3.into(), &false.into())
     );
     let iterator = first["iterator"].as_str().unwrap();
+    // What was judged again and is still wrong comes behind all that there were.
+    reject(&house, 2).await;
     let rest = house.post(format!("/rejected/retry?iterator={iterator}"), "");
     let rest = rest.await.with(202);
     assert_eq!((&rest["retried"], &rest["skipped"]), (&0.into(), &1.into()));
     assert_eq!(rest["done"], true);
     assert_eq!(house.log.records(EVENTS_WAITING).len(), 3);
+    let garbled = house.post(format!("/rejected/retry?iterator={iterator},x"), "");
+    garbled.await.refuses("iterator", "expected an iterator");
     let list = house.get("/rejected").await.with(200);
     let last = list["data"][3]["id"].as_str().unwrap();
     let refused = house.post(format!("/rejected/{last}/retry"), "").await;
