@@ -2,7 +2,7 @@
 
 use postrider_model::NewRecord;
 
-use crate::finisher::Finished;
+use crate::finished::Finished;
 
 /// A batch while a commit has what follows from it, so that nothing of that is copied.
 pub(crate) struct Emptied {
@@ -41,7 +41,7 @@ mod tests {
     use postrider_model::topics;
 
     use super::*;
-    use crate::finisher::Of;
+    use crate::finished::Of;
 
     #[test]
     fn a_batch_whose_commit_failed_has_what_followed_from_each_again() {

@@ -8,14 +8,16 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use postrider_failpoint::fail_point;
 use postrider_log::{
-    Committer, Completion, Durability, Limits, LogError, Purpose, complete_patiently, shrink,
+    Committer, Completion, Durability, Limits, LogError, Purpose, complete_or_less, shrink,
 };
-use postrider_model::{NewRecord, Partition, Position, TopicPartition};
+use postrider_model::{NewRecord, Timestamp, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::emptied::Emptied;
+use crate::finished::{Finished, Of, is_copy};
 use crate::partitions::Partitions;
+use crate::set_back::{Recalled, SetBack};
 use crate::{DeliveryMetrics, Now};
 
 /// So many at once are not worth waiting for more, where little is unfinished.
@@ -28,46 +30,12 @@ const BACKLOG: usize = 8_000;
 /// The same with what is put aside: one full lane, or a few, whose breakers open must not stop the neighbours.
 const BACKLOG_WITH_ASIDE: usize = 64_000;
 
-/// Something that is done, and what follows from it.
-#[derive(Debug, Clone)]
-pub(crate) struct Finished {
-    pub(crate) of: Of,
-    /// Bytes of memory that are free once it is written.
-    pub(crate) weight: usize,
-    /// It was put aside without an attempt, in whatever number its lane had.
-    pub(crate) aside: bool,
-    pub(crate) outputs: Vec<NewRecord>,
-}
-
-/// What something that is done belongs to. With its partition it is thrown away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// This record, which it finishes.
-    Record(TopicPartition, Position),
-    /// The state of an endpoint whose deliveries lie in partitions of this number.
-    State(Partition),
-    /// These, whose last commit it is.
-    Handover(Vec<TopicPartition>),
-    /// What was lost: only its memory is to be given back.
-    Lost,
-}
-
-impl Of {
-    /// True if it belongs to one of these.
-    fn is_of(&self, partitions: &[TopicPartition]) -> bool {
-        match self {
-            Self::Record(at, _) => partitions.contains(at),
-            Self::State(number) => partitions.iter().any(|at| at.partition == *number),
-            Self::Handover(of) => of.iter().any(|at| partitions.contains(at)),
-            Self::Lost => false,
-        }
-    }
-}
-
 /// A commit that ended: where it was written, what followed from it is gone.
 #[derive(Debug)]
 pub(crate) struct Commit {
     batch: Vec<Finished>,
+    /// The batch was of what the log had not held before.
+    again: bool,
     pub(crate) result: Result<(), LogError>,
 }
 
@@ -78,7 +46,11 @@ pub(crate) struct Finisher {
     linger: Duration,
     metrics: DeliveryMetrics,
     waiting: VecDeque<Finished>,
-    /// How many of them were put aside.
+    /// What the log has no room for at present.
+    set_back: SetBack,
+    /// The most that one commit finishes: fewer after one that found no room.
+    most: usize,
+    /// How many of `waiting` were put aside.
     aside: usize,
     /// Since when the oldest waits.
     since: Option<Instant>,
@@ -109,6 +81,8 @@ impl Finisher {
             linger,
             metrics,
             waiting: VecDeque::new(),
+            set_back: SetBack::default(),
+            most: MOST,
             aside: 0,
             since: None,
             under_way: None,
@@ -142,13 +116,22 @@ impl Finisher {
     /// True if something of this partition is still to be written.
     pub(crate) fn has(&self, at: TopicPartition) -> bool {
         let of_it = |finished: &Finished| finished.of.is_of(&[at]);
-        self.under_way_of.contains(&at) || self.waiting.iter().any(of_it)
+        self.under_way_of.contains(&at) || self.waiting.iter().any(of_it) || self.set_back.has(at)
+    }
+
+    /// What is due and found no room in the log: it is to be sent again, and is finished by what becomes of it then.
+    pub(crate) fn recall(&mut self, now: Timestamp) -> Vec<Recalled> {
+        match self.is_writable() {
+            true => self.set_back.recall(now),
+            false => Vec::new(),
+        }
     }
 
     /// These partitions are not ours any more: what came of them would fork their deliveries, which their next owner makes
     /// again, and that may be this worker.
     pub(crate) fn forget(&mut self, partitions: &[TopicPartition]) {
         self.lost.extend(partitions);
+        self.waiting.extend(self.set_back.lose(partitions));
         forget(self.waiting.iter_mut(), partitions);
         if self.under_way.is_none() {
             self.lost.clear();
@@ -157,13 +140,19 @@ impl Finisher {
 
     /// When the next commit is due, if one is to be made.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let since = self.since.filter(|_| self.under_way.is_none())?;
-        let linger = if self.waiting.len() >= ENOUGH + self.unfinished / 64 {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let waiting = self.since.map(|since| since + self.linger());
+        waiting.into_iter().chain(self.set_back.due()).min()
+    }
+
+    fn linger(&self) -> Duration {
+        if self.waiting.len() >= ENOUGH + self.unfinished / 64 {
             Duration::ZERO
         } else {
             self.linger + Duration::from_micros(self.unfinished as u64 / 4)
-        };
-        Some(since + linger)
+        }
     }
 
     /// Waits no longer for a log that takes nothing.
@@ -176,7 +165,16 @@ impl Finisher {
         if self.due().is_none_or(|due| due > now) {
             return;
         }
-        let batch = self.take_batch();
+        self.put_copies_behind();
+        let mut batch = self.set_back.ask(now, MOST_BYTES);
+        let again = !batch.is_empty();
+        if !again {
+            batch = self.take_batch();
+        }
+        if batch.is_empty() {
+            self.since = None;
+            return;
+        }
         self.since = (!self.waiting.is_empty()).then_some(now);
         self.metrics.commit.observe(batch.len() as f64);
         let (batch, outputs) = Emptied::of(batch);
@@ -187,11 +185,26 @@ impl Finisher {
         self.under_way = Some(Box::pin(run(
             Arc::clone(&self.committer),
             completion,
-            batch,
+            (batch, again),
             Arc::clone(&self.refused),
             self.metrics.clone(),
             self.stop.clone(),
         )));
+    }
+
+    /// While the log has no room for copies they do not stand before what finishes records, which makes some.
+    fn put_copies_behind(&mut self) {
+        if self.set_back.is_empty() {
+            return;
+        }
+        for finished in &mut self.waiting {
+            let aside = usize::from(finished.aside);
+            if let Some(copy) = finished.split_copy() {
+                self.aside -= aside;
+                self.set_back.take(copy);
+            }
+        }
+        self.waiting.retain(|finished| !finished.is_nothing());
     }
 
     fn take_batch(&mut self) -> Vec<Finished> {
@@ -200,8 +213,9 @@ impl Finisher {
             bytes += finished.outputs.iter().map(NewRecord::size).sum::<usize>();
             bytes <= MOST_BYTES
         };
-        let count = self.waiting.iter().take(MOST).take_while(fits).count();
-        let batch: Vec<Finished> = self.waiting.drain(..count.max(1)).collect();
+        let count = self.waiting.iter().take(self.most).take_while(fits).count();
+        let count = count.max(1).min(self.waiting.len());
+        let batch: Vec<Finished> = self.waiting.drain(..count).collect();
         self.aside -= batch.iter().filter(|finished| finished.aside).count();
         batch
     }
@@ -227,6 +241,10 @@ impl Finisher {
             }
         }
         let limit = self.limits.metadata_bytes;
+        let purpose = match outputs.iter().any(is_copy) {
+            true => Purpose::Waiting,
+            false => Purpose::Pipeline,
+        };
         Completion {
             finished: touched
                 .into_iter()
@@ -234,7 +252,7 @@ impl Finisher {
                 .collect(),
             outputs,
             durability: Durability::Ordered,
-            purpose: Purpose::Pipeline,
+            purpose,
         }
     }
 
@@ -252,10 +270,35 @@ impl Finisher {
 
     /// Settles a commit: returns the bytes of memory that are free with it, or an error that ends the worker. One that
     /// passes is such only after [`Self::give_up`].
-    pub(crate) fn settle(&mut self, commit: Commit, now: Now) -> Result<usize, LogError> {
+    pub(crate) fn settle(
+        &mut self,
+        commit: Commit,
+        partitions: &mut Partitions,
+        now: Now,
+    ) -> Result<usize, LogError> {
+        if commit.result.is_err() {
+            for finished in &commit.batch {
+                if let Of::Record(at, position) = finished.of {
+                    partitions.reopen(at, position);
+                }
+            }
+        }
         let weight = commit.batch.iter().map(|finished| finished.weight).sum();
+        let count = commit.batch.len();
         match commit.result {
-            Ok(()) => Ok(weight),
+            Ok(()) if commit.again => {
+                self.set_back.written(count, now.instant);
+                Ok(weight)
+            }
+            Ok(()) => {
+                self.most = self.most.saturating_mul(2).min(MOST);
+                Ok(weight)
+            }
+            Err(LogError::Full(ref why)) if is_divisible(&commit.batch) => {
+                tracing::debug!(why, count, "the log has no room for so much at once");
+                self.divide(commit, now.instant);
+                Ok(0)
+            }
             // Nothing was written. What lies in other partitions is written with the next commit.
             Err(LogError::Lost(lost)) => {
                 let kept = |finished: &Finished| !finished.of.is_of(&[lost]);
@@ -276,6 +319,20 @@ impl Finisher {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The log had no room for a batch. What is small is written again, in halves; copies wait until they fit, in halves, too.
+    fn divide(&mut self, commit: Commit, now: Instant) {
+        let mut batch = commit.batch;
+        let copies: Vec<_> = batch.iter_mut().filter_map(Finished::split_copy).collect();
+        if copies.is_empty() {
+            self.most = (batch.len() / 2).max(1);
+        } else {
+            self.set_back.refused(copies.len(), now);
+        }
+        copies.into_iter().for_each(|copy| self.set_back.take(copy));
+        batch.retain(|finished| !finished.is_nothing());
+        self.put_back(batch, now);
     }
 
     fn put_back(&mut self, batch: Vec<Finished>, now: Instant) {
@@ -299,16 +356,22 @@ fn forget<'a>(all: impl Iterator<Item = &'a mut Finished>, partitions: &[TopicPa
     }
 }
 
+/// True if the log may be asked for less than all of this.
+fn is_divisible(batch: &[Finished]) -> bool {
+    batch.len() > 1 || batch.iter().any(Finished::has_copy)
+}
+
 async fn run(
     committer: Arc<dyn Committer>,
     completion: Completion,
-    batch: Emptied,
+    (batch, again): (Emptied, bool),
     refused: Arc<AtomicBool>,
     metrics: DeliveryMetrics,
     stop: CancellationToken,
 ) -> Commit {
     fail_point!("worker.complete.before");
-    let result = complete_patiently(&*committer, &completion, &stop, |error| {
+    let less = batch.finished.len() > 1 || completion.outputs.iter().any(is_copy);
+    let result = complete_or_less(&*committer, &completion, less, &stop, |error| {
         if !refused.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "nothing is started until the log takes what is finished");
         }
@@ -317,12 +380,17 @@ async fn run(
     .await;
     fail_point!("worker.complete.after");
     // Also where it ended otherwise: it may be the last commit, and nothing would be read to make another.
-    if !result.as_ref().is_err_and(LogError::is_passing) {
+    let ends = |error: &LogError| !error.is_passing() || less && matches!(error, LogError::Full(_));
+    if result.as_ref().err().is_none_or(ends) {
         refused.store(false, Ordering::Relaxed);
     }
     let batch = match result {
         Ok(()) => batch.finished,
         Err(_) => batch.filled(completion.outputs),
     };
-    Commit { batch, result }
+    Commit {
+        batch,
+        again,
+        result,
+    }
 }

@@ -115,6 +115,13 @@ impl Partitions {
         }
     }
 
+    /// That batch was not written.
+    pub(crate) fn reopen(&mut self, at: TopicPartition, position: Position) {
+        if let Some(owned) = self.owned.get_mut(&at) {
+            owned.tracker.reopen(position);
+        }
+    }
+
     /// What to commit for a partition, if it is still ours.
     pub(crate) fn progress(
         &mut self,

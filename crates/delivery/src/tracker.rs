@@ -70,6 +70,30 @@ impl Tracker {
         }
     }
 
+    /// What followed from the record at `position` was not written: it is unfinished as before.
+    pub fn reopen(&mut self, position: Position) {
+        if position >= self.end || !self.is_finished(position) {
+            return;
+        }
+        let behind = position + 1;
+        let end = if position < self.next {
+            std::mem::replace(&mut self.next, position)
+        } else {
+            let Some((&start, end)) = self.finished.range_mut(..=position).next_back() else {
+                return;
+            };
+            let whole = std::mem::replace(end, position);
+            if start == position {
+                self.finished.remove(&start);
+            }
+            whole
+        };
+        if behind < end {
+            self.finished.insert(behind, end);
+        }
+        self.unfinished += 1;
+    }
+
     /// Adds a run of finished positions, of which none was finished before.
     fn add(&mut self, run: Run) {
         let end = self.finished.remove(&run.end).unwrap_or(run.end);
@@ -183,6 +207,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_written_is_unfinished_again_and_nothing_else() {
+        for position in 0..10 {
+            let mut tracker = fresh();
+            (0..10).for_each(|position| assert!(tracker.start(position)));
+            [0, 1, 2, 5, 6, 7, 9]
+                .into_iter()
+                .for_each(|position| tracker.finish(position));
+            let finished = |tracker: &Tracker| -> Vec<bool> {
+                (0..10).map(|at| tracker.is_finished(at)).collect()
+            };
+            let mut expected = finished(&tracker);
+            let unfinished = tracker.unfinished() + usize::from(expected[position as usize]);
+            expected[position as usize] = false;
+            tracker.reopen(position);
+            assert_eq!(finished(&tracker), expected, "{position}");
+            assert_eq!(tracker.unfinished(), unfinished);
+            assert_eq!(tracker.progress(None).next, position.min(3));
+        }
+    }
+
+    #[test]
     fn metadata_that_is_no_map_counts_as_empty() {
         for metadata in ["", "!", "AAAA", "zzzz"] {
             let committed = Committed {
@@ -215,6 +260,8 @@ mod tests {
         Read(u64),
         /// Finishes one of the unfinished.
         Finish(prop::sample::Index),
+        /// Finishes one of the unfinished, in a commit that is refused.
+        Refused(prop::sample::Index),
         /// Commits with this limit.
         Commit(Option<usize>),
         /// Is killed, and the next owner reads again what was not committed.
@@ -226,6 +273,7 @@ mod tests {
             6 => (1..4u64).prop_map(Step::Read),
             1 => (1..300u64).prop_map(Step::Read),
             6 => any::<prop::sample::Index>().prop_map(Step::Finish),
+            2 => any::<prop::sample::Index>().prop_map(Step::Refused),
             3 => prop::option::of(0..64usize).prop_map(Step::Commit),
             1 => Just(Step::Restart),
         ]
@@ -296,6 +344,14 @@ mod tests {
                             let position = open[which.index(open.len())];
                             tracker.finish(position);
                             world.exists.insert(position, true);
+                        }
+                    }
+                    Step::Refused(which) => {
+                        let open = world.unfinished(&tracker);
+                        if !open.is_empty() {
+                            let position = open[which.index(open.len())];
+                            tracker.finish(position);
+                            tracker.reopen(position);
                         }
                     }
                     Step::Commit(limit) => world.commit(&tracker, limit),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Lately, Limits, Log, LogError,
-    NewRecord, Polled, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
-    complete_patiently, rejected, shrink,
+    NewRecord, Polled, Position, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
+    complete_or_less, rejected, shrink,
 };
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
 use postrider_model::{Clock, EventId, RECORD_ID, SystemClock, record_id};
@@ -104,7 +104,10 @@ enum Refused {
 struct Pending {
     outputs: Vec<NewRecord>,
     bytes: usize,
-    finished: Option<Progress>,
+    /// Of which partition.
+    at: Option<TopicPartition>,
+    /// Behind each event's outputs: how many there are, and what is finished with them.
+    ends: Vec<(usize, Position)>,
     /// What is finished by it, if that is to be remembered.
     keys: HashSet<EventId>,
     /// They end when it is written.
@@ -116,10 +119,55 @@ impl Pending {
         self.outputs.len() >= COMPLETE_RECORDS || self.bytes >= COMPLETE_BYTES
     }
 
-    fn add(&mut self, outputs: Vec<NewRecord>) {
+    /// What follows from `record`, which is finished with it.
+    fn add(&mut self, record: &Record, outputs: Vec<NewRecord>) {
         self.bytes += outputs.iter().map(NewRecord::size).sum::<usize>();
         self.outputs.extend(outputs);
+        self.at = Some(record.at);
+        self.ends.push((self.outputs.len(), record.position + 1));
     }
+
+    /// What finishes the next so many events; `None` if there are none.
+    fn take(&mut self, events: usize) -> Option<Part> {
+        let at = self.at?;
+        let ends: Vec<_> = self.ends.drain(..events.min(self.ends.len())).collect();
+        let (outputs, next) = *ends.last()?;
+        for (behind, _) in &mut self.ends {
+            *behind -= outputs;
+        }
+        let progress = Progress {
+            at,
+            committed: Committed {
+                next,
+                metadata: String::new(),
+            },
+        };
+        Some(Part {
+            ends,
+            completion: Completion {
+                finished: vec![progress],
+                outputs: self.outputs.drain(..outputs).collect(),
+                durability: Durability::Ordered,
+                purpose: Purpose::Spreading,
+            },
+        })
+    }
+
+    /// Puts back what was taken last.
+    fn put_back(&mut self, part: Part) {
+        let outputs = part.completion.outputs;
+        for (behind, _) in &mut self.ends {
+            *behind += outputs.len();
+        }
+        self.ends.splice(0..0, part.ends);
+        self.outputs.splice(0..0, outputs);
+    }
+}
+
+/// What of a batch is written in one commit.
+struct Part {
+    ends: Vec<(usize, Position)>,
+    completion: Completion,
 }
 
 impl Service {
@@ -196,20 +244,12 @@ impl Service {
     async fn try_fan_out(&mut self, records: &[Record], stale: bool) -> Result<(), Refused> {
         let mut pending = Pending::default();
         for record in records {
-            let is_other = |progress: &Progress| progress.at != record.at;
             // One completion finishes one partition.
-            if pending.finished.as_ref().is_some_and(is_other) {
+            if pending.at.is_some_and(|at| at != record.at) {
                 self.write(&mut pending).await?;
             }
             let outputs = self.follow(record, stale, &mut pending);
-            pending.add(outputs);
-            pending.finished = Some(Progress {
-                at: record.at,
-                committed: Committed {
-                    next: record.position + 1,
-                    metadata: String::new(),
-                },
-            });
+            pending.add(record, outputs);
             if pending.is_large() {
                 self.write(&mut pending).await?;
             }
@@ -273,35 +313,50 @@ impl Service {
         kept
     }
 
-    /// Writes what is pending, waiting while the log is busy or full.
+    /// Writes what is pending, waiting while the log is busy or full; in parts where it has no room for all at once.
     async fn write(&mut self, pending: &mut Pending) -> Result<(), Refused> {
-        let Pending {
-            outputs,
-            finished,
-            keys,
-            spans,
-            ..
-        } = std::mem::take(pending);
-        let Some(finished) = finished else {
+        let mut pending = std::mem::take(pending);
+        let Some(at) = pending.at else {
             return Ok(());
         };
-        let at = finished.at;
-        let mut completion = Completion {
-            finished: vec![finished],
-            outputs,
-            durability: Durability::Ordered,
-            purpose: Purpose::Spreading,
-        };
-        let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
         fail_point!("fanout.complete.before");
+        let mut most = usize::MAX;
+        while let Some(part) = pending.take(most) {
+            let events = part.ends.len();
+            match self.write_part(part).await? {
+                None => most = most.saturating_mul(2),
+                Some(part) => {
+                    most = events / 2;
+                    pending.put_back(part);
+                }
+            }
+        }
+        fail_point!("fanout.complete.after");
+        if let Some(lately) = &mut self.lately {
+            for key in pending.keys {
+                lately.finished(at, key);
+            }
+        }
+        pending.spans.into_iter().for_each(Span::end);
+        Ok(())
+    }
+
+    /// Returns it if it is of several events and the log has no room for them at once.
+    async fn write_part(&self, mut part: Part) -> Result<Option<Part>, Refused> {
+        let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
+        let (committer, less) = (&*self.committer, part.ends.len() > 1);
         loop {
-            let committer = &*self.committer;
-            match complete_patiently(committer, &completion, &self.shutdown, refused).await {
-                Ok(()) => break,
+            let completion = &part.completion;
+            match complete_or_less(committer, completion, less, &self.shutdown, refused).await {
+                Ok(()) => return Ok(None),
+                Err(LogError::Full(_)) if less && !self.shutdown.is_cancelled() => {
+                    return Ok(Some(part));
+                }
                 Err(error) if error.is_passing() => return Err(Refused::Stopped),
                 Err(LogError::Lost(at)) => return Err(Refused::Lost(at)),
                 Err(error @ LogError::TooLarge { limit, .. }) => {
-                    let replaced = shrink(&mut completion.outputs, limit, SystemClock.now());
+                    let outputs = &mut part.completion.outputs;
+                    let replaced = shrink(outputs, limit, SystemClock.now());
                     self.metrics.too_large.inc_by(replaced as u64);
                     if replaced == 0 {
                         return Err(Refused::Log(error));
@@ -310,13 +365,5 @@ impl Service {
                 Err(error) => return Err(Refused::Log(error)),
             }
         }
-        fail_point!("fanout.complete.after");
-        if let Some(lately) = &mut self.lately {
-            for key in keys {
-                lately.finished(at, key);
-            }
-        }
-        spans.into_iter().for_each(Span::end);
-        Ok(())
     }
 }

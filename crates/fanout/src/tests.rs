@@ -335,6 +335,34 @@ async fn fan_out_waits_while_the_log_is_full_and_then_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_has_no_room_for_a_batch_is_asked_for_an_event_at_a_time() {
+    let house = House::new(Options::default()).await;
+    for _ in 0..3 {
+        house.endpoint(|_| {}).await;
+    }
+    let payload = Bytes::from(vec![b'1'; 4_000]);
+    house
+        .log
+        .fail_appends(Purpose::Spreading, LogError::Full("no space".to_owned()));
+    let mut ids = Vec::new();
+    for _ in 0..9 {
+        ids.push(house.publish(|e| e.payload = payload.clone()).await);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    house.log.recover();
+    // Three deliveries fit, and not six.
+    house.log.refuse_beyond(5 * 4_000);
+    let deliveries = house.deliveries(DELIVERIES_NORMAL, 27).await;
+    house.settle().await;
+    let each: Vec<_> = deliveries.iter().map(|one| one.event_id).collect();
+    let expected: Vec<_> = ids.iter().flat_map(|id| [*id; 3]).collect();
+    assert_eq!(each, expected);
+    assert_eq!(house.log.records(DELIVERIES_NORMAL).len(), 27);
+    assert_eq!(house.log.records(FANOUTS).len(), 9);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_repeats_nothing_that_was_finished() {
     let house = House::new(Options::default()).await;
     house.endpoint(|_| {}).await;

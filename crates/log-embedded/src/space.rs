@@ -54,14 +54,31 @@ impl Room {
         match purpose {
             Purpose::Intake => self >= Self::Low,
             Purpose::Spreading => self >= Self::Scarce,
-            Purpose::Pipeline => false,
+            // These are judged by what the disk holds beside what they write.
+            Purpose::Waiting | Purpose::Moving | Purpose::Pipeline => false,
         }
     }
+}
+
+/// What of the disk is kept from this, beside what new work is kept from: without it, what finishes records and so makes
+/// room could not be written.
+fn kept_from(purpose: Purpose, reserve: u64) -> u64 {
+    match purpose {
+        Purpose::Waiting => reserve / 4,
+        Purpose::Moving => reserve / 8,
+        Purpose::Intake | Purpose::Spreading | Purpose::Pipeline => 0,
+    }
+}
+
+/// What so many bytes of records may take, with the pages that they fill in part.
+fn cost(bytes: u64) -> u64 {
+    bytes + bytes / 64 + 4 * u64::from(PAGE_BYTES)
 }
 
 /// Watches the free space: on the disk, and within what the log may use.
 pub(crate) struct Space<'c> {
     dir: PathBuf,
+    file: PathBuf,
     wal: PathBuf,
     /// How large the WAL may grow.
     wal_bytes: u64,
@@ -83,23 +100,32 @@ pub(crate) struct Space<'c> {
 /// What is left, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Left {
-    /// On the disk.
+    /// On the disk beside a WAL of its full size, with free pages within the log.
     on_disk: u64,
     /// Of what the log may use.
     allowed: u64,
+    /// On the disk beside the smallest WAL, without free pages within the log.
+    beside_wal: u64,
 }
 
 impl Left {
     fn least(self) -> u64 {
         self.on_disk.min(self.allowed)
     }
+
+    /// Whether so many bytes of records can be written and leave `kept`. They lie in the WAL first, which no free page helps.
+    fn holds(self, bytes: u64, kept: u64) -> bool {
+        let cost = cost(bytes);
+        self.beside_wal >= cost && self.on_disk >= kept + cost
+    }
 }
 
 impl<'c> Space<'c> {
-    /// For the log of these options, whose WAL is the file `wal`.
+    /// For the log of these options, whose files are these.
     pub(crate) fn new(
         connection: &'c Connection,
         options: &Options,
+        file: &Path,
         wal: &Path,
     ) -> rusqlite::Result<Self> {
         let reserve = options
@@ -110,6 +136,7 @@ impl<'c> Space<'c> {
             .map_or(u64::MAX, |max| max.saturating_sub(reserve));
         let mut space = Self {
             dir: options.dir.clone(),
+            file: file.to_owned(),
             wal: wal.to_owned(),
             wal_bytes: wal_bytes(options),
             reserve,
@@ -138,6 +165,17 @@ impl<'c> Space<'c> {
         }
         self.room = Room::of(self.left.least(), self.reserve, self.margin, self.room);
         Ok(self.room)
+    }
+
+    /// Whether the disk has room for so many bytes of this, and keeps what it is to keep from it.
+    pub(crate) fn holds(&self, purpose: Purpose, bytes: u64) -> bool {
+        self.left.holds(bytes, kept_from(purpose, self.reserve))
+    }
+
+    /// How large the WAL may grow at present: half of what the disk has for it and the log's own growth, if that is less.
+    pub(crate) fn wal_bound(&self) -> u64 {
+        let half = (self.left.beside_wal / 2).max(LEAST_WAL_BYTES);
+        self.wal_bytes.min(half)
     }
 
     /// What is left, as it was when it was last asked for, for people.
@@ -172,12 +210,22 @@ impl<'c> Space<'c> {
         // A file system that does not tell is taken to have room: a full one is still an error when it comes.
         let on_disk =
             rustix::fs::statvfs(&self.dir).map_or(u64::MAX, |at| at.f_bavail * at.f_frsize);
-        // Whatever is written lies in the WAL first: free pages are of use only as far as that can grow.
-        let wal = std::fs::metadata(&self.wal).map_or(0, |file| file.len());
-        let beside_wal = on_disk.checked_sub(self.wal_bytes.saturating_sub(wal));
+        let len = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let wal = len(&self.wal);
+        // What so far lies in the WAL alone is still to be moved: a checkpoint that finds no room for it never ends, and
+        // the WAL never begins anew.
+        let on_disk = on_disk.saturating_sub(used.saturating_sub(len(&self.file)));
+        let beside_wal = on_disk.saturating_add(wal);
         self.left = Left {
-            on_disk: beside_wal.map_or(0, |bytes| bytes.saturating_add(free)),
+            // Whatever is written lies in the WAL first: free pages are of use only while that can grow.
+            on_disk: match beside_wal >= LEAST_WAL_BYTES {
+                true => beside_wal
+                    .saturating_sub(self.wal_bytes)
+                    .saturating_add(free),
+                false => 0,
+            },
             allowed,
+            beside_wal: beside_wal.saturating_sub(LEAST_WAL_BYTES),
         };
         self.written = 0;
         self.asked = Instant::now();

@@ -1,6 +1,7 @@
 //! Keeps the WAL within its bound.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -9,6 +10,8 @@ use crate::checkpoint::Whole;
 use crate::schema::FRAME_BYTES;
 use crate::shared::Shared;
 
+/// What the WAL begins with.
+const HEADER_BYTES: u64 = 32;
 /// A WAL of fewer bytes is not worth emptying where space is short, nor one that was emptied a moment ago.
 const WORTH_BYTES: u64 = 32 * FRAME_BYTES;
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,12 +47,15 @@ impl Wal {
     /// Passive checkpoints run beside the writer, an eighth of the bound each: a larger one would keep the disk from the
     /// fsyncs that appends wait for. Under steady writing they never reach the end, so at the bound the writer waits
     /// here, between two commits, while the last eighth is moved and the WAL begins anew.
-    pub(crate) fn bound(&mut self, shared: &Shared) {
+    ///
+    /// The bound is `most` where that is less: a full disk has no room for more.
+    pub(crate) fn bound(&mut self, shared: &Shared, most: u64) {
+        let bound = self.bound.min(most);
         let held = PAGES.get() * FRAME_BYTES;
         if held < self.asked_at {
             self.asked_at = 0;
         }
-        if held >= self.bound {
+        if held >= bound {
             let began = Instant::now();
             shared.checkpoints.finish(Whole::Restart);
             shared
@@ -57,7 +63,7 @@ impl Wal {
                 .stall_seconds
                 .observe_duration(began.elapsed());
             self.asked_at = 0;
-        } else if held >= self.asked_at + self.bound / 8 {
+        } else if held >= self.asked_at + bound / 8 {
             self.ask(shared, held);
         }
         shared.metrics.wal.set(held as i64);
@@ -84,6 +90,22 @@ impl Wal {
         shared.checkpoints.finish(Whole::Truncate);
         self.asked_at = 0;
         true
+    }
+
+    /// A write found the disk full: gives back what it had added to the WAL's file by then. Nobody reads behind the last commit,
+    /// and a checkpoint may need the room.
+    pub(crate) fn cut_back(&self, shared: &Shared) {
+        let held = HEADER_BYTES + PAGES.get() * FRAME_BYTES;
+        let cut = File::options()
+            .write(true)
+            .open(&shared.wal)
+            .and_then(|file| {
+                let longer = file.metadata()?.len() > held;
+                if longer { file.set_len(held) } else { Ok(()) }
+            });
+        if let Err(error) = cut {
+            tracing::warn!(%error, file = %shared.wal.display(), "what a failed write left behind stays");
+        }
     }
 
     fn ask(&mut self, shared: &Shared, held: u64) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider_log::{Durability, LogError, Position, Record};
+use postrider_log::{Durability, LogError, Position, Purpose, Record};
 use postrider_model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -50,7 +50,7 @@ pub(crate) fn run(
     options: &Options,
     tables: Tables<'_>,
 ) {
-    let outcome = Space::new(connection, options, &shared.wal)
+    let outcome = Space::new(connection, options, &shared.file, &shared.wal)
         .map_err(|error| Broken("preparing to write", error))
         .and_then(|space| {
             let topics = shared.catalog.specs().len();
@@ -84,7 +84,7 @@ impl Writer<'_> {
                 Taken::Closed => return Ok(()),
             };
             self.trim(idle)?;
-            self.wal.bound(&self.shared);
+            self.wal.bound(&self.shared, self.space.wal_bound());
             if idle {
                 self.room(0)?;
                 self.wal.idle(&self.shared);
@@ -126,6 +126,9 @@ impl Writer<'_> {
             let why = self.space.words();
             self.refuse_all(&mut batch.requests, room, &why);
         }
+        if !self.space.holds(Purpose::Waiting, batch.bytes as u64) {
+            self.refuse_copies(&mut batch.requests);
+        }
         let requests = std::mem::take(&mut batch.requests);
         let Some(mut rest) = self.commit_or_refuse(requests)? else {
             return Ok(());
@@ -136,11 +139,18 @@ impl Writer<'_> {
             self.shared.file.display()
         );
         self.shortage.found(&self.shared.shortage, why.clone());
-        self.refuse_all(&mut rest, Room::Scarce, &why);
+        if rest.len() > 1 {
+            self.refuse_all(&mut rest, Room::Scarce, &why);
+            rest = self.commit_or_refuse(rest)?.unwrap_or_default();
+        }
+        let alone = rest.len() == 1;
         // One that is large must not keep those out that make room for it.
-        for request in self.commit_or_refuse(rest)?.unwrap_or_default() {
-            let refused = self.commit_or_refuse(vec![request])?;
-            for request in refused.unwrap_or_default() {
+        for request in rest {
+            let refused = match alone {
+                true => vec![request],
+                false => self.commit_or_refuse(vec![request])?.unwrap_or_default(),
+            };
+            for request in refused {
                 self.refuse(request, &why);
             }
         }
@@ -166,6 +176,7 @@ impl Writer<'_> {
             }
             Err(error) if is_full(&error) => {
                 self.tables.roll_back();
+                self.wal.cut_back(&self.shared);
                 self.shared.checkpoints.begin();
                 Ok(Some(requests))
             }
@@ -186,6 +197,24 @@ impl Writer<'_> {
         requests
             .extract_if(.., is_refused)
             .for_each(|request| self.refuse(request, why));
+    }
+
+    /// Refuses what is written beside what it stands for and would leave no room to finish anything.
+    fn refuse_copies(&self, requests: &mut Vec<Request>) {
+        let why = self.space.words();
+        let mut written = 0;
+        let is_refused = |request: &mut Request| {
+            let records = request.records.iter();
+            let bytes = records.map(|record| record.size() as u64).sum::<u64>();
+            let is_copy = matches!(request.purpose, Purpose::Waiting | Purpose::Moving);
+            let refused =
+                is_copy && bytes > 0 && !self.space.holds(request.purpose, written + bytes);
+            written += if refused { 0 } else { bytes };
+            refused
+        };
+        requests
+            .extract_if(.., is_refused)
+            .for_each(|request| self.refuse(request, &why));
     }
 
     fn refuse(&self, request: Request, why: &str) {

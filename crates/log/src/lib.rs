@@ -40,7 +40,9 @@ pub use error::LogError;
 pub use gather::{Gatherer, Gathering};
 pub use lately::Lately;
 pub use oversize::shrink;
-pub use patience::{complete_patiently, patiently, sync_patiently};
+pub use patience::{
+    complete_or_less, complete_patiently, patiently, patiently_unless, sync_patiently,
+};
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
     Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Weighted,

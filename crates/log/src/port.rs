@@ -18,7 +18,8 @@ pub enum Durability {
     Ordered,
 }
 
-/// What an append is for, which decides whether the reserve of disk space may be used for it.
+/// What an append is for, which decides how much of the reserve of disk space may be used for it: each of these keeps
+/// something for those that come after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// New work: accepted events, replay. Refused with [`LogError::Full`] below the reserve.
@@ -26,7 +27,12 @@ pub enum Purpose {
     /// Spreading what was taken in: fan-out, and at first the pump. Refused below half of the reserve, so that events which
     /// wait for it do not hold for ever the space that they wait for.
     Spreading,
-    /// Finishing what is inside: attempts, retries, parks, dead letters, positions.
+    /// What failed or is put aside, written beside the delivery that it stands for until everything before that is finished.
+    /// Refused below a quarter of the reserve: who asks still has it in memory, and can have it sent from there.
+    Waiting,
+    /// What waited and is moved on, which frees as much once it is written. Refused below an eighth of the reserve.
+    Moving,
+    /// Finishing what is inside: attempts, states, positions. Never refused while anything can be written.
     Pipeline,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_log::BatchLimit;
 use postrider_model::topics::Tier;
-use postrider_model::{Position, Record, Timestamp, TopicPartition};
+use postrider_model::{Record, Timestamp, TopicPartition};
 
 use crate::hopped::waits_since;
 
@@ -14,8 +14,6 @@ use crate::hopped::waits_since;
 pub(crate) struct Due {
     pub(crate) at: TopicPartition,
     pub(crate) records: Vec<Record>,
-    /// Behind the last of them.
-    pub(crate) next: Position,
     /// How long the first was due already.
     pub(crate) late: Duration,
     /// The delay of the tier.
@@ -132,10 +130,9 @@ impl Hand {
                 count += 1;
             }
             let records: Vec<Record> = held.records.drain(..count).collect();
-            if let (Some(first), Some(last)) = (records.first(), records.last()) {
+            if let Some(first) = records.first() {
                 due.push(Due {
                     at: *at,
-                    next: last.position + 1,
                     late: now.since(first.appended_at.plus(delay)),
                     delay,
                     records,
@@ -186,8 +183,8 @@ fn delay_of(tiers: &[Tier], at: TopicPartition) -> Duration {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use postrider_model::Headers;
     use postrider_model::topics::RETRY;
+    use postrider_model::{Headers, Position};
 
     const LIMIT: BatchLimit = BatchLimit {
         records: 100,
@@ -212,6 +209,11 @@ mod tests {
         }
     }
 
+    /// Behind the last of them.
+    fn next_of(due: &Due) -> Position {
+        due.records.last().unwrap().position + 1
+    }
+
     #[test]
     fn only_what_is_due_is_given_out_and_the_wait_is_that_of_the_first_head() {
         let mut hand = Hand::new(&RETRY);
@@ -228,7 +230,7 @@ mod tests {
         let now = Timestamp::from_millis(1_000);
         let due = hand.due(now, LIMIT);
         assert_eq!(due.len(), 1);
-        assert_eq!((due[0].records.len(), due[0].next), (2, 10));
+        assert_eq!((due[0].records.len(), next_of(&due[0])), (2, 10));
         assert_eq!(hand.wait(now), Some(Duration::from_millis(500)));
         assert_eq!(hand.len(), 2);
     }
@@ -259,7 +261,10 @@ mod tests {
             ..LIMIT
         };
         let due = hand.due(Timestamp::from_millis(1_000), seven);
-        assert_eq!((due[0].records.len(), due[0].next, hand.len()), (7, 7, 3));
+        assert_eq!(
+            (due[0].records.len(), next_of(&due[0]), hand.len()),
+            (7, 7, 3)
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod metrics;
 mod moved;
 mod options;
 mod pace;
+mod parts;
 mod reader;
 mod route;
 

@@ -262,7 +262,10 @@ async fn at_a_stop_a_refresh_is_waited_for_but_not_for_long() {
             let registry = Arc::clone(&registry);
             async move { registry.refresh().await }
         });
+        let mut turns = 0;
         while slow.asked.load(Ordering::SeqCst) < 2 {
+            turns += 1;
+            assert!(turns < 100_000, "the store is asked again");
             tokio::task::yield_now().await;
         }
         let began = Instant::now();

@@ -32,6 +32,7 @@ mod secured;
 mod seed;
 mod server;
 mod signature;
+mod small_disk;
 
 pub use api::{Answer, Api};
 pub use clients::{CLOUDEVENTS, NODE, SVIX_1, SVIX_2, YAML, client_library};
@@ -54,3 +55,4 @@ pub use secured::{ClientCertificate, SecuredBroker};
 pub use seed::{Seed, setting};
 pub use server::{Launch, Server};
 pub use signature::{Checked, sign, verify};
+pub use small_disk::SmallDisk;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Dispatcher, Entry};
 use crate::attempt::park;
-use crate::finisher::{Finished, Of};
+use crate::finished::{Finished, Of};
 use crate::reader::{Arrived, Inbound};
 use crate::{
     DeliveryMetrics, Endpoints, Freshness, Lane, LaneLimits, Now, Offered, ParkReason, Sender,
@@ -81,6 +81,31 @@ impl<S: Sender> Dispatcher<S> {
             }
             Err(set_aside) => {
                 self.pass_over(arrived.at, arrived.position, Some(set_aside), now.instant);
+            }
+        }
+    }
+
+    /// Takes what the log has no room for, and what is due, as if it had just been read.
+    pub(super) fn take_again(&mut self, now: Now) {
+        if self.stopping {
+            return;
+        }
+        for recalled in self.finisher.recall(now.wall) {
+            self.held = self.held - recalled.weight + recalled.delivery.weight();
+            let delivery = Arc::new(recalled.delivery);
+            if delivery.parked_since.is_some() {
+                self.count_back(recalled.at, &delivery, now);
+            }
+            let waiting = Waiting {
+                at: recalled.at,
+                position: recalled.position,
+                delivery,
+                read_at: now.instant,
+                prompt: false,
+            };
+            match self.partitions.keeps(recalled.at) {
+                true => self.admit(waiting, now),
+                false => self.held -= waiting.delivery.weight(),
             }
         }
     }

@@ -6,7 +6,7 @@ use postrider_log::{Assignment, LogError};
 use postrider_model::{EndpointId, EndpointState, Partition, TopicPartition};
 
 use super::{Dispatcher, Inherited};
-use crate::finisher::{Finished, Of};
+use crate::finished::{Finished, Of};
 use crate::{Now, Owner, Sender};
 
 impl<S: Sender> Dispatcher<S> {

@@ -190,12 +190,14 @@ impl<S: Sender> Dispatcher<S> {
                 Woken::Inbound(Some(inbound)) => self.take_in(inbound, now),
                 Woken::Inbound(None) => return Ok(()),
                 Woken::Ended => self.settle(&mut ended, now),
-                Woken::Committed(commit) => match self.finisher.settle(commit, now) {
-                    Ok(freed) => self.held -= freed,
-                    // Given up, after the drain: it is all still there for the next start.
-                    Err(error) if error.is_passing() => return Ok(()),
-                    Err(error) => return Err(error),
-                },
+                Woken::Committed(commit) => {
+                    match self.finisher.settle(commit, &mut self.partitions, now) {
+                        Ok(freed) => self.held -= freed,
+                        // Given up, after the drain: it is all still there for the next start.
+                        Err(error) if error.is_passing() => return Ok(()),
+                        Err(error) => return Err(error),
+                    }
+                }
                 Woken::Judged(freshness, waiting) => self.judge(freshness, waiting, now),
                 Woken::Time => {}
                 Woken::Stop => {
@@ -239,6 +241,7 @@ impl<S: Sender> Dispatcher<S> {
             self.tick_at = now.instant + TICK;
             self.tick(now);
         }
+        self.take_again(now);
         self.wake_due(now.instant);
         self.start_ready(now);
         self.judging.ask();

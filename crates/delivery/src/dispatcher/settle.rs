@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Dispatcher;
 use crate::attempt::{End, Ended};
-use crate::finisher::{Finished, Of};
+use crate::finished::{Finished, Of};
 use crate::metrics::{ByDeath, ByOutcome};
 use crate::{Now, ParkReason, Sender, Standing};
 

@@ -8,7 +8,7 @@ use postrider_model::{
 
 use super::admit::terms;
 use super::{Dispatcher, Entry};
-use crate::finisher::{Finished, Of};
+use crate::finished::{Finished, Of};
 use crate::{Now, Owner, ParkReason, Sender};
 
 /// How long reading waits, at most, for lanes that only our own sockets hold up. What goes on for longer is no burst, and

@@ -2,7 +2,7 @@
 
 use postrider_delivery::DeliveryError;
 use postrider_log::{Log, LogError, Purpose};
-use postrider_model::{DeathReason, topics};
+use postrider_model::{DeathReason, Delivery, EndpointId, topics};
 
 use crate::members::{self, attempts_at, endpoint_in, partitions};
 use crate::world::{Does, S, World};
@@ -33,6 +33,104 @@ async fn while_the_log_is_full_nothing_is_started_and_afterwards_nothing_is_lost
         })
         .await;
     assert_eq!(world.sender.sent(), 501, "nothing twice");
+}
+
+/// The bytes of a payload beside which everything else is small.
+const LARGE: usize = 4_000;
+
+/// Has one large delivery for each of eight endpoints that fail; they are all in the same commit.
+async fn eight_that_fail(world: &mut World) -> Vec<EndpointId> {
+    let ids: Vec<_> = (0..8)
+        .map(|n| world.endpoint(n, Does::Answer(500)))
+        .collect();
+    let deliveries: Vec<_> = ids
+        .iter()
+        .map(|id| Delivery {
+            payload: vec![b'x'; LARGE].into(),
+            ..world.delivery(*id)
+        })
+        .collect();
+    world.write(&deliveries).await;
+    ids
+}
+
+fn retries(world: &World) -> usize {
+    let tiers = topics::RETRY.iter();
+    tiers.map(|tier| world.log.records(tier.topic).len()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_has_room_for_one_outcome_takes_them_one_by_one() {
+    let mut world = World::new();
+    eight_that_fail(&mut world).await;
+    world.log.refuse_beyond(LARGE * 3 / 2);
+    world.start();
+    world
+        .until(10 * S, "all are finished", |world| world.is_finished())
+        .await;
+    assert_eq!((retries(&world), world.attempts().len()), (8, 8));
+    assert_eq!(world.sender.sent(), 8, "nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_has_no_room_for_is_sent_again_from_memory_when_it_is_due() {
+    let mut world = World::new();
+    let ids = eight_that_fail(&mut world).await;
+    world.log.refuse_beyond(LARGE / 2);
+    world.start();
+    world
+        .until(2 * S, "all have failed", |world| {
+            world.attempts().len() == 8
+        })
+        .await;
+    tokio::time::sleep(S).await;
+    assert_eq!(world.sender.sent(), 8, "none is due");
+    let committed = |world: &World| {
+        let of = (topics::WORKER, topics::DELIVERIES_NORMAL);
+        world.log.committed(of.0, of.1).next
+    };
+    assert_eq!(committed(&world), 0, "finished though not written");
+    for id in &ids {
+        world.sender.set(*id, Does::Answer(200));
+    }
+    world
+        .until(30 * S, "all are finished", |world| world.is_finished())
+        .await;
+    assert_eq!((retries(&world), world.sender.sent()), (0, 16));
+    let mut numbers: Vec<_> = world.attempts().iter().map(|one| one.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [[1; 8], [2; 8]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_in_memory_is_written_once_there_is_room_and_read_again_after_a_stop() {
+    for stops in [false, true] {
+        let mut world = World::new();
+        eight_that_fail(&mut world).await;
+        world.log.refuse_beyond(LARGE / 2);
+        world.start();
+        world
+            .until(2 * S, "all have failed", |world| {
+                world.attempts().len() == 8
+            })
+            .await;
+        if stops {
+            let within = world.options.drain + 2 * S;
+            let stopped = tokio::time::timeout(within, world.stop()).await;
+            stopped.unwrap().unwrap();
+            assert!(!world.is_finished());
+        }
+        world.log.recover();
+        if stops {
+            world.start();
+        }
+        world
+            .until(4 * S, "all are finished", |world| world.is_finished())
+            .await;
+        assert_eq!(retries(&world), 8);
+        // The outcomes of before the stop are not known, but for the attempts.
+        assert_eq!(world.sender.sent(), if stops { 16 } else { 8 });
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use postrider_log::testing::conformance::{A, DEADLINE, FIRST, Member, SECOND, topics};
-use postrider_log::{Log, Purpose};
+use postrider_log::{Durability, Log, Purpose};
 use postrider_log_embedded::{EmbeddedLog, Options};
 
-use crate::support::{append_patiently, fill, finish_all, numbers, options};
+use crate::support::{append_patiently, fill, finish_all, numbers, options, sized};
 
 const MIB: u64 = 1 << 20;
 
@@ -97,6 +97,20 @@ async fn a_disk_smaller_than_the_reserve_takes_work_and_says_when_it_is_full_and
         Ok(disk) => is_used_and_recovers(&disk).await,
         Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_small_disk"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_beside_what_it_stands_for_leaves_room_to_finish_it() {
+    match Tmpfs::mount("16m") {
+        Ok(disk) => copies_leave_room(&disk).await,
+        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_disk_of_copies"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "started by its test, where that may not mount itself"]
+async fn the_body_on_a_disk_of_copies() {
+    copies_leave_room(&Tmpfs::mount("16m").unwrap()).await;
 }
 
 /// Runs one of the tests that are ignored as a process of its own.
@@ -189,4 +203,33 @@ async fn is_used_and_recovers(disk: &Tmpfs) {
     std::fs::remove_file(ballast).unwrap();
     says(&log, false).await;
     append_patiently(&log, Purpose::Intake, 100, &mut taken).await;
+}
+
+async fn copies_leave_room(disk: &Tmpfs) {
+    let log = EmbeddedLog::open(options(&disk.0.path().join("data"), topics())).unwrap();
+    let (mut taken, mut size) = (Vec::new(), 0);
+    // Twice: what was freed is used again, and the log does not come to a standstill in the end.
+    for _ in 0..2 {
+        fill(&log, Purpose::Spreading, 100_000, &mut taken).await;
+        for purpose in [Purpose::Waiting, Purpose::Moving] {
+            let before = taken.len();
+            fill(&log, purpose, 100_000, &mut taken).await;
+            assert!(taken.len() > before, "{purpose:?} has its share");
+        }
+        // A hundred endings at the least, of as many bytes as an attempt has.
+        for _ in 0..100 {
+            let number = taken.len() as u64;
+            let ended = log.append(
+                vec![sized(number, 1_000)],
+                Durability::Ordered,
+                Purpose::Pipeline,
+            );
+            ended.await.unwrap();
+            taken.push(number);
+        }
+        assert_eq!(finish_all(&log, FIRST).await, taken[size..]);
+        assert_eq!(finish_all(&log, SECOND).await, taken[size..]);
+        size = taken.len();
+        says(&log, false).await;
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use postrider_testkit::{Behaviour, eventually};
+use postrider_testkit::{Behaviour, SmallDisk, eventually};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::world::{DEADLINE, World};
 
@@ -127,4 +128,84 @@ async fn what_was_accepted_is_delivered_though_the_log_is_full_of_what_failed() 
     let log = world.launch.data().join("log.db");
     let size = std::fs::metadata(log).unwrap().len();
     assert!(size < TIMES * (96 << 20), "the log has {size} bytes");
+}
+
+/// No bound but the disk itself. Ten endpoints fail, and one of them hangs at first; each delivery that fails is to be
+/// written beside the one that it stands for, and those of one event, which came as one copy of its payload, fail one by
+/// one: that is more than the disk has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_full_of_what_failed_brings_nothing_to_a_standstill_once_the_endpoints_are_well() {
+    let body = "full_disk::the_body_on_a_disk_full_of_what_failed";
+    if let Some(disk) = SmallDisk::mount_or_run("24m", body).unwrap() {
+        is_worked_off(disk).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by its test, where that may not mount itself"]
+async fn the_body_on_a_disk_full_of_what_failed() {
+    is_worked_off(SmallDisk::mount("24m").unwrap()).await;
+}
+
+async fn is_worked_off(disk: SmallDisk) {
+    let schedule = ["1s"; 50].join(",");
+    // History lies elsewhere: it is kept, and what it takes comes back with retention only.
+    let elsewhere = TempDir::with_prefix("postrider-store-").unwrap();
+    let store = format!("sqlite:{}", elsewhere.path().join("store.db").display());
+    let settings = [
+        ("STORE__URL", store.as_str()),
+        ("DELIVERY__TIMEOUT", "5s"),
+        ("DELIVERY__SCHEDULE", &schedule),
+        ("DELIVERY__BREAKER_WAIT", "100ms"),
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "1s"),
+    ];
+    let world = World::on_disk(disk, &settings).await;
+    let paths: Vec<String> = (0..10).map(|n| format!("/{n}")).collect();
+    world.endpoint(&paths[0], Behaviour::Hang).await;
+    for path in &paths[1..] {
+        world.endpoint(path, Behaviour::Status(500)).await;
+    }
+    let path = format!("/api/v1/app/{}/msg", world.app);
+    let event = json!({"eventType": "scenario.event", "payload": {"text": "x".repeat(256 << 10)}});
+    let (mut accepted, mut first) = (0, None);
+    while first.is_none_or(|first: Instant| first.elapsed() < FULL) {
+        match world.api.try_post(&path, &event).await.unwrap().status {
+            202 => accepted += 1,
+            507 => {
+                first.get_or_insert_with(Instant::now);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => panic!("{other} after {accepted}"),
+        }
+        assert!(accepted < 500, "the disk is full by now");
+    }
+    for path in &paths {
+        world.receiver.on(path, Behaviour::Ok);
+    }
+    let all = eventually("each has come to each", DEADLINE, async || {
+        (come(&world) == 10 * accepted).then_some(())
+    });
+    all.await.unwrap();
+    let log = world.server().log();
+    assert!(
+        log.contains("is sent again from memory"),
+        "it was full: {log}"
+    );
+    let taken = eventually("an event is taken again", DEADLINE, async || {
+        let answer = world.api.try_post(&path, &event).await.unwrap();
+        (answer.status == 202).then_some(())
+    });
+    taken.await.unwrap();
+    let all = eventually("and comes to each", DEADLINE, async || {
+        (come(&world) == 10 * (accepted + 1)).then_some(())
+    });
+    all.await.unwrap();
+}
+
+/// How many have come, each event to each endpoint counted once.
+fn come(world: &World) -> usize {
+    let arrivals = world.receiver.arrivals();
+    let come = arrivals.iter().filter(|one| one.status == 200);
+    let come: BTreeSet<_> = come.map(|one| (&one.path, &one.event)).collect();
+    come.len()
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use postrider_failpoint::VARIABLE;
 use postrider_testkit::{
-    Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server, Target,
-    Verdict, WRITING_DOWN, eventually,
+    Api, Behaviour, Kill, Launch, Load, LossChecker, Receiver, Recording, Report, Server,
+    SmallDisk, Target, Verdict, WRITING_DOWN, eventually,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -91,6 +91,16 @@ impl World {
     ) -> Self {
         let variable = Some((variable.0, variable.1.to_owned()));
         Self::start_in(Place::shared().await, recording, settings, variable).await
+    }
+
+    /// Likewise, with the data directory on this disk.
+    pub(crate) async fn on_disk(disk: SmallDisk, settings: &[(&str, &str)]) -> Self {
+        let data = disk.path().join("data");
+        let mut launch = Launch::new(env!("CARGO_BIN_EXE_postrider"), data);
+        for (key, value) in settings {
+            launch = launch.set(key, value);
+        }
+        Self::launched(launch, Place::shared().await, Recording::Arrivals, disk).await
     }
 
     /// Likewise, on Kafka and PostgreSQL, every role in one process.

@@ -75,6 +75,32 @@ async fn a_busy_or_full_log_is_asked_again_until_it_takes_what_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_has_no_room_for_a_batch_is_asked_for_less_until_all_is_moved_once_and_in_order()
+{
+    for tiers in [&RETRY[..], &PARK[..]] {
+        let pump = start();
+        let expected = put(&pump, tiers).await;
+        let largest = |topic| {
+            pump.log
+                .records(topic)
+                .iter()
+                .map(|one| one.key.len() + one.value.len())
+                .max()
+        };
+        let one = tiers.iter().filter_map(|tier| largest(tier.topic)).max();
+        // With the headers of one, and not of two.
+        pump.log.refuse_beyond(one.unwrap() * 3 / 2);
+        let came = pump
+            .out_within(DELIVERIES_NORMAL, COUNT, Duration::from_secs(86_400))
+            .await;
+        assert_eq!(ids(&came), expected);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(pump.log.records(DELIVERIES_NORMAL).len(), COUNT);
+        pump.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn on_shutdown_what_is_not_due_stays_and_what_was_moved_is_finished() {
     let pump = start();
     let now = pump.now();

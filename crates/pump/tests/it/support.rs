@@ -105,7 +105,7 @@ pub(crate) fn start_on(log: MemoryLog, clock: TokioClock, options: Options) -> R
 impl Running {
     /// From now on the log takes nothing.
     pub(crate) fn refuse(&self, error: &LogError) {
-        for purpose in [Purpose::Spreading, Purpose::Pipeline] {
+        for purpose in [Purpose::Spreading, Purpose::Moving] {
             self.log.fail_appends(purpose, error.clone());
         }
     }

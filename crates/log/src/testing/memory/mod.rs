@@ -149,7 +149,12 @@ impl MemoryLog {
         self.shared.state().fail(purpose, error);
     }
 
-    /// Ends what [`Self::fail_appends`] began.
+    /// From now on what writes more than so many bytes at once is refused as full, until [`Self::recover`].
+    pub fn refuse_beyond(&self, bytes: usize) {
+        self.shared.state().refuse_beyond(bytes);
+    }
+
+    /// Ends what [`Self::fail_appends`] and [`Self::refuse_beyond`] began.
     pub fn recover(&self) {
         self.shared.state().recover();
     }

@@ -33,6 +33,8 @@ pub(super) struct State {
     committed: BTreeMap<(Group, TopicPartition), Committed>,
     pub(super) members: Members,
     failures: Vec<(Purpose, LogError)>,
+    /// The most bytes that are written at once.
+    most: usize,
     steps: Steps,
     synced: bool,
     stopped: bool,
@@ -78,6 +80,7 @@ impl State {
             committed: BTreeMap::new(),
             members: Members::default(),
             failures: Vec::new(),
+            most: usize::MAX,
             steps: Steps::One,
             synced: true,
             stopped: false,
@@ -118,7 +121,7 @@ impl State {
     pub(super) fn take_for_restart(&mut self) -> Self {
         let mut next = self.clone();
         next.members = Members::default();
-        next.failures.clear();
+        next.recover();
         if next.steps == Steps::Crash {
             next.steps = Steps::Two;
         }
@@ -132,8 +135,13 @@ impl State {
         self.failures.push((purpose, error));
     }
 
+    pub(super) fn refuse_beyond(&mut self, bytes: usize) {
+        self.most = bytes;
+    }
+
     pub(super) fn recover(&mut self) {
         self.failures.clear();
+        self.most = usize::MAX;
     }
 
     /// The partitions of a topic.
@@ -176,6 +184,10 @@ impl State {
         let failure = self.failures.iter().find(|(of, _)| *of == purpose);
         if let (Some((_, error)), false) = (failure, records.is_empty()) {
             return Err(error.clone());
+        }
+        if records.iter().map(NewRecord::size).sum::<usize>() > self.most {
+            let why = format!("{} bytes are left", self.most);
+            return Err(LogError::Full(why));
         }
         records
             .iter()
