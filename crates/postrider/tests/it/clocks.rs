@@ -46,14 +46,13 @@ async fn retries_come_when_they_are_due(engines: &Engines, uid: &str) {
     assert!(waited > SOONEST, "{uid}: after {waited:?}");
 
     let metrics = api.metrics().await.unwrap();
+    // It went through the pump's tiers. How often depends on the machine as well: a pump that had no time for seconds finds
+    // at the head of the first tier what is due by then, and that needs no further one.
+    let moved = "postrider_pump_moved_total{kind=\"retry\"";
+    assert!(sum(&metrics, moved) >= 1.0, "{uid}: not by a tier");
     let hops = "postrider_pump_moved_total{kind=\"retry\",route=\"hop\"}";
     let hops = sum(&metrics, hops);
-    // On a machine without time for it the pump's session ends, and what it reads anew may be due by then.
-    let fewest = match server.log().contains("partitions were lost") {
-        true => 0.0,
-        false => 1.0,
-    };
-    assert!((fewest..=12.0).contains(&hops), "{uid}: {hops} hops");
+    assert!(hops <= 12.0, "{uid}: {hops} hops");
     let off = sum(&metrics, "postrider_kafka_clock_off_seconds");
     assert!((500.0..=601.0).contains(&off), "{uid}: {off} s");
     let status = server.terminate(DEADLINE).await.unwrap();
