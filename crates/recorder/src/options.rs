@@ -38,8 +38,6 @@ pub struct Retention {
     pub every: Duration,
     /// Rows deleted at once, at most; at least 1. Small, so that the recorder never waits long behind it.
     pub batch: usize,
-    /// Between two such batches.
-    pub pause: Duration,
 }
 
 impl Default for Options {
@@ -63,7 +61,6 @@ impl Default for Retention {
             claims: DAY,
             every: Duration::from_secs(60),
             batch: 500,
-            pause: Duration::from_millis(100),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_model::topics::{ATTEMPTS, EVENTS};
 use postrider_model::{Attempt, Clock, Event, Outcome, SystemClock};
 use postrider_recorder::{Deleted, Options, Retention};
-use postrider_store::{ConfigFeed, Endpoints};
+use postrider_store::{ConfigFeed, Endpoints, History, HistoryBatch};
 
 use crate::support::start_with;
 
@@ -47,6 +47,56 @@ async fn what_is_too_old_is_deleted_in_batches_and_what_is_young_stays() {
     tokio::time::sleep(HOUR * 5).await;
     assert_eq!(recorder.metrics.deleted.of(Deleted::Event).get(), 55);
     assert!(recorder.is_archived(&young).await);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_events_go_while_old_attempts_come_faster_than_they_can_be_deleted() {
+    let recorder = start_with(Options {
+        disable_failing_after: None,
+        retention: Retention {
+            events: Some(HOUR),
+            attempts: Some(HOUR),
+            batch: 10,
+            ..Retention::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let endpoint = recorder.endpoint().await;
+    let old = recorder.now().minus(HOUR * 2);
+    let events = (0..55).map(|_| Event {
+        accepted_at: old,
+        ..recorder.event()
+    });
+    let events = HistoryBatch {
+        events: events.collect(),
+        ..HistoryBatch::default()
+    };
+    recorder.store.record(&events).await.unwrap();
+    let (attempts_gone, events_gone) = (
+        recorder.metrics.deleted.of(Deleted::Attempt),
+        recorder.metrics.deleted.of(Deleted::Event),
+    );
+    let mut written = 0;
+    let until = tokio::time::Instant::now() + HOUR;
+    while events_gone.get() < 55 {
+        assert!(tokio::time::Instant::now() < until, "events are left");
+        // Never fewer than two batches.
+        while written < attempts_gone.get() + 20 {
+            let attempts = (0..20).map(|_| Attempt {
+                started_at: old,
+                ..recorder.attempt(&endpoint, Outcome::Succeeded)
+            });
+            let attempts = HistoryBatch {
+                attempts: attempts.map(Into::into).collect(),
+                ..HistoryBatch::default()
+            };
+            recorder.store.record(&attempts).await.unwrap();
+            written += 20;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     recorder.stop().await.unwrap();
 }
 
