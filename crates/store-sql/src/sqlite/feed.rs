@@ -96,7 +96,7 @@ impl ConfigFeed for SqliteStore {
 impl SqliteStore {
     /// All in one transaction, so that the version and the things are of one moment.
     async fn read_changes(&self, since: u64) -> Result<Changes, StoreError> {
-        let mut tx = self.readers.begin().await.map_err(store_error)?;
+        let mut tx = self.feed.begin().await.map_err(store_error)?;
         let meta = sqlx::query("SELECT version, forgotten FROM meta")
             .fetch_one(&mut *tx)
             .await

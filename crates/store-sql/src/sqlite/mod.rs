@@ -1,4 +1,4 @@
-//! The store in SQLite: one connection that writes, a few that read.
+//! The store in SQLite: one connection that writes, one that reads changes, a few that read all else.
 
 mod applications;
 mod claims;
@@ -43,6 +43,8 @@ pub struct SqliteStore {
     /// One connection: SQLite has one writer, and a queue in front of it is fairer than its busy handler.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// One connection for the feed of changes alone: fan-out waits for it, and slow questions of others may have all readers.
+    feed: SqlitePool,
     id: StoreId,
     /// No change of configuration has a version above this. It is raised before the commit, because the caller of a
     /// change may be gone when it is carried out.
@@ -103,6 +105,7 @@ impl SqliteStore {
 impl Closing for SqliteStore {
     async fn close(&self) {
         // Readers would keep the checkpoint from its end.
+        self.feed.close().await;
         self.readers.close().await;
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&self.writer)

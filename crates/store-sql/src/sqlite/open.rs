@@ -21,7 +21,7 @@ use crate::{OpenError, StoreMetrics};
 /// Only the owner may read what holds secrets. The files of the WAL take the mode of the database.
 const MODE: u32 = 0o600;
 
-/// Connections that read. Each costs its page cache.
+/// Connections that read, beside the feed's. Each costs its page cache.
 const READERS: u32 = 3;
 
 /// How long a call waits for a connection before the store counts as not available.
@@ -48,6 +48,7 @@ impl SqliteStore {
         let writer = connect(path, writer_options(path), 1).await?;
         migrate(path, &writer).await?;
         let readers = connect(path, reader_options(path), READERS).await?;
+        let feed = connect(path, reader_options(path), 1).await?;
         let row = sqlx::query("SELECT store_id, version FROM meta")
             .fetch_one(&writer)
             .await
@@ -61,6 +62,7 @@ impl SqliteStore {
             announced: AtomicU64::new(row.some_number("version").map_err(unreadable)?),
             writer,
             readers,
+            feed,
             metrics,
             lock: Mutex::new(Some(lock)),
         })
@@ -143,6 +145,8 @@ async fn connect(
 
 #[cfg(test)]
 mod tests {
+    use postrider_store::{Closing, ConfigFeed};
+
     use super::*;
 
     /// What `PRAGMA synchronous` says for `FULL`: every commit is fsynced.
@@ -154,9 +158,26 @@ mod tests {
         let metrics = StoreMetrics::register(&postrider_metrics::Registry::new()).unwrap();
         let path = dir.path().join("store.db");
         let store = SqliteStore::open(&path, metrics).await.unwrap();
-        for pool in [&store.writer, &store.readers] {
+        for pool in [&store.writer, &store.readers, &store.feed] {
             let pragma = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
             assert_eq!(pragma.fetch_one(pool).await.unwrap(), FULL);
         }
+    }
+
+    #[tokio::test]
+    async fn changes_are_read_while_slow_questions_have_every_other_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = StoreMetrics::register(&postrider_metrics::Registry::new()).unwrap();
+        let path = dir.path().join("store.db");
+        let store = SqliteStore::open(&path, metrics).await.unwrap();
+        let mut busy = Vec::new();
+        for _ in 0..READERS {
+            busy.push(store.readers.acquire().await.unwrap());
+        }
+        assert!(store.readers.try_acquire().is_none(), "a reader is free");
+        let changes = store.changes(0).await.unwrap();
+        assert!(changes.whole);
+        drop(busy);
+        store.close().await;
     }
 }
