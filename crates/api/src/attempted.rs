@@ -10,7 +10,7 @@ use postrider_http::{
     HttpError, InApp, InPath, MessageOut, Query, Slashed, endpoint_ref, unavailable,
 };
 use postrider_model::{AppId, Attempt, DeadLetterId, EndpointId, Event, EventId};
-use postrider_store::{AttemptFilter, Order, PageStart};
+use postrider_store::{AttemptFilter, HistoryKey, Order, Page, PageStart, Tried};
 use serde::Serialize;
 
 use crate::Api;
@@ -19,6 +19,7 @@ use crate::endpoint_out::EndpointOut;
 use crate::page::{CONTENT, PAGING, Paging};
 use crate::reply::{Answer, Reply};
 use crate::status::{DeliveryStatusOut, Standing, Status};
+use crate::weighed::weight;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -51,23 +52,23 @@ async fn destinations(
     query.check(&[&PAGING])?;
     let paging = Paging::<EndpointId>::of(&query, Order::Ascending)?;
     let event = api.event(app.id, &id).await?;
-    let fanned_out = api.store.fanned_out(app.id, event.id).await;
-    let newest = api.store.latest_attempts(app.id, event.id).await;
-    let newest = newest.map_err(unavailable)?;
-    let mut all: BTreeMap<EndpointId, Option<&Attempt>> = BTreeMap::new();
-    if let Some(fanned_out) = fanned_out.map_err(unavailable)? {
-        all.extend(fanned_out.endpoints.into_iter().map(|id| (id, None)));
-    }
-    all.extend(
-        newest
-            .iter()
-            .map(|attempt| (attempt.endpoint_id, Some(attempt))),
-    );
+    let mut all = api.whom(app.id, event.id).await?;
     // Endpoints that were deleted since are not shown: nothing of them is left but their id.
     let snapshot = api.registry().snapshot();
     all.retain(|id, _| snapshot.endpoint(*id).is_some());
     let page = page_of(all.keys().copied().collect(), &paging);
-    let newest_of = |id: &EndpointId| all.get(id).copied().flatten();
+    // An event may have gone to very many: attempts are read only of those that are shown.
+    let shown: Vec<Tried> = page
+        .iter()
+        .filter_map(|id| all.get(id).copied().flatten())
+        .collect();
+    let newest = api.store.latest_attempts(app.id, event.id, &shown).await;
+    let newest = newest.map_err(unavailable)?;
+    let newest: HashMap<EndpointId, &Attempt> = newest
+        .iter()
+        .map(|attempt| (attempt.endpoint_id, attempt))
+        .collect();
+    let newest_of = |id: &EndpointId| newest.get(id).copied();
     let deliveries: Vec<_> = page
         .iter()
         .map(|id| Standing::of(event.id, *id, newest_of(id)))
@@ -131,7 +132,7 @@ async fn events(
     query: Query,
 ) -> Answer {
     query.check(&[&PAGING, &CONTENT, &FILTER])?;
-    let paging = Paging::of(&query, Order::Descending)?;
+    let mut paging = Paging::of(&query, Order::Descending)?;
     let with_content = query.flag("with_content", true)?;
     let status = Status::asked(&query)?;
     let filter = AttemptFilter {
@@ -140,17 +141,25 @@ async fn events(
         only_newest: true,
         ..filter(&query)?
     };
-    let newest = api.store.attempts(app.id, &filter, &paging.page()).await;
-    let newest = newest.map_err(unavailable)?;
-    let events = api.events_of(app.id, &newest).await?;
-    let deliveries: Vec<_> = newest.iter().map(Standing::tried).collect();
+    let (api, app_id, filter) = (&api, app.id, &filter);
+    let ask = |page| async move { api.with_events(app_id, filter, &page).await };
+    let weigh = |(_, event): &mut (Attempt, Option<Event>)| match event {
+        Some(event) => weight(&mut event.payload, with_content),
+        None => 0,
+    };
+    let key = |(attempt, _): &(Attempt, _)| key(attempt);
+    let newest = paging.weighed(key, weigh, ask).await?;
+    let deliveries: Vec<_> = newest
+        .iter()
+        .map(|(attempt, _)| Standing::tried(attempt))
+        .collect();
     let given_up = api.given_up(&deliveries).await?;
     let now = api.now();
-    Reply::ok(&paging.listed(&newest, key, |attempt| {
+    Reply::ok(&paging.listed(&newest, key, |(attempt, event)| {
         let standing = Standing::tried(attempt);
         let is_shown = status.is_none_or(|asked| asked == standing.status(&given_up));
         // An event that retention has deleted is no longer listed.
-        let event = events.get(&attempt.event_id).filter(|_| is_shown)?;
+        let event = event.as_ref().filter(|_| is_shown)?;
         Some(AttemptedOut {
             event: MessageOut::of(event, with_content),
             status: standing.out(&given_up, now),
@@ -159,16 +168,41 @@ async fn events(
 }
 
 impl Api {
-    /// The archived events of these attempts.
-    async fn events_of(
+    /// Whom an event went to, and when each was tried last, if it was.
+    async fn whom(
         &self,
         app_id: AppId,
-        attempts: &[Attempt],
-    ) -> Result<HashMap<EventId, Event>, HttpError> {
+        event: EventId,
+    ) -> Result<BTreeMap<EndpointId, Option<Tried>>, HttpError> {
+        let fanned_out = self.store.fanned_out(app_id, event).await;
+        let mut all = BTreeMap::new();
+        if let Some(fanned_out) = fanned_out.map_err(unavailable)? {
+            all.extend(fanned_out.endpoints.into_iter().map(|id| (id, None)));
+        }
+        let tried = self.store.tried(app_id, event).await;
+        let tried = tried.map_err(unavailable)?.into_iter();
+        all.extend(tried.map(|tried| (tried.endpoint, Some(tried))));
+        Ok(all)
+    }
+
+    /// Attempts, each with its event if that is archived.
+    async fn with_events(
+        &self,
+        app_id: AppId,
+        filter: &AttemptFilter,
+        page: &Page<HistoryKey>,
+    ) -> Result<Vec<(Attempt, Option<Event>)>, HttpError> {
+        let attempts = self.store.attempts(app_id, filter, page).await;
+        let attempts = attempts.map_err(unavailable)?;
         let ids: Vec<_> = attempts.iter().map(|attempt| attempt.event_id).collect();
         let events = self.store.events_by_id(app_id, &ids).await;
         let events = events.map_err(unavailable)?.into_iter();
-        Ok(events.map(|event| (event.id, event)).collect())
+        let events: HashMap<_, _> = events.map(|event| (event.id, event)).collect();
+        let with_event = |attempt: Attempt| {
+            let event = events.get(&attempt.event_id).cloned();
+            (attempt, event)
+        };
+        Ok(attempts.into_iter().map(with_event).collect())
     }
 
     /// The dead letters of those of these deliveries whose attempts say that another follows, or that none was made yet.

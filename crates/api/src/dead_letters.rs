@@ -19,6 +19,7 @@ use crate::Api;
 use crate::page::{PAGING, Paging};
 use crate::reach::{LastId, Reach};
 use crate::reply::{Answer, Reply};
+use crate::weighed::weight;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     let mut routes = Router::new();
@@ -137,10 +138,15 @@ async fn filter(api: &Api, reach: &Reach, query: &Query) -> Result<DeadLetterFil
 
 async fn list(State(api): State<Arc<Api>>, reach: Reach, query: Query) -> Answer {
     let query = query.only(&[&FILTER[..], &PAGING].concat())?;
-    let paging = Paging::of(&query, Order::Descending)?;
+    let mut paging = Paging::of(&query, Order::Descending)?;
     let filter = filter(&api, &reach, &query).await?;
-    let page = api.store.dead_letters(&filter, &paging.page()).await;
-    let page = page.map_err(unavailable)?;
+    let (store, filter) = (&api.store, &filter);
+    let ask = |page| async move {
+        let letters = store.dead_letters(filter, &page).await;
+        letters.map_err(unavailable)
+    };
+    let weigh = |one: &mut StoredDeadLetter| weight(&mut one.letter.delivery.payload, false);
+    let page = paging.weighed(key, weigh, ask).await?;
     Reply::ok(&paging.listed(&page, key, |one| Some(DeadLetterOut::from(one))))
 }
 

@@ -12,6 +12,7 @@ use postrider_store::{EventFilter, HistoryKey, Order};
 use crate::Api;
 use crate::page::{CONTENT, PAGING, Paging};
 use crate::reply::{Answer, Reply};
+use crate::weighed::weight;
 
 const FILTER: [&str; 4] = ["event_types", "channel", "before", "after"];
 
@@ -22,7 +23,7 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
 }
 
 async fn list(State(api): State<Arc<Api>>, InApp { app, .. }: InApp, query: Query) -> Answer {
-    let paging = Paging::of(&query, Order::Descending)?;
+    let mut paging = Paging::of(&query, Order::Descending)?;
     let with_content = query.flag("with_content", true)?;
     if query.text("tag").is_some() {
         return Err(HttpError::query(
@@ -37,8 +38,13 @@ async fn list(State(api): State<Arc<Api>>, InApp { app, .. }: InApp, query: Quer
         before: query.time("before")?,
         after: query.time("after")?,
     };
-    let page = api.store.events(app.id, &filter, &paging.page()).await;
-    let page = page.map_err(unavailable)?;
+    let (store, app_id, filter) = (&api.store, app.id, &filter);
+    let ask = |page| async move {
+        let events = store.events(app_id, filter, &page).await;
+        events.map_err(unavailable)
+    };
+    let weigh = |event: &mut Event| weight(&mut event.payload, with_content);
+    let page = paging.weighed(key, weigh, ask).await?;
     Reply::ok(&paging.listed(&page, key, |event| {
         Some(MessageOut::of(event, with_content))
     }))

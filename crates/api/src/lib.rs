@@ -51,6 +51,7 @@ mod standings;
 mod state;
 mod status;
 mod tokens;
+mod weighed;
 mod young;
 
 use std::sync::Arc;

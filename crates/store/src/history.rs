@@ -130,6 +130,15 @@ pub struct FannedOut {
     pub complete: bool,
 }
 
+/// An endpoint to which an event was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// When its newest attempt started.
+    pub last_at: Timestamp,
+}
+
 /// What happened.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
@@ -174,11 +183,16 @@ pub trait History: Send + Sync + 'static {
         id: AttemptId,
     ) -> Result<Option<Attempt>, StoreError>;
 
-    /// The newest attempt of an event to each endpoint that was tried, in the order of the endpoints' ids.
+    /// Every endpoint to which an event was tried, in the order of their ids: some 24 bytes each, however many there are.
+    async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError>;
+
+    /// The newest attempt of an event to each of these endpoints, which [`History::tried`] told of, in the order of the
+    /// endpoints' ids. Attempts that were made since are not looked at.
     async fn latest_attempts(
         &self,
         app_id: AppId,
         event: EventId,
+        of: &[Tried],
     ) -> Result<Vec<Attempt>, StoreError>;
 
     /// Deletes at most `limit` events (with whom they went to) accepted before `before`, oldest first. Returns how many.

@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub use halving::Halving;
 pub use history::{
     AttemptFilter, EncodedAttempt, EventFilter, EventRef, FannedOut, History, HistoryBatch,
-    StatusFilter,
+    StatusFilter, Tried,
 };
 pub use idempotency::{Claim, Claims};
 pub use page::{HistoryKey, Order, Page, PageStart};

@@ -1,8 +1,12 @@
 //! Listings page by page, both ways.
 
+use std::collections::HashSet;
+
+use postrider_model::{DeadLetter, DeathReason, Event};
+use postrider_store::{DeadLetters, HistoryBatch};
 use serde_json::Value;
 
-use crate::house::{House, at};
+use crate::house::{House, at, delivery};
 
 fn names(listed: &Value) -> Vec<String> {
     let data = listed["data"].as_array().unwrap();
@@ -176,4 +180,92 @@ async fn of_two_values_of_one_parameter_neither_is_taken() {
     let refused = house.get("/app?limit=1&limit=2").await;
     refused.refuses("limit", "two different values");
     house.get("/app?limit=1&limit=1").await.with(200);
+}
+
+/// A mebibyte.
+const LARGE: usize = 1 << 20;
+
+/// Bytes of payloads that end a page.
+const PAGE: usize = 8;
+
+/// Events of a mebibyte, a second apart, each tried and given up at an endpoint.
+async fn large(house: &House, count: i64) {
+    let endpoint = house.endpoint("one").await;
+    for n in 0..count {
+        let payload = format!("\"{}\"", "x".repeat(LARGE - 2)).into();
+        let event = Event {
+            payload,
+            ..house.event(&format!("e{n}"), at(n))
+        };
+        house.attempted(&event, endpoint.id, 1, 500, false).await;
+        let delivery = delivery(&event, endpoint.id);
+        let letter = DeadLetter::of(delivery, DeathReason::Exhausted, at(100 + n));
+        let batch = HistoryBatch {
+            events: vec![event],
+            ..HistoryBatch::default()
+        };
+        house.record(batch).await;
+        house.store.keep_dead_letters(&[letter]).await.unwrap();
+    }
+}
+
+/// The ids of events in the order of a listing, page by page along `field`, from where `iterator` says.
+async fn pages(
+    house: &House,
+    path: &str,
+    mut iterator: Option<Value>,
+    field: &str,
+) -> Vec<Vec<String>> {
+    let mut pages = vec![];
+    loop {
+        let more = iterator.map(|text| format!("&iterator={}", text.as_str().unwrap()));
+        let listed = house.get(format!("{path}{}", more.unwrap_or_default()));
+        let listed = listed.await.with(200);
+        let data = listed["data"].as_array().unwrap();
+        let id = |one: &Value| {
+            let id = one["msgId"].as_str().or(one["id"].as_str());
+            id.unwrap().to_owned()
+        };
+        pages.push(data.iter().map(id).collect());
+        if listed["done"] == true {
+            return pages;
+        }
+        iterator = Some(listed[field].clone());
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_large_payloads_ends_early_and_the_next_goes_on_there() {
+    let house = House::new().await;
+    large(&house, 19).await;
+    for path in [
+        "/app/acme/msg?limit=50",
+        "/app/acme/msg?limit=50&with_content=false",
+        "/app/acme/endpoint/one/msg?limit=50",
+        "/dead-letter?limit=50",
+    ] {
+        let forward = pages(&house, path, None, "iterator").await;
+        let sizes: Vec<_> = forward.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [PAGE, PAGE, 3], "{path}");
+        let all = forward.concat();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 19, "{path}");
+        // Back from the last.
+        let last = house
+            .get(format!(
+                "{}limit=1&order=ascending",
+                path.split("limit").next().unwrap()
+            ))
+            .await;
+        let last = last.with(200)["iterator"].as_str().unwrap().to_owned();
+        let from = Some(Value::from(format!("-{last}")));
+        let mut back = pages(&house, path, from, "prevIterator").await;
+        let sizes: Vec<_> = back.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [PAGE, PAGE, 2], "{path}");
+        back.reverse();
+        assert_eq!(back.concat(), all[..18], "{path}");
+        // Neither limit is passed over.
+        let few = house.get(path.replace("50", "8")).await.with(200);
+        assert_eq!(few["data"].as_array().unwrap().len(), 8);
+        assert_eq!(few["done"], false);
+    }
 }

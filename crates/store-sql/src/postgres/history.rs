@@ -3,13 +3,15 @@
 //! A made id carries the time it was made, so it says in which partitions its rows can be; a derived one does not, and is
 //! looked up in a table that is not partitioned, or in all partitions.
 
+use std::future;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use postrider_model::{AppId, Attempt, AttemptId, Event, EventId, EventType, Timestamp};
 use postrider_store::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
-    StoreError,
+    StoreError, Tried,
 };
 use sqlx::{Postgres, QueryBuilder};
 
@@ -138,8 +140,14 @@ pub(super) const FANOUTS_OF: &str =
 pub(super) const ATTEMPT_BY_ID: &str = "SELECT detail FROM attempts WHERE event_id = $1 AND id = $2 AND app_id = $3 \
     AND started_at >= $4 ORDER BY started_at DESC LIMIT 1";
 
-pub(super) const ATTEMPTS_OF: &str =
-    "SELECT detail FROM attempts WHERE event_id = $1 AND app_id = $2 AND started_at >= $3";
+pub(super) const TRIED: &str = "SELECT endpoint_id, max(started_at) AS last_at FROM attempts \
+    WHERE event_id = $1 AND app_id = $2 AND started_at >= $3 GROUP BY endpoint_id ORDER BY endpoint_id";
+
+/// The attempts that started when the newest of each of these endpoints did: one each, or a few of one millisecond. Each is
+/// looked up by itself; the interval tells which partitions are not needed.
+pub(super) const LATEST: &str = "SELECT detail FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (endpoint, at) \
+    CROSS JOIN LATERAL (SELECT detail FROM attempts WHERE endpoint_id = asked.endpoint AND started_at = asked.at \
+        AND started_at BETWEEN $3 AND $4 AND event_id = $5 AND app_id = $6 OFFSET 0) AS found";
 
 pub(super) const EVENT_BY_UID: &str =
     "SELECT * FROM events WHERE app_id = $1 AND uid = $2 ORDER BY accepted_at DESC LIMIT 1";
@@ -273,16 +281,40 @@ impl History for PostgresStore {
         .await
     }
 
+    async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let found = sqlx::query(TRIED)
+                .bind(uuid(event))
+                .bind(uuid(app_id))
+                .bind(accepted_between(event).0.as_millis())
+                .persistent(false)
+                .fetch(&self.pool);
+            let found = found.map_err(store_error);
+            let tried = found.and_then(|row| future::ready(rows::tried(&row)));
+            tried.try_collect().await
+        })
+        .await
+    }
+
     async fn latest_attempts(
         &self,
         app_id: AppId,
         event: EventId,
+        of: &[Tried],
     ) -> Result<Vec<Attempt>, StoreError> {
         self.timed(Operation::HistoryRead, async {
-            let found = sqlx::query(ATTEMPTS_OF)
+            let endpoints: Vec<_> = of.iter().map(|tried| uuid(tried.endpoint)).collect();
+            let times: Vec<i64> = of.iter().map(|tried| tried.last_at.as_millis()).collect();
+            let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+                return Ok(Vec::new());
+            };
+            let found = sqlx::query(LATEST)
+                .bind(endpoints)
+                .bind(&times)
+                .bind(first)
+                .bind(last)
                 .bind(uuid(event))
                 .bind(uuid(app_id))
-                .bind(accepted_between(event).0.as_millis())
                 .persistent(false)
                 .fetch_all(&self.pool)
                 .await

@@ -404,6 +404,9 @@ async fn single_things(house: &mut House) {
     house.uses_an_index(history::EVENTS_BY_ID, by_ids).await;
     let by_uid = arguments([app, &|to| to.add("uid7").unwrap()]);
     house.uses_an_index(history::EVENT_BY_UID, by_uid).await;
+    // As many as a page has.
+    let hooks: Vec<_> = (0..250).map(|_| uuid(EndpointId::new())).collect();
+    let times = vec![middle().as_millis(); hooks.len()];
     // A derived id may be in any partition.
     for (event, from, to) in [(event, from, to), (derived, i64::MIN, i64::MAX)] {
         let event = &id(uuid(event));
@@ -412,8 +415,12 @@ async fn single_things(house: &mut House) {
         house.uses_an_index(history::FANOUTS_OF, parts).await;
         let one = arguments([event, event, app, from]);
         house.uses_an_index(history::ATTEMPT_BY_ID, one).await;
-        let latest = arguments([event, app, from]);
-        house.uses_an_index(history::ATTEMPTS_OF, latest).await;
+        let tried = arguments([event, app, from]);
+        house.uses_an_index(history::TRIED, tried).await;
+        let hooks = |to: &mut PgArguments| to.add(hooks.clone()).unwrap();
+        let times = |to: &mut PgArguments| to.add(times.clone()).unwrap();
+        let latest = arguments([&hooks, &times, from, to, event, app]);
+        house.uses_an_index(history::LATEST, latest).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_model::{Attempt, Channel, EndpointId, Event, EventOrigin, TraceContext};
-use postrider_store::{FannedOut, StatusFilter, StoreError};
+use postrider_store::{FannedOut, StatusFilter, StoreError, Tried};
 
 use crate::columns::Columns;
 use crate::error::unreadable;
@@ -63,6 +63,13 @@ pub(crate) fn fanned_out(parts: &[impl Columns]) -> Result<Option<FannedOut>, St
         endpoints,
         complete,
     }))
+}
+
+pub(crate) fn tried(row: &impl Columns) -> Result<Tried, StoreError> {
+    Ok(Tried {
+        endpoint: row.some_id("endpoint_id")?,
+        last_at: row.some_time("last_at")?,
+    })
 }
 
 pub(crate) fn attempt(row: &impl Columns) -> Result<Attempt, StoreError> {

@@ -14,7 +14,7 @@ pub(crate) use dead_letters::{
 };
 pub(crate) use history::{
     AttemptStatus, attempt, channel_mark, channels_column, event, fanned_out, newest_by_endpoint,
-    status_column,
+    status_column, tried,
 };
 
 use postrider_store::StoreError;

@@ -1,10 +1,13 @@
 //! Reading history.
 
+use std::future;
+
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use postrider_model::{AppId, Attempt, AttemptId, Event, EventId, EventType, Timestamp};
 use postrider_store::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
-    StoreError,
+    StoreError, Tried,
 };
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -105,6 +108,25 @@ fn push_event_types(query: &mut QueryBuilder<Sqlite>, event_types: &[EventType])
         list.push_bind(event_type.as_str().to_owned());
     }
     query.push(")");
+}
+
+pub(super) const TRIED: &str = "SELECT endpoint_id, max(started_at) AS last_at FROM attempts \
+    WHERE event_id = ? AND +app_id = ? GROUP BY endpoint_id ORDER BY endpoint_id";
+
+/// The attempts that started when the newest of each of these endpoints did: one each, or a few of one millisecond.
+pub(super) fn latest_of(app_id: AppId, event: EventId, of: &[Tried]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("WITH asked (endpoint, at) AS (");
+    query.push_values(of, |mut row, tried| {
+        row.push_bind(blob(tried.endpoint));
+        row.push_bind(tried.last_at.as_millis());
+    });
+    query.push(
+        ") SELECT detail FROM asked CROSS JOIN attempts \
+         ON attempts.endpoint_id = asked.endpoint AND attempts.started_at = asked.at WHERE +event_id = ",
+    );
+    query.push_bind(blob(event));
+    query.push(" AND +app_id = ").push_bind(blob(app_id));
+    query
 }
 
 #[async_trait]
@@ -222,20 +244,34 @@ impl History for SqliteStore {
         .await
     }
 
+    async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError> {
+        self.timed(Operation::HistoryRead, async {
+            let found = sqlx::query(TRIED)
+                .bind(blob(event))
+                .bind(blob(app_id))
+                .fetch(&self.readers);
+            let found = found.map_err(store_error);
+            let tried = found.and_then(|row| future::ready(rows::tried(&row)));
+            tried.try_collect().await
+        })
+        .await
+    }
+
     async fn latest_attempts(
         &self,
         app_id: AppId,
         event: EventId,
+        of: &[Tried],
     ) -> Result<Vec<Attempt>, StoreError> {
         self.timed(Operation::HistoryRead, async {
-            let found =
-                sqlx::query("SELECT detail FROM attempts WHERE event_id = ? AND +app_id = ?")
-                    .bind(blob(event))
-                    .bind(blob(app_id))
-                    .fetch_all(&self.readers)
-                    .await
-                    .map_err(store_error)?;
-            Ok(rows::newest_by_endpoint(read_all(&found, rows::attempt)?))
+            let mut attempts = Vec::with_capacity(of.len());
+            for of in of.chunks(IDS_AT_ONCE) {
+                let mut query = latest_of(app_id, event, of);
+                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let found = found.await.map_err(store_error)?;
+                attempts.extend(read_all(&found, rows::attempt)?);
+            }
+            Ok(rows::newest_by_endpoint(attempts))
         })
         .await
     }

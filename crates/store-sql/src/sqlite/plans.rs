@@ -3,6 +3,7 @@
 use postrider_model::{AppId, EndpointId, EventId, Timestamp};
 use postrider_store::{
     AttemptFilter, DeadLetterFilter, EventFilter, HistoryKey, Order, Page, PageStart, StatusFilter,
+    Tried,
 };
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
@@ -161,6 +162,23 @@ async fn listings_of_attempts_use_an_index() {
         }
     }
     each_uses_an_index(&store, queries).await;
+}
+
+#[tokio::test]
+async fn the_newest_attempts_of_an_event_are_found_by_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let steps = plan(&store, history::TRIED).await;
+    let along = "SEARCH attempts USING INDEX attempts_by_event (event_id=?)";
+    assert!(steps.iter().any(|step| step == along), "{steps:#?}");
+    let tried = Tried {
+        endpoint: EndpointId::new(),
+        last_at: Timestamp::default(),
+    };
+    let latest = history::latest_of(AppId::new(), EventId::new(), &[tried; 3]);
+    let steps = plan(&store, latest.sql().as_str()).await;
+    let each = "SEARCH attempts USING INDEX attempts_by_endpoint (endpoint_id=? AND started_at=?)";
+    assert!(steps.iter().any(|step| step == each), "{steps:#?}");
 }
 
 #[tokio::test]

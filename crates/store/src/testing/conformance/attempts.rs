@@ -4,7 +4,7 @@ use postrider_model::{AppId, Attempt, AttemptId, EndpointId, Event, EventId, Out
 
 use super::Harness;
 use super::samples::{all, at, attempt, event, known_application, numbered};
-use crate::{AttemptFilter, HistoryBatch, StatusFilter, Store};
+use crate::{AttemptFilter, HistoryBatch, StatusFilter, Store, Tried};
 
 async fn record(store: &dyn Store, attempts: &[Attempt]) {
     let batch = HistoryBatch {
@@ -192,16 +192,32 @@ pub async fn the_latest_attempt_to_each_endpoint_is_the_newest(harness: &mut dyn
     ];
     record(&*store, &latest).await;
     record(&*store, &older).await;
-    let found = store.latest_attempts(app, one.id).await.unwrap();
-    assert_eq!(found, latest);
-    assert_eq!(
-        store.latest_attempts(AppId::new(), one.id).await.unwrap(),
-        []
-    );
-    assert_eq!(
-        store.latest_attempts(app, EventId::new()).await.unwrap(),
-        []
-    );
+    let tried = store.tried(app, one.id).await.unwrap();
+    let last = |attempt: &Attempt| Tried {
+        endpoint: attempt.endpoint_id,
+        last_at: attempt.started_at,
+    };
+    assert_eq!(tried, latest.each_ref().map(last));
+    let newest = async |app, event, of: &[Tried]| {
+        let found = store.latest_attempts(app, event, of).await;
+        found.unwrap()
+    };
+    assert_eq!(newest(app, one.id, &tried).await, latest);
+    assert_eq!(newest(app, one.id, &tried[1..2]).await, latest[1..2]);
+    assert_eq!(newest(app, one.id, &[]).await, []);
+    for (app, event) in [(AppId::new(), one.id), (app, EventId::new())] {
+        assert_eq!(store.tried(app, event).await.unwrap(), []);
+        assert_eq!(newest(app, event, &tried).await, []);
+    }
+    // Those of one page, however many endpoints the event went to.
+    let many: Vec<Attempt> = (0..600)
+        .map(|_| attempt(&one, EndpointId::new(), at(30)))
+        .collect();
+    record(&*store, &many).await;
+    let tried = store.tried(app, one.id).await.unwrap();
+    assert!(tried.is_sorted_by_key(|tried| tried.endpoint));
+    assert_eq!(newest(app, one.id, &tried).await.len(), 603);
+    assert_eq!(newest(app, one.id, &tried[100..350]).await.len(), 250);
 }
 
 pub async fn an_attempt_is_found_in_its_application_and_event_only(harness: &mut dyn Harness) {

@@ -238,7 +238,7 @@ pub async fn a_batch_with_a_row_that_is_refused_writes_nothing(harness: &mut dyn
     assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
     let by = EventRef::Id(one.id);
     assert_eq!(store.event(app, &by).await.unwrap(), None);
-    assert_eq!(store.latest_attempts(app, one.id).await.unwrap(), []);
+    assert_eq!(store.tried(app, one.id).await.unwrap(), []);
 }
 
 pub async fn a_large_batch_is_written_whole(harness: &mut dyn Harness) {

@@ -11,7 +11,7 @@ use super::timeline::Timeline;
 use super::{MemoryStore, Row};
 use crate::{
     AttemptFilter, EncodedAttempt, EventFilter, EventRef, FannedOut, History, HistoryBatch,
-    HistoryKey, Page, StatusFilter, StoreError,
+    HistoryKey, Page, StatusFilter, StoreError, Tried,
 };
 
 #[derive(Default)]
@@ -196,16 +196,36 @@ impl History for MemoryStore {
             .cloned())
     }
 
+    async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError> {
+        let attempts = &self.state()?.history.attempts;
+        let of_event = |attempt: &&Attempt| attempt.app_id == app_id && attempt.event_id == event;
+        // The newest comes last.
+        let last_at: BTreeMap<EndpointId, Timestamp> = attempts
+            .values()
+            .filter(of_event)
+            .map(|attempt| (attempt.endpoint_id, attempt.started_at))
+            .collect();
+        let tried = last_at.into_iter();
+        Ok(tried
+            .map(|(endpoint, last_at)| Tried { endpoint, last_at })
+            .collect())
+    }
+
     async fn latest_attempts(
         &self,
         app_id: AppId,
         event: EventId,
+        of: &[Tried],
     ) -> Result<Vec<Attempt>, StoreError> {
         let attempts = &self.state()?.history.attempts;
         let age = |attempt: &Attempt| (attempt.started_at, attempt.generation, attempt.number);
         let mut newest: BTreeMap<EndpointId, &Attempt> = BTreeMap::new();
         for attempt in attempts.values() {
-            if attempt.app_id == app_id && attempt.event_id == event {
+            let tried = Tried {
+                endpoint: attempt.endpoint_id,
+                last_at: attempt.started_at,
+            };
+            if attempt.app_id == app_id && attempt.event_id == event && of.contains(&tried) {
                 let known = newest.entry(attempt.endpoint_id).or_insert(attempt);
                 if age(attempt) > age(known) {
                     *known = attempt;
