@@ -124,6 +124,7 @@ async fn failing_since<S: History + ?Sized>(
     let succeeded = AttemptFilter {
         endpoint: Some(attempt.endpoint_id),
         status: Some(StatusFilter::Succeeded),
+        all_readable: true,
         ..AttemptFilter::default()
     };
     let newest = page(1, Order::Descending);
@@ -131,6 +132,7 @@ async fn failing_since<S: History + ?Sized>(
     let since = AttemptFilter {
         endpoint: Some(attempt.endpoint_id),
         after: last.first().map(|attempt| attempt.started_at),
+        all_readable: true,
         ..AttemptFilter::default()
     };
     let oldest = page(FIRST_FAILURES, Order::Ascending);

@@ -25,6 +25,20 @@ impl StoreMetrics {
         result
     }
 
+    /// What `rows` say. Those that cannot be read are left out.
+    pub(crate) fn readable<R: Columns, T>(
+        &self,
+        kind: Skipped,
+        rows: &[R],
+        read: impl Fn(&R) -> Result<T, StoreError>,
+    ) -> Vec<T> {
+        let one = |row: &R| {
+            let read = read(row);
+            read.inspect_err(|error| self.skip(kind, row, error)).ok()
+        };
+        rows.iter().filter_map(one).collect()
+    }
+
     /// Says which row cannot be read and is left out.
     pub(crate) fn skip(&self, kind: Skipped, row: &impl Columns, error: &StoreError) {
         let id = match kind {

@@ -47,7 +47,10 @@ postrider_metrics::label! {
         EventType = "event_type",
         Token = "token",
         Removal = "removal",
+        Event = "event",
+        Attempt = "attempt",
         DeadLetter = "dead_letter",
+        Replay = "replay",
     }
 }
 

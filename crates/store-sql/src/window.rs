@@ -1,7 +1,7 @@
 //! A page and the bounds of a filter as one interval: at most one lower and one upper bound, which an index serves.
 
 use postrider_model::Timestamp;
-use postrider_store::{HistoryKey, Order, Page, PageStart};
+use postrider_store::{HistoryKey, Order, Page, PageStart, StoreError};
 
 /// What a listing's query needs. Both bounds are exclusive.
 #[derive(Debug, Clone)]
@@ -44,24 +44,31 @@ impl<K: Clone + Ord> Window<K> {
         }
         found
     }
+
+    /// What is left of it behind `rows`, which it has found, if `skipped` of them are to be made up for and there may be more.
+    pub(crate) fn behind<R>(
+        &self,
+        rows: &[R],
+        skipped: usize,
+        key: impl Fn(&R) -> Result<K, StoreError>,
+    ) -> Result<Option<Self>, StoreError> {
+        let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= self.limit);
+        let Some(last) = rows.last().filter(|_| is_full && skipped > 0) else {
+            return Ok(None);
+        };
+        let mut rest = self.clone();
+        let bound = if self.descending {
+            &mut rest.below
+        } else {
+            &mut rest.above
+        };
+        *bound = Some(key(last)?);
+        rest.limit = i64::try_from(skipped).unwrap_or(i64::MAX);
+        Ok(Some(rest))
+    }
 }
 
 impl Window<HistoryKey> {
-    /// What is left of it behind `key`, in the order in which the database is asked, at most `limit`.
-    pub(crate) fn behind(self, key: HistoryKey, limit: i64) -> Self {
-        let (above, below) = if self.descending {
-            (self.above, Some(key))
-        } else {
-            (Some(key), self.below)
-        };
-        Self {
-            above,
-            below,
-            limit,
-            ..self
-        }
-    }
-
     /// The part of it that lies strictly between two times.
     pub(crate) fn between(self, after: Option<Timestamp>, before: Option<Timestamp>) -> Self {
         let after = after.map(|at| HistoryKey { at, id: [0xff; 16] });

@@ -119,6 +119,8 @@ pub struct AttemptFilter {
     /// Only the newest of each event to each endpoint, whatever else is asked for: an older one that fits is not taken in
     /// the place of the newest that does not. Of several in one millisecond it is one that no other attempt was to follow.
     pub only_newest: bool,
+    /// One that cannot be read is an error, for who would conclude something wrong from what is left without it.
+    pub all_readable: bool,
 }
 
 /// Whom an event went to, as far as it is recorded.
@@ -139,7 +141,8 @@ pub struct Tried {
     pub last_at: Timestamp,
 }
 
-/// What happened.
+/// What happened. A stored row that cannot be read is left out of listings, which go past it and say so in the store's own
+/// metrics; asked for by itself it is `Unreadable`.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
     /// Writes all of `batch` or nothing. `Refused` if a row in it is one that the store will never take, such as one with

@@ -97,35 +97,6 @@ impl PostgresStore {
         written.inc_by(letters.len() as u64);
         Ok(())
     }
-
-    /// What the window holds. Rows that cannot be read are left out, and as many behind them are read instead: a page is
-    /// short only at the end, and a replay goes past them.
-    async fn readable(
-        &self,
-        filter: &DeadLetterFilter,
-        mut window: Window<HistoryKey>,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let mut letters = Vec::new();
-        loop {
-            let mut query = listing(filter, &window);
-            let part = query.build().persistent(false).fetch_all(&self.pool).await;
-            let (part, mut skipped) = (part.map_err(store_error)?, 0);
-            for row in &part {
-                match rows::stored_dead_letter(row) {
-                    Ok(letter) => letters.push(letter),
-                    Err(error) => {
-                        self.metrics.skip(Skipped::DeadLetter, row, &error);
-                        skipped += 1;
-                    }
-                }
-            }
-            let whole = i64::try_from(part.len()).is_ok_and(|rows| rows >= window.limit);
-            match part.last().filter(|_| whole && skipped > 0) {
-                Some(last) => window = window.behind(rows::history_key(last)?, skipped),
-                None => return Ok(letters),
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -169,8 +140,14 @@ impl DeadLetters for PostgresStore {
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         self.timed(Operation::DeadLetterRead, async {
             let window = Window::of(page).between(filter.after, filter.before);
-            let found = self.readable(filter, window.clone()).await?;
-            Ok(window.arrange(found))
+            let listed = self.listed(
+                window,
+                Skipped::DeadLetter,
+                |window| listing(filter, window),
+                rows::stored_dead_letter,
+                |row| rows::history_key(row, "died_at"),
+            );
+            listed.await
         })
         .await
     }

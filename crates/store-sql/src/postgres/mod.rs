@@ -36,7 +36,7 @@ use uuid::Uuid;
 use crate::StoreMetrics;
 use crate::columns::Columns;
 use crate::error::unreadable;
-use crate::metrics::Operation;
+use crate::metrics::{Operation, Skipped};
 use crate::window::Window;
 use errors::store_error;
 use outdated::Outdated;
@@ -60,6 +60,29 @@ impl PostgresStore {
     /// A transaction. What sqlx does to begin one takes 16 KiB of a future: boxed, so that it is not part of every call.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         Box::pin(self.pool.begin()).await.map_err(store_error)
+    }
+
+    /// What the window of a listing holds. Rows that cannot be read are left out, and as many behind them are read instead: a
+    /// page is short only at the end, and who turns the pages goes past them.
+    async fn listed<K: Clone + Ord + Send + Sync, T: Send>(
+        &self,
+        window: Window<K>,
+        kind: Skipped,
+        statement: impl Fn(&Window<K>) -> QueryBuilder<Postgres> + Send,
+        read: fn(&PgRow) -> Result<T, StoreError>,
+        key: fn(&PgRow) -> Result<K, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let mut left = Some(window.clone());
+        while let Some(part) = left {
+            let mut query = statement(&part);
+            let rows = query.build().persistent(false).fetch_all(&self.pool);
+            let rows = rows.await.map_err(store_error)?;
+            let readable = self.metrics.readable(kind, &rows, read);
+            left = part.behind(&rows, rows.len() - readable.len(), key)?;
+            found.extend(readable);
+        }
+        Ok(window.arrange(found))
     }
 
     /// Carries `work` out, and counts it. It ends in time, also if the server is gone without a word.

@@ -351,7 +351,7 @@ async fn attempt_listings(house: &mut House) {
                 };
                 for page in pages(some_key()) {
                     let window = Window::of(&page).between(filter.after, filter.before);
-                    queries.push(history::attempts_listing(app, &filter, &window).unwrap());
+                    queries.push(history::attempts_listing(app, &filter, &window));
                 }
             }
         }

@@ -13,8 +13,8 @@ use super::errors::{or_taken, store_error};
 use super::{PostgresStore, push_simple_window, uuid, uuids};
 use crate::columns::{Columns, blob_of_ids};
 use crate::error::signed;
-use crate::metrics::Operation;
-use crate::rows::{self, read_all, replay_columns};
+use crate::metrics::{Operation, Skipped};
+use crate::rows::{self, replay_columns};
 use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \
@@ -115,11 +115,14 @@ impl Replays for PostgresStore {
         page: &Page<ReplayId>,
     ) -> Result<Vec<Replay>, StoreError> {
         self.timed(Operation::Replay, async {
-            let window = Window::of(page);
-            let mut query = listing(app_id, &window);
-            let found = query.build().fetch_all(&self.pool).await;
-            let found = read_all(&found.map_err(store_error)?, rows::replay)?;
-            Ok(window.arrange(found))
+            let listed = self.listed(
+                Window::of(page),
+                Skipped::Replay,
+                |window| listing(app_id, window),
+                rows::replay,
+                |row| row.some_id("id"),
+            );
+            listed.await
         })
         .await
     }

@@ -37,10 +37,10 @@ fn deleted(row: &impl Columns) -> Result<Option<Deleted>, StoreError> {
     label.map(known).transpose()
 }
 
-/// Where a dead letter stands in a listing.
-pub(crate) fn history_key(row: &impl Columns) -> Result<HistoryKey, StoreError> {
+/// Where a row stands in a listing by the time in column `at`.
+pub(crate) fn history_key(row: &impl Columns, at: &str) -> Result<HistoryKey, StoreError> {
     Ok(HistoryKey {
-        at: row.some_time("died_at")?,
+        at: row.some_time(at)?,
         id: row.bytes("id")?,
     })
 }

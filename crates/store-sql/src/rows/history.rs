@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_model::{Attempt, Channel, EndpointId, Event, EventOrigin, TraceContext};
-use postrider_store::{FannedOut, StatusFilter, StoreError, Tried};
+use postrider_store::{AttemptFilter, FannedOut, StatusFilter, StoreError, Tried};
 
 use crate::columns::Columns;
 use crate::error::unreadable;
@@ -63,6 +63,15 @@ pub(crate) fn fanned_out(parts: &[impl Columns]) -> Result<Option<FannedOut>, St
         endpoints,
         complete,
     }))
+}
+
+/// An index serves attempts by each of the two, and by nothing else.
+pub(crate) fn names_event_or_endpoint(filter: &AttemptFilter) -> Result<(), StoreError> {
+    if filter.event.is_none() && filter.endpoint.is_none() {
+        let why = "attempts are listed by event or by endpoint";
+        return Err(StoreError::Refused(why.into()));
+    }
+    Ok(())
 }
 
 pub(crate) fn tried(row: &impl Columns) -> Result<Tried, StoreError> {

@@ -13,8 +13,8 @@ pub(crate) use dead_letters::{
     DEAD_LETTERS, IS_REPLAYABLE, history_key, replay, replay_columns, stored_dead_letter,
 };
 pub(crate) use history::{
-    AttemptStatus, attempt, channel_mark, channels_column, event, fanned_out, newest_by_endpoint,
-    status_column, tried,
+    AttemptStatus, attempt, channel_mark, channels_column, event, fanned_out,
+    names_event_or_endpoint, newest_by_endpoint, status_column, tried,
 };
 
 use postrider_store::StoreError;

@@ -79,37 +79,6 @@ fn bind_letter(values: &mut Values, letter: &DeadLetter) -> Result<(), StoreErro
     values.push(letter.payload_left_out)
 }
 
-impl SqliteStore {
-    /// What the window holds. Rows that cannot be read are left out, and as many behind them are read instead: a page is
-    /// short only at the end, and a replay goes past them.
-    async fn readable(
-        &self,
-        filter: &DeadLetterFilter,
-        mut window: Window<HistoryKey>,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let mut letters = Vec::new();
-        loop {
-            let mut query = listing(filter, &window);
-            let part = query.build().fetch_all(&self.readers).await;
-            let (part, mut skipped) = (part.map_err(store_error)?, 0);
-            for row in &part {
-                match rows::stored_dead_letter(row) {
-                    Ok(letter) => letters.push(letter),
-                    Err(error) => {
-                        self.metrics.skip(Skipped::DeadLetter, row, &error);
-                        skipped += 1;
-                    }
-                }
-            }
-            let whole = i64::try_from(part.len()).is_ok_and(|rows| rows >= window.limit);
-            match part.last().filter(|_| whole && skipped > 0) {
-                Some(last) => window = window.behind(rows::history_key(last)?, skipped),
-                None => return Ok(letters),
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl DeadLetters for SqliteStore {
     async fn keep_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
@@ -162,8 +131,14 @@ impl DeadLetters for SqliteStore {
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         self.timed(Operation::DeadLetterRead, async {
             let window = Window::of(page).between(filter.after, filter.before);
-            let found = self.readable(filter, window.clone()).await?;
-            Ok(window.arrange(found))
+            let listed = self.listed(
+                window,
+                Skipped::DeadLetter,
+                |window| listing(filter, window),
+                rows::stored_dead_letter,
+                |row| rows::history_key(row, "died_at"),
+            );
+            listed.await
         })
         .await
     }

@@ -14,8 +14,8 @@ use sqlx::{QueryBuilder, Sqlite};
 use super::{IDS_AT_ONCE, SqliteStore, push_ids, push_window};
 use crate::columns::blob;
 use crate::error::store_error;
-use crate::metrics::Operation;
-use crate::rows::{self, read_all, status_column};
+use crate::metrics::{Operation, Skipped};
+use crate::rows::{self, status_column};
 use crate::window::Window;
 
 // A `+` before a column keeps the planner from choosing an index by it: the one that gives the order is the right one.
@@ -41,8 +41,8 @@ pub(super) fn attempts_listing(
     app_id: AppId,
     filter: &AttemptFilter,
     window: &Window<HistoryKey>,
-) -> Result<QueryBuilder<Sqlite>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT detail FROM attempts WHERE ");
+) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT id, started_at, detail FROM attempts WHERE ");
     match (filter.event, filter.endpoint) {
         (Some(event), endpoint) => {
             query.push("event_id = ").push_bind(blob(event));
@@ -53,16 +53,15 @@ pub(super) fn attempts_listing(
         (None, Some(endpoint)) => {
             query.push("endpoint_id = ").push_bind(blob(endpoint));
         }
+        // Refused before.
         (None, None) => {
-            return Err(StoreError::Refused(
-                "attempts are listed by event or by endpoint".into(),
-            ));
+            query.push("false");
         }
     }
     query.push(" AND +app_id = ").push_bind(blob(app_id));
     push_attempt_filter(&mut query, filter);
     push_window(&mut query, "started_at", window);
-    Ok(query)
+    query
 }
 
 fn push_attempt_filter(query: &mut QueryBuilder<Sqlite>, filter: &AttemptFilter) {
@@ -121,7 +120,7 @@ pub(super) fn latest_of(app_id: AppId, event: EventId, of: &[Tried]) -> QueryBui
         row.push_bind(tried.last_at.as_millis());
     });
     query.push(
-        ") SELECT detail FROM asked CROSS JOIN attempts \
+        ") SELECT id, detail FROM asked CROSS JOIN attempts \
          ON attempts.endpoint_id = asked.endpoint AND attempts.started_at = asked.at WHERE +event_id = ",
     );
     query.push_bind(blob(event));
@@ -165,10 +164,14 @@ impl History for SqliteStore {
     ) -> Result<Vec<Event>, StoreError> {
         self.timed(Operation::HistoryRead, async {
             let window = Window::of(page).between(filter.after, filter.before);
-            let mut query = events_listing(app_id, filter, &window);
-            let found = query.build().persistent(false).fetch_all(&self.readers);
-            let found = read_all(&found.await.map_err(store_error)?, rows::event)?;
-            Ok(window.arrange(found))
+            let listed = self.listed(
+                window,
+                Skipped::Event,
+                |window| events_listing(app_id, filter, window),
+                rows::event,
+                |row| rows::history_key(row, "accepted_at"),
+            );
+            listed.await
         })
         .await
     }
@@ -182,7 +185,7 @@ impl History for SqliteStore {
                 push_ids(&mut query, ids.iter().map(|id| blob(*id)));
                 let found = query.build().persistent(false).fetch_all(&self.readers);
                 let found = found.await.map_err(store_error)?;
-                events.extend(read_all(&found, rows::event)?);
+                events.extend(self.metrics.readable(Skipped::Event, &found, rows::event));
             }
             Ok(events)
         })
@@ -213,11 +216,23 @@ impl History for SqliteStore {
         page: &Page<HistoryKey>,
     ) -> Result<Vec<Attempt>, StoreError> {
         self.timed(Operation::HistoryRead, async {
+            rows::names_event_or_endpoint(filter)?;
             let window = Window::of(page).between(filter.after, filter.before);
-            let mut query = attempts_listing(app_id, filter, &window)?;
-            let found = query.build().persistent(false).fetch_all(&self.readers);
-            let found = read_all(&found.await.map_err(store_error)?, rows::attempt)?;
-            Ok(window.arrange(found))
+            if filter.all_readable {
+                let mut query = attempts_listing(app_id, filter, &window);
+                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let found = found.await.map_err(store_error)?;
+                let found = found.iter().map(rows::attempt).collect::<Result<_, _>>()?;
+                return Ok(window.arrange(found));
+            }
+            let listed = self.listed(
+                window,
+                Skipped::Attempt,
+                |window| attempts_listing(app_id, filter, window),
+                rows::attempt,
+                |row| rows::history_key(row, "started_at"),
+            );
+            listed.await
         })
         .await
     }
@@ -269,7 +284,10 @@ impl History for SqliteStore {
                 let mut query = latest_of(app_id, event, of);
                 let found = query.build().persistent(false).fetch_all(&self.readers);
                 let found = found.await.map_err(store_error)?;
-                attempts.extend(read_all(&found, rows::attempt)?);
+                let readable = self
+                    .metrics
+                    .readable(Skipped::Attempt, &found, rows::attempt);
+                attempts.extend(readable);
             }
             Ok(rows::newest_by_endpoint(attempts))
         })

@@ -35,7 +35,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 use crate::StoreMetrics;
 use crate::columns::Columns;
 use crate::error::{store_error, unreadable};
-use crate::metrics::Operation;
+use crate::metrics::{Operation, Skipped};
 use crate::window::Window;
 
 /// The store in a SQLite file that is this process's own.
@@ -89,6 +89,29 @@ impl SqliteStore {
         self.announced
             .fetch_max(version.unsigned_abs(), Ordering::SeqCst);
         tx.commit().await.map_err(store_error)
+    }
+
+    /// What the window of a listing holds. Rows that cannot be read are left out, and as many behind them are read instead: a
+    /// page is short only at the end, and who turns the pages goes past them.
+    async fn listed<K: Clone + Ord + Send + Sync, T: Send>(
+        &self,
+        window: Window<K>,
+        kind: Skipped,
+        statement: impl Fn(&Window<K>) -> QueryBuilder<Sqlite> + Send,
+        read: fn(&SqliteRow) -> Result<T, StoreError>,
+        key: fn(&SqliteRow) -> Result<K, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let mut left = Some(window.clone());
+        while let Some(part) = left {
+            let mut query = statement(&part);
+            let rows = query.build().persistent(false).fetch_all(&self.readers);
+            let rows = rows.await.map_err(store_error)?;
+            let readable = self.metrics.readable(kind, &rows, read);
+            left = part.behind(&rows, rows.len() - readable.len(), key)?;
+            found.extend(readable);
+        }
+        Ok(window.arrange(found))
     }
 
     /// Carries `work` out, and counts it.

@@ -11,8 +11,8 @@ use sqlx::{QueryBuilder, Sqlite, Transaction};
 use super::{SqliteStore, push_simple_window};
 use crate::columns::{Columns, blob, blob_of_ids};
 use crate::error::{or_taken, signed, store_error};
-use crate::metrics::Operation;
-use crate::rows::{self, read_all, replay_columns};
+use crate::metrics::{Operation, Skipped};
+use crate::rows::{self, replay_columns};
 use crate::window::Window;
 
 const INSERT: &str = "INSERT INTO replays \
@@ -104,11 +104,14 @@ impl Replays for SqliteStore {
         page: &Page<ReplayId>,
     ) -> Result<Vec<Replay>, StoreError> {
         self.timed(Operation::Replay, async {
-            let window = Window::of(page);
-            let mut query = listing(app_id, &window);
-            let found = query.build().fetch_all(&self.readers).await;
-            let found = read_all(&found.map_err(store_error)?, rows::replay)?;
-            Ok(window.arrange(found))
+            let listed = self.listed(
+                Window::of(page),
+                Skipped::Replay,
+                |window| listing(app_id, window),
+                rows::replay,
+                |row| row.some_id("id"),
+            );
+            listed.await
         })
         .await
     }

@@ -1,11 +1,13 @@
 //! What the database will never take, and what in it cannot be read.
 
+use std::time::Duration;
+
 use postrider_model::{
     AppId, Class, DeadLetter, DeathReason, Delivery, EndpointId, EventId, Timestamp,
 };
 use postrider_store::{
     ApplicationRef, Applications, Change, Claims, ConfigFeed, DeadLetterFilter, DeadLetters,
-    EventRef, History, HistoryKey, Order, Page, PageStart, StoreError,
+    EventFilter, EventRef, History, HistoryKey, Order, Page, PageStart, StoreError,
 };
 
 use super::databases::{Database, run};
@@ -94,4 +96,40 @@ async fn pages_of_dead_letters_are_full_and_go_past_the_rows_that_cannot_be_read
         });
     }
     assert_eq!(found, [2, 6, 7, 8]);
+}
+
+#[tokio::test]
+async fn pages_of_events_go_past_the_rows_that_cannot_be_read() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let app = AppId::new();
+    let first = now();
+    let at = |n| first.plus(Duration::from_millis(n));
+    let all: Vec<_> = (0..9).map(|n| event(app, at(n))).collect();
+    store.record(&events(&all)).await.unwrap();
+    let mut beside = database.connect().await;
+    let spoil = "UPDATE events SET event_type = ' ' WHERE id IN \
+        (SELECT id FROM (SELECT id, row_number() OVER (ORDER BY accepted_at) AS n FROM events) numbered \
+         WHERE n IN (1, 3, 4, 5, 9))";
+    run(&mut beside, spoil).await;
+    let (filter, mut start, mut found) = (EventFilter::default(), PageStart::Beginning, vec![]);
+    loop {
+        let page = Page {
+            limit: 2,
+            start,
+            order: Order::Ascending,
+        };
+        let part = store.events(app, &filter, &page).await.unwrap();
+        found.extend(part.iter().map(|event| event.id));
+        let Some(last) = part.last().filter(|_| part.len() == 2) else {
+            break;
+        };
+        start = PageStart::After(HistoryKey {
+            at: last.accepted_at,
+            id: *last.id.as_bytes(),
+        });
+    }
+    assert_eq!(found, [1, 5, 6, 7].map(|n: usize| all[n].id));
+    let ids: Vec<_> = all.iter().map(|event| event.id).collect();
+    assert_eq!(store.events_by_id(app, &ids).await.unwrap().len(), 4);
 }

@@ -173,8 +173,10 @@ impl History for MemoryStore {
         page: &Page<HistoryKey>,
     ) -> Result<Vec<Attempt>, StoreError> {
         let archive = &self.state()?.history;
-        let wanted = |_: HistoryKey, attempt: &Attempt| {
-            attempt.app_id == app_id && archive.attempt_matches(filter, attempt)
+        let wanted = |key: HistoryKey, attempt: &Attempt| {
+            attempt.app_id == app_id
+                && archive.attempt_matches(filter, attempt)
+                && (filter.all_readable || !self.is_spoiled(&key.id))
         };
         let found = archive.attempts.page(wanted, page);
         for attempt in &found {

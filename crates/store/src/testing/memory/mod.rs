@@ -88,7 +88,7 @@ impl MemoryStore {
     }
 
     /// From now on reading the endpoint, the attempt or the dead letter of this id is `Unreadable`, as it is with a row
-    /// that a real store cannot read. Listings of dead letters leave it out.
+    /// that a real store cannot read. Listings of attempts and dead letters leave it out.
     pub fn spoil(&self, id: [u8; 16]) {
         lock(&self.shared.spoiled).insert(id);
     }
