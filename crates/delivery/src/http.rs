@@ -1,18 +1,17 @@
 //! Attempts over HTTP/1.1, by `reqwest`.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Method};
-use postrider_guard::{Guard, GuardedResolver, Refused, refusal_in};
+use postrider_guard::{Guard, GuardedResolver, Limits, Lookup, SystemLookup};
 use postrider_model::Timestamp;
 use reqwest::{Request, Response};
 use tokio::time::Instant;
 
+use crate::faults::Faults;
 use crate::pool::Pool;
 use crate::{Answer, Failure, Outgoing, Sender, retry_after};
 
@@ -58,6 +57,7 @@ impl Default for HttpOptions {
 pub struct HttpSender {
     pool: Arc<Pool>,
     guard: Arc<Guard>,
+    faults: Faults,
     options: HttpOptions,
 }
 
@@ -74,7 +74,30 @@ impl HttpSender {
     /// # Errors
     /// [`NoClient`] if the system has no usable root certificates.
     pub fn new(guard: Arc<Guard>, options: HttpOptions) -> Result<Self, NoClient> {
-        let resolver = Arc::new(GuardedResolver::new(Arc::clone(&guard)));
+        let limits = Limits {
+            turn: options.connect_timeout / 2,
+            answer: options.connect_timeout / 5 * 4,
+            ..Limits::default()
+        };
+        Self::with_lookup(guard, options, SystemLookup, limits)
+    }
+
+    /// The same with another resolver and other limits of it.
+    ///
+    /// # Errors
+    /// As [`HttpSender::new`].
+    pub fn with_lookup(
+        guard: Arc<Guard>,
+        options: HttpOptions,
+        lookup: impl Lookup,
+        limits: Limits,
+    ) -> Result<Self, NoClient> {
+        let resolver = Arc::new(GuardedResolver::with_lookup(
+            Arc::clone(&guard),
+            lookup,
+            limits,
+        ));
+        let names = Arc::clone(&resolver);
         let HttpOptions {
             idle_per_host,
             idle_timeout,
@@ -89,7 +112,7 @@ impl HttpSender {
                 .referer(false)
                 // A retry is a record of its own; told so, the client keeps no copy of the request.
                 .retry(reqwest::retry::never().max_retries_per_request(0))
-                .dns_resolver(Arc::clone(&resolver))
+                .dns_resolver(Arc::clone(&names))
                 .pool_max_idle_per_host(idle_per_host)
                 .pool_idle_timeout(idle_timeout)
                 .connect_timeout(connect_timeout)
@@ -98,6 +121,7 @@ impl HttpSender {
         Ok(Self {
             pool,
             guard,
+            faults: Faults::new(resolver),
             options,
         })
     }
@@ -107,18 +131,22 @@ impl HttpSender {
     async fn exchange(
         &self,
         request: Request,
+        host: &str,
         at: Timestamp,
         timeout: Duration,
     ) -> Result<Answer, Failure> {
-        let by = Instant::now() + timeout;
-        let client = self.pool.client();
-        let mut response = tokio::time::timeout_at(by, client.execute(request))
-            .await
-            .map_err(|_| {
-                let waited = timeout.as_secs_f64();
-                Failure::TimedOut(format!("no answer within {waited} s"))
-            })?
-            .map_err(|error| failure(&error))?;
+        let began = Instant::now();
+        let by = began + timeout;
+        let mut response = {
+            let client = self.pool.client();
+            let mut answer = std::pin::pin!(client.execute(request));
+            match tokio::time::timeout_at(by, answer.as_mut()).await {
+                Ok(answer) => answer.map_err(|error| self.faults.of(&error, host))?,
+                // Asked before the request is dropped: it may be the only one that waits for its lookup.
+                Err(_) => return Err(self.faults.of_silence(host, began, timeout)),
+            }
+        };
+        self.faults.none();
         let retry_after = response
             .headers()
             .get(RETRY_AFTER)
@@ -170,7 +198,13 @@ impl Sender for HttpSender {
             .check_url(url)
             .map_err(|refused| Failure::Forbidden(refused.to_string()))?;
         let request = request(&outgoing)?;
-        self.exchange(request, outgoing.at, outgoing.timeout).await
+        let host = url.host_str().unwrap_or_default();
+        self.exchange(request, host, outgoing.at, outgoing.timeout)
+            .await
+    }
+
+    fn lookups_waiting(&self) -> usize {
+        self.faults.resolver().queued()
     }
 }
 
@@ -208,47 +242,4 @@ fn insert(
         .map_err(|_| Failure::OwnFault(format!("the header {name} cannot be sent")))?;
     headers.insert(name, value);
     Ok(())
-}
-
-/// Whose fault an error is.
-fn failure(error: &reqwest::Error) -> Failure {
-    let words = in_words(error);
-    match refusal_in(error) {
-        // The name leads nowhere, which is its owner's doing.
-        Some(Refused::NoAddress) => return Failure::Unreachable(words),
-        Some(_) => return Failure::Forbidden(words),
-        None => {}
-    }
-    if error.is_builder() || is_ours(error) {
-        Failure::OwnFault(words)
-    } else if error.is_timeout() {
-        Failure::TimedOut(words)
-    } else {
-        Failure::Unreachable(words)
-    }
-}
-
-/// The error and what caused it, without the URL, which its owner knows and others need not.
-fn in_words(error: &reqwest::Error) -> String {
-    let chain = std::iter::successors(error.source(), |error| (*error).source());
-    chain.fold(String::new(), |words, cause| {
-        let cause = cause.to_string();
-        if words.is_empty() {
-            cause
-        } else if words.contains(&cause) {
-            words
-        } else {
-            format!("{words}: {cause}")
-        }
-    })
-}
-
-/// True if this machine had nothing left to connect with: files, ports, memory.
-fn is_ours(error: &(dyn Error + 'static)) -> bool {
-    // ENFILE, EMFILE, ENOMEM, EADDRNOTAVAIL, ENETDOWN, ENOBUFS.
-    const OURS: [i32; 6] = [23, 24, 12, 99, 100, 105];
-    std::iter::successors(Some(error), |error| (*error).source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .filter_map(io::Error::raw_os_error)
-        .any(|code| OURS.contains(&code))
 }

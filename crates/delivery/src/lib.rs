@@ -41,6 +41,7 @@ mod dispatcher;
 mod emptied;
 mod endpoints;
 mod failures;
+mod faults;
 mod finished;
 mod finished_map;
 mod finisher;

@@ -113,6 +113,7 @@ metrics! {
         too_large: Counter("postrider_delivery_too_large_total", "records", "Outputs that the log refused for their size: deliveries became dead letters, dead letters lost their payload."),
         in_flight: Gauge("postrider_delivery_in_flight", "attempts", "Attempts in flight."),
         lanes: Gauge("postrider_delivery_lanes", "endpoints", "Endpoints that have a lane in memory."),
+        lookups: Gauge("postrider_delivery_lookups_waiting", "lookups", "Lookups of names that wait for their turn, counted every few seconds; those whose names failed or are new wait for themselves."),
         open_breakers: Gauge("postrider_delivery_open_breakers", "endpoints", "Endpoints whose breaker is not closed."),
         breakers: GaugeVec<BreakerAt>("postrider_delivery_breakers", "endpoints", "Endpoints with a lane in memory by where their breaker stands, counted every few seconds."),
         worst_backlog: Worst("postrider_delivery_worst_backlog", "deliveries", "Deliveries that wait or are parked, of the ten endpoints of this process that have most.", "endpoint"),

@@ -55,4 +55,9 @@ pub enum Failure {
 pub trait Sender: Send + Sync + 'static {
     /// Sends and reads the answer.
     fn send(&self, outgoing: Outgoing) -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// Lookups of names that wait for their turn.
+    fn lookups_waiting(&self) -> usize {
+        0
+    }
 }

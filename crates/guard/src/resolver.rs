@@ -1,68 +1,61 @@
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
 
-use crate::{Guard, guard::is_localhost};
-
-/// How names become addresses; what is asked for each new connection to a host.
-pub trait Lookup: Send + Sync + 'static {
-    /// All addresses of `host`, in the order of preference. The port is not used.
-    ///
-    /// # Errors
-    /// The resolver's own: no such name, no answer.
-    fn lookup(&self, host: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
-}
-
-/// The operating system's resolver, on tokio's pool of blocking threads.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemLookup;
-
-impl Lookup for SystemLookup {
-    async fn lookup(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.collect())
-    }
-}
+use crate::{Guard, Limits, Lookup, SystemLookup, Unresolved, guard::is_localhost, names::Names};
 
 /// A resolver for `reqwest` that gives out only answers which pass the guard whole, so that the
-/// addresses checked are the addresses connected to.
+/// addresses checked are the addresses connected to, also where they were looked up a moment ago.
 ///
 /// It never sees an address written in a URL: those are for [`Guard::check_url`].
-#[derive(Debug)]
-pub struct GuardedResolver<L = SystemLookup> {
+#[derive(Debug, Clone)]
+pub struct GuardedResolver {
     guard: Arc<Guard>,
-    lookup: Arc<L>,
+    names: Arc<Names>,
 }
 
 impl GuardedResolver {
     /// Guards the operating system's resolver.
     #[must_use]
-    pub fn new(guard: Arc<Guard>) -> Self {
-        Self::with_lookup(guard, SystemLookup)
+    pub fn new(guard: Arc<Guard>, limits: Limits) -> Self {
+        Self::with_lookup(guard, SystemLookup, limits)
     }
-}
 
-impl<L: Lookup> GuardedResolver<L> {
     /// Guards another resolver.
     #[must_use]
-    pub fn with_lookup(guard: Arc<Guard>, lookup: L) -> Self {
+    pub fn with_lookup(guard: Arc<Guard>, lookup: impl Lookup, limits: Limits) -> Self {
         Self {
             guard,
-            lookup: Arc::new(lookup),
+            names: Names::new(lookup, limits),
         }
+    }
+
+    /// Whose fault it is that one who has asked for `host` since `asked` has no answer yet; `None` if no lookup of it is under
+    /// way. For those who give up on their own.
+    #[must_use]
+    pub fn unanswered(&self, host: &str, asked: Instant) -> Option<Unresolved> {
+        self.names.unanswered(host, asked)
+    }
+
+    /// Lookups that wait for their turn.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.names.queued()
     }
 }
 
-impl<L: Lookup> Resolve for GuardedResolver<L> {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, lookup) = (Arc::clone(&self.guard), Arc::clone(&self.lookup));
+        let Self { guard, names } = self.clone();
         Box::pin(async move {
             let host = name.as_str();
             if is_localhost(host) {
                 return Ok(boxed(guard.localhost(host)?));
             }
-            let addresses = lookup.lookup(host).await?;
+            let addresses = names.resolve(host).await?;
             guard.check_resolved(&addresses)?;
-            Ok(boxed(addresses))
+            Ok(boxed(addresses.to_vec()))
         })
     }
 }

@@ -71,6 +71,10 @@ impl<S: Sender> Dispatcher<S> {
         metrics.breakers.of(BreakerAt::Open).set(open);
         metrics.breakers.of(BreakerAt::HalfOpen).set(half_open);
         metrics.oldest_waiting.set_duration(now.instant - oldest);
+        let lookups = self.ports.sender.lookups_waiting();
+        metrics
+            .lookups
+            .set(i64::try_from(lookups).unwrap_or(i64::MAX));
         metrics.worst_backlog.show(&backlog.named(1.0));
         metrics.worst_failing.show(&failing.named(1000.0));
     }

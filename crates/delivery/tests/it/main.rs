@@ -14,6 +14,7 @@ mod in_flight;
 mod isolation;
 mod log_refuses;
 mod members;
+mod names;
 mod ownership;
 mod parking;
 mod repaired;

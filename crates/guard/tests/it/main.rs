@@ -7,6 +7,7 @@
 )]
 
 mod blocks;
+mod lookups;
 mod resolving;
 mod urls;
 

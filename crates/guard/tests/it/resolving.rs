@@ -1,11 +1,13 @@
 use std::{
     collections::VecDeque,
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use postrider_guard::{GuardedResolver, Lookup, Refused, refusal_in};
+use postrider_guard::{
+    GuardedResolver, Limits, Lookup, LookupError, Refused, refusal_in, unresolved_in,
+};
 use reqwest::dns::Resolve;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,13 +20,13 @@ use crate::guard;
 struct Answers(Mutex<VecDeque<Vec<SocketAddr>>>);
 
 impl Lookup for Answers {
-    async fn lookup(&self, _host: &str) -> io::Result<Vec<SocketAddr>> {
+    async fn lookup(&self, _host: &str) -> Result<Vec<SocketAddr>, LookupError> {
         let next = self.0.lock().unwrap().pop_front();
-        next.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no answer left"))
+        next.ok_or_else(|| LookupError::NoSuchName("no answer left".to_owned()))
     }
 }
 
-fn resolver(allow: &[&str], answers: &[&[&str]]) -> GuardedResolver<Answers> {
+fn resolver(allow: &[&str], answers: &[&[&str]]) -> GuardedResolver {
     let parse = |answer: &&[&str]| {
         answer
             .iter()
@@ -32,21 +34,24 @@ fn resolver(allow: &[&str], answers: &[&[&str]]) -> GuardedResolver<Answers> {
             .collect()
     };
     let answers = Answers(Mutex::new(answers.iter().map(parse).collect()));
-    GuardedResolver::with_lookup(Arc::new(guard(allow)), answers)
+    // Each is asked for, none that was given before.
+    let limits = Limits {
+        fresh: Duration::ZERO,
+        last: Duration::ZERO,
+        ..Limits::default()
+    };
+    GuardedResolver::with_lookup(Arc::new(guard(allow)), answers, limits)
 }
 
 /// What the resolver says of `host`: addresses, or the refusal.
-async fn resolve<L: Lookup>(
-    resolver: &GuardedResolver<L>,
-    host: &str,
-) -> Result<Vec<String>, Refused> {
+async fn resolve(resolver: &GuardedResolver, host: &str) -> Result<Vec<String>, Refused> {
     match resolver.resolve(host.parse().unwrap()).await {
         Ok(addresses) => Ok(addresses.map(|address| address.ip().to_string()).collect()),
         Err(error) => Err(refusal_in(&*error).cloned().expect("refused by the guard")),
     }
 }
 
-fn client(resolver: GuardedResolver<Answers>) -> reqwest::Client {
+fn client(resolver: GuardedResolver) -> reqwest::Client {
     let redirect = reqwest::redirect::Policy::none();
     reqwest::Client::builder()
         .no_proxy()
@@ -112,6 +117,22 @@ async fn a_name_that_changes_its_address_between_calls_gains_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_kept_for_a_moment_is_judged_at_each_connection() {
+    let answers = Answers(Mutex::new([vec!["10.0.0.1:0".parse().unwrap()]].into()));
+    let guard = guard(&["10.0.0.0/8"]);
+    let limits = Limits {
+        fresh: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let resolver = GuardedResolver::with_lookup(Arc::new(guard.clone()), answers, limits);
+    assert_eq!(resolve(&resolver, "a.example").await.unwrap(), ["10.0.0.1"]);
+    guard.replace(Vec::new(), false);
+    assert!(resolve(&resolver, "a.example").await.is_err());
+    guard.replace(vec!["10.0.0.1/32".parse().unwrap()], false);
+    assert_eq!(resolve(&resolver, "a.example").await.unwrap(), ["10.0.0.1"]);
+}
+
+#[tokio::test]
 async fn localhost_means_the_allowed_loopback_addresses_whatever_a_resolver_would_say() {
     let asked_nothing = |allow| resolver(allow, &[]);
     for host in ["localhost", "app.localhost", "localhost."] {
@@ -142,7 +163,7 @@ async fn the_system_resolver_is_guarded_too() {
             ..
         }
     ));
-    let unguarded = GuardedResolver::new(Arc::new(guard(&["127.0.0.0/8"])));
+    let unguarded = GuardedResolver::new(Arc::new(guard(&["127.0.0.0/8"])), Limits::default());
     assert_eq!(
         resolve(&unguarded, "127.0.0.1").await.unwrap(),
         ["127.0.0.1"]
@@ -168,4 +189,5 @@ async fn an_error_that_is_not_ours_carries_no_refusal() {
         .await
         .unwrap_err();
     assert_eq!(refusal_in(&error), None);
+    assert!(unresolved_in(&error).is_some());
 }
