@@ -62,8 +62,8 @@ impl From<&Record> for RejectedOut {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // The last of its name is ours; one before it came with the record.
         let ours = |name: &str| {
-            let named = record.headers.iter().filter(|(given, _)| *given == name);
-            named.last().map(|(_, value)| text(value))
+            let named = record.headers.iter().rfind(|(given, _)| *given == name);
+            named.map(|(_, value)| text(value))
         };
         let theirs = record.headers.iter();
         let theirs = theirs.filter(|(name, _)| !name.starts_with("postrider-"));
@@ -195,7 +195,7 @@ async fn retry(State(api): State<Arc<Api>>, _: Operator, InPath(id): InPath<Stri
     let record = api.one_rejected(&id).await?;
     let Some(again) = again(&record) else {
         return Err(HttpError::Conflict(
-            "this record cannot be judged again: it was no record of events, or its value was more than the log takes"
+            "this record cannot be judged again: it was no record of events, or was more than the log takes and is not kept whole"
                 .to_owned(),
         ));
     };

@@ -8,10 +8,10 @@ use postrider_failpoint::fail_point;
 use postrider_log::{
     BatchLimit, Committed, Committer, Completion, Durability, Lately, Limits, Log, LogError,
     NewRecord, Polled, Position, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
-    complete_or_less, rejected, shrink,
+    complete_or_less, fits, rejected_event, shrink,
 };
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
-use postrider_model::{Clock, EventId, RECORD_ID, SystemClock, record_id};
+use postrider_model::{Clock, EventId, SystemClock};
 use postrider_registry::Registry;
 use postrider_trace::{Span, Tracer};
 use tokio::time::Instant;
@@ -267,7 +267,11 @@ impl Service {
             tracer: &self.tracer,
         };
         let (key, records, deliveries, span) = match matcher.outputs(record) {
-            Matched::NeedsFresh(waiting) => return vec![waiting],
+            Matched::NeedsFresh(waiting) if fits(&waiting, self.limits) => return vec![waiting],
+            Matched::NeedsFresh(waiting) => {
+                let why = self.too_large(waiting.size());
+                return vec![self.reject(record, Rejected::TooLarge, &why)];
+            }
             Matched::Reject(reason, why) => return vec![self.reject(record, reason, &why)],
             Matched::Outputs {
                 key,
@@ -280,7 +284,7 @@ impl Service {
         let archived = records.iter().filter(|record| record.topic == FANOUTS);
         let limit = self.limits.record_bytes;
         if let Some(large) = archived.map(NewRecord::size).find(|size| *size > limit) {
-            let why = format!("it makes a record of {large} bytes; the log takes {limit}");
+            let why = self.too_large(large);
             return vec![self.reject(record, Rejected::TooLarge, &why)];
         }
         if let Some(lately) = &self.lately
@@ -307,10 +311,12 @@ impl Service {
     fn reject(&self, record: &Record, reason: Rejected, why: &str) -> NewRecord {
         self.metrics.rejected.of(reason).inc();
         tracing::warn!(at = %record.at, position = record.position, why, "a record of events was set aside");
-        let mut kept = rejected(record, why, self.limits);
-        // Judged again on an operator's word, it is the same event each time.
-        kept.headers.push(RECORD_ID, record_id(record).to_string());
-        kept
+        rejected_event(record, why, self.limits)
+    }
+
+    fn too_large(&self, bytes: usize) -> String {
+        let limit = self.limits.record_bytes;
+        format!("it makes a record of {bytes} bytes; the log takes {limit}")
     }
 
     /// Writes what is pending, waiting while the log is busy or full; in parts where it has no room for all at once.

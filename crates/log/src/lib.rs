@@ -51,5 +51,5 @@ pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{
     Backoff, Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
 };
-pub use rejected::rejected;
+pub use rejected::{fits, rejected, rejected_event};
 pub use turns::Turns;

@@ -3,12 +3,12 @@
 use postrider_model::topics::{ATTEMPTS, DEAD_LETTERS, EVENTS, EVENTS_REJECTED, EVENTS_WAITING};
 use postrider_model::{Attempt, DeadLetter, DeathReason, Delivery, NewRecord, Timestamp};
 
-use crate::rejected::{REASON, leave_value_out};
+use crate::rejected::{REASON, fit};
 
 /// Replaces those of `outputs` that are larger than `limit`, or the largest if the log counts otherwise than we do:
 /// deliveries by dead letters of them, with the payload if that fits; dead letters by themselves without the payload;
-/// attempts by themselves without the answer; events by rejected ones without the value. Returns how many; 0 if there
-/// is none that could be made smaller: then the log's refusal is an error.
+/// attempts by themselves without the answer; events by rejected ones that fit. What is within the limit stays where something
+/// is above it. Returns how many; 0 if there is none that could be made smaller: then the log's refusal is an error.
 pub fn shrink<'a>(
     outputs: impl IntoIterator<Item = &'a mut NewRecord>,
     limit: usize,
@@ -16,9 +16,12 @@ pub fn shrink<'a>(
 ) -> usize {
     let mut by_size: Vec<&mut NewRecord> = outputs.into_iter().collect();
     by_size.sort_by_key(|record| std::cmp::Reverse(record.size()));
+    let known = by_size
+        .first()
+        .is_some_and(|largest| largest.size() > limit);
     let mut replaced = 0;
     for record in by_size {
-        if record.size() <= limit && replaced > 0 {
+        if record.size() <= limit && (known || replaced > 0) {
             break;
         }
         if let Some(smaller) = smaller(record, limit, now) {
@@ -43,7 +46,8 @@ fn smaller(record: &NewRecord, limit: usize, now: Timestamp) -> Option<NewRecord
         return (!attempt.response_body.is_empty()).then(|| attempt.without_answer().to_record());
     }
     if [EVENTS, EVENTS_WAITING, EVENTS_REJECTED].contains(&record.topic) {
-        return (!record.value.is_empty()).then(|| without_value(record));
+        let smaller = set_aside(record, limit.min(record.size().saturating_sub(1)));
+        return (smaller.size() < record.size()).then_some(smaller);
     }
     let delivery = Delivery::decode(&record.value).ok()?;
     let letter = DeadLetter::of(delivery, DeathReason::TooLarge, now);
@@ -55,22 +59,18 @@ fn smaller(record: &NewRecord, limit: usize, now: Timestamp) -> Option<NewRecord
     })
 }
 
-fn without_value(record: &NewRecord) -> NewRecord {
-    let mut headers = record.headers.clone();
-    headers.push(
-        REASON,
-        format!(
-            "a record of {} bytes is more than the log takes",
-            record.size()
-        ),
-    );
+/// In `most` bytes, if there is anything in it that can be cut.
+fn set_aside(record: &NewRecord, most: usize) -> NewRecord {
     let mut kept = NewRecord {
         topic: EVENTS_REJECTED,
-        key: record.key.clone(),
-        headers,
-        value: record.value.clone(),
+        ..record.clone()
     };
-    leave_value_out(&mut kept);
+    let why = format!(
+        "a record of {} bytes is more than the log takes",
+        record.size()
+    );
+    kept.headers.push(REASON, why);
+    fit(&mut kept, most);
     kept
 }
 
@@ -78,7 +78,7 @@ fn without_value(record: &NewRecord) -> NewRecord {
 mod tests {
     use super::*;
     use postrider_model::topics::{FANOUTS, RETRY};
-    use postrider_model::{AppId, Class, EndpointId, Event, EventId, EventOrigin};
+    use postrider_model::{AppId, CUT, Class, EndpointId, Event, EventId, EventOrigin};
 
     fn delivery(payload: usize) -> Delivery {
         let event = Event {
@@ -159,5 +159,33 @@ mod tests {
         assert_eq!(shrink(&mut outputs, 1000, at(7)), 1);
         assert_eq!(outputs[0].topic, EVENTS_REJECTED);
         assert!(outputs[0].headers.get(REASON).is_some() && outputs[0].value.is_empty());
+    }
+
+    #[test]
+    fn what_fits_stays_beside_what_does_not_and_cannot_be_made_smaller() {
+        let delivery = delivery(100);
+        let mut outputs = [
+            delivery.to_record(),
+            NewRecord::new(FANOUTS, "key", vec![0; 5000]),
+        ];
+        assert_eq!(shrink(&mut outputs, 1000, at(7)), 0);
+        assert_eq!(outputs[0], delivery.to_record());
+    }
+
+    #[test]
+    fn an_event_with_a_large_key_or_large_headers_is_set_aside_with_the_beginning_of_them() {
+        let of_key = NewRecord::new(EVENTS_WAITING, vec![b'k'; 9_000], "value");
+        let mut of_headers = NewRecord::new(EVENTS_REJECTED, "app", "value");
+        of_headers.headers.push("n", vec![b'h'; 9_000]);
+        let delivery = delivery(100);
+        let mut outputs = [delivery.to_record(), of_key, of_headers];
+        assert_eq!(shrink(&mut outputs, 5_000, at(7)), 2);
+        assert_eq!(outputs[0], delivery.to_record());
+        for kept in &outputs[1..] {
+            assert_eq!(kept.topic, EVENTS_REJECTED);
+            assert!(kept.size() <= 5_000);
+            assert!(kept.headers.get(CUT).is_some());
+            assert_eq!(kept.value, "value");
+        }
     }
 }

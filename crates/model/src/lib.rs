@@ -67,7 +67,7 @@ pub use json::is_within_depth;
 pub use names::{Channel, EventType, NameError, Uid};
 pub use options::{OptionsError, out_of_range};
 pub use record::{
-    Group, Headers, NULL_VALUE, NewRecord, Partition, Position, Record, Topic, TopicPartition,
+    CUT, Group, Headers, NULL_VALUE, NewRecord, Partition, Position, Record, Topic, TopicPartition,
     VALUE_LEFT_OUT,
 };
 pub use refused::{Refused, RefusedFor};

@@ -66,6 +66,10 @@ pub const NULL_VALUE: &str = "postrider-null-value";
 /// The header of a record in `events.rejected` whose value was more than the log takes, and was left out.
 pub const VALUE_LEFT_OUT: &str = "postrider-value-left-out";
 
+/// The header of a record in `events.rejected` whose key or headers were more than the log takes, and were cut: how large
+/// they were, in words.
+pub const CUT: &str = "postrider-cut";
+
 /// A record's headers, in the order in which they were written. Names may repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers(Vec<(Cow<'static, str>, Bytes)>);
@@ -90,7 +94,7 @@ impl Headers {
     }
 
     /// All headers.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> + DoubleEndedIterator {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 

@@ -272,3 +272,35 @@ async fn an_event_that_fits_the_limit_and_not_the_log_is_rejected_and_stops_nobo
     assert!(reason.starts_with("it makes a record of"), "{reason}");
     house.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_with_a_large_key_or_large_headers_is_set_aside_and_stops_nobody() {
+    let house = House::new(Options::default()).await;
+    shop(&house).await;
+    let limit = house.log.limits().record_bytes;
+    let mut of_key = record("", &[("event-type", "t")], "of key");
+    of_key.key = vec![b'k'; limit - of_key.size()].into();
+    let mut of_headers = record("nobody", &[("event-type", "t")], "of headers");
+    let room = limit - of_headers.size() - 1;
+    of_headers.headers.push("n", vec![b'h'; room]);
+    house.append(of_key).await;
+    house.append(of_headers.clone()).await;
+    house.append(record("shop", &CE, "{}")).await;
+    house.deliveries(DELIVERIES_NORMAL, 1).await;
+    assert_eq!(house.log.records(EVENTS_REJECTED).len(), 2);
+    // With the store down it cannot wait for it either: that takes headers, too.
+    house.store.set_available(false);
+    house.append(of_headers).await;
+    house.append(record("shop", &CE, "{}")).await;
+    house.deliveries(DELIVERIES_NORMAL, 2).await;
+    let rejected = house.log.records(EVENTS_REJECTED);
+    assert_eq!(rejected.len(), 3);
+    for (kept, value) in rejected.iter().zip(["of key", "of headers", "of headers"]) {
+        assert_eq!(kept.value, value);
+        let cut = header(kept, "postrider-cut");
+        assert!(cut.starts_with("from a key of "), "{cut}");
+    }
+    let waiting = house.log.records(EVENTS_WAITING);
+    assert!(waiting.iter().all(|record| record.value != "of headers"));
+    house.stop().await;
+}

@@ -11,6 +11,7 @@ mod brokers;
 mod conformance;
 mod finishing;
 mod newest;
+mod oversize;
 mod rebalance;
 mod security;
 mod support;

@@ -4,7 +4,9 @@
 use bytes::Bytes;
 
 use crate::topics::EVENTS_WAITING;
-use crate::{Event, EventId, Headers, NULL_VALUE, NewRecord, Record, Timestamp, VALUE_LEFT_OUT};
+use crate::{
+    CUT, Event, EventId, Headers, NULL_VALUE, NewRecord, Record, Timestamp, VALUE_LEFT_OUT,
+};
 
 /// The id of a plain record that has none of its own, on its way through other topics.
 pub const RECORD_ID: &str = "postrider-record-id";
@@ -29,10 +31,13 @@ pub fn waiting(record: &Record) -> NewRecord {
 }
 
 /// A record that was rejected, for `events.waiting`: to be judged again as it was received, from now on. `None` if it was
-/// no record of `events`, or what it held was not kept.
+/// no record of `events`, or was not kept whole.
 pub fn again(rejected: &Record) -> Option<NewRecord> {
     let id = last(rejected, RECORD_ID)?;
-    if last(rejected, VALUE_LEFT_OUT).is_some() {
+    if [VALUE_LEFT_OUT, CUT]
+        .iter()
+        .any(|name| last(rejected, name).is_some())
+    {
         return None;
     }
     let mut headers = Headers::new();
@@ -86,6 +91,7 @@ fn ours<'a>(record: &'a Record, name: &str) -> Option<Option<&'a str>> {
 }
 
 fn last<'a>(record: &'a Record, name: &str) -> Option<&'a Bytes> {
-    let named = record.headers.iter().filter(|(given, _)| *given == name);
-    named.last().map(|(_, value)| value)
+    let mut headers = record.headers.iter();
+    let named = headers.rfind(|(given, _)| *given == name);
+    named.map(|(_, value)| value)
 }
