@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use crate::asking::metadata;
 use crate::member::METADATA_BYTES;
 use crate::options::GroupProtocol;
-use crate::topics::{connect, unreachable};
+use crate::topics::{HIDDEN, connect, unreachable};
 use crate::{OpenError, Options};
 
 /// For one question.
@@ -41,6 +41,9 @@ pub async fn check_brokers(options: &Options) -> Result<Vec<String>, OpenError> 
         let described = admin.describe_configs(&asked, &asking).await;
         for described in described.map_err(|error| unreachable(options, &error))? {
             match described {
+                Ok(resource) if resource.entries.is_empty() => {
+                    faults.push(format!("broker {id}: {HIDDEN}"));
+                }
                 Ok(resource) => faults.extend(setting_faults(options, id, &resource)),
                 Err(code) => {
                     faults.push(format!("broker {id}: its settings cannot be read: {code}"))

@@ -78,6 +78,18 @@ pub(crate) fn busy(what: &str, error: &KafkaError) -> LogError {
     LogError::Busy(format!("{what}: {error}"))
 }
 
+/// Whether it says that our user may not do what was asked: an operator has to act.
+pub(crate) fn forbids(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+        )
+    )
+}
+
 /// What a failed commit means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitFailure {

@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::ages::Ages;
 use crate::catalog::Catalog;
+use crate::error::forbids;
 use crate::onlooker::{Looking, Onlooker};
 use crate::peek::peek;
 use crate::{Options, config};
@@ -155,8 +156,11 @@ impl Inspector {
         reader.assign(&list)?;
         let until = Instant::now() + READ;
         while times.len() < list.count() && Instant::now() < until {
-            let Some(Ok(message)) = reader.poll(Duration::from_millis(50)) else {
-                continue;
+            let message = match reader.poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => message,
+                // Who may not read the one may hardly read the others.
+                Some(Err(error)) if forbids(&error) => break,
+                Some(Err(_)) | None => continue,
             };
             if let Some(at) = self.catalog.at(message.topic(), message.partition()) {
                 let millis = message.timestamp().to_millis().unwrap_or_default();

@@ -32,6 +32,7 @@
     )
 )]
 
+mod access;
 mod ages;
 mod asking;
 mod brokers;
@@ -58,6 +59,7 @@ mod shared;
 mod skew;
 mod topics;
 
+pub use access::{Access, check_access};
 pub use asking::reach;
 pub use brokers::check_brokers;
 pub use error::OpenError;

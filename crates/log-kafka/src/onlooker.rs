@@ -5,6 +5,8 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::error::forbids;
+
 /// Reads or asks, without a group's rights.
 pub(crate) type Onlooker = BaseConsumer<Looking>;
 
@@ -13,8 +15,10 @@ pub(crate) struct Looking;
 
 impl ClientContext for Looking {
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is asked for, and also comes as an answer; rdkafka would call it an error each time.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+        // The end of a partition, and that it may not be read, also come as answers: rdkafka would call the first an error each
+        // time, and of the second says more who asked.
+        let is_answer = error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF);
+        if !is_answer && !forbids(&error) {
             tracing::warn!(%error, reason, "a reader's connection to Kafka");
         }
     }

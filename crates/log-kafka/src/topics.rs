@@ -71,7 +71,9 @@ pub async fn ensure_topics(options: &Options) -> Result<Vec<String>, OpenError> 
             Ok(name) => names.push(name),
             // Another process was quicker.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((name, code)) => refused.push(format!("{name} could not be created: {code}")),
+            Err((name, code)) => refused.push(format!(
+                "{name} could not be created, or is there and may not be described: {code}"
+            )),
         }
     }
     match refused.is_empty() {
@@ -118,6 +120,10 @@ pub async fn check_topics(options: &Options) -> Result<Vec<String>, OpenError> {
         .map_err(|error| unreachable(options, &error))?;
     for (entry, described) in there.iter().zip(described) {
         match described {
+            // A user who may not see them is told that there are none.
+            Ok(resource) if resource.entries.is_empty() => {
+                faults.push(format!("{}: {HIDDEN}", entry.name));
+            }
             Ok(resource) => faults.extend(setting_faults(options, entry, &resource)),
             Err(code) => faults.push(format!(
                 "{}: its settings cannot be read: {code}",
@@ -138,6 +144,9 @@ pub(crate) async fn require(options: &Options, catalog: &Catalog) -> Result<(), 
         false => Err(OpenError::Topics(faults)),
     }
 }
+
+/// Said of what has settings that brokers do not tell.
+pub(crate) const HIDDEN: &str = "its settings are not told to our user (DescribeConfigs)";
 
 /// Marks a difference with which the log can run.
 const COPIES: &str = "copies of each partition";

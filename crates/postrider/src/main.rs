@@ -12,6 +12,7 @@
 //! what. 2: the command line or the configuration is wrong. SIGTERM and SIGINT drain; a second one ends at once, with
 //! 128 and its number: 143 or 130.
 
+mod access;
 mod commands;
 mod condition;
 mod config;

@@ -50,7 +50,7 @@ pub fn kafka() -> Result<String> {
     required("POSTRIDER_TEST_KAFKA")
 }
 
-fn required(name: &str) -> Result<String> {
+pub(crate) fn required(name: &str) -> Result<String> {
     let value = setting(name, String::new());
     ensure!(
         !value.is_empty(),

@@ -51,7 +51,7 @@ pub use prometheus::{Prometheus, prometheus_program};
 pub use proxy::GroupProxy;
 pub use quantiles::Quantiles;
 pub use receiver::{Arrival, Behaviour, Received, Receiver, Recording, Refusing, Stats};
-pub use secured::{ClientCertificate, SecuredBroker};
+pub use secured::{ClientCertificate, LimitingBroker, SecuredBroker};
 pub use seed::{Seed, setting};
 pub use server::{Launch, Server};
 pub use signature::{Checked, sign, verify};

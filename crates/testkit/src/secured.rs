@@ -1,9 +1,10 @@
 //! A Kafka broker that wants to know who we are, and says who it is: listeners with TLS, with passwords over TLS, and with
-//! certificates of those who come.
+//! certificates of those who come. And one that asks what each may do.
 //!
 //! All certificates are signed by an authority made for it, by `keytool`, which comes with Java.
 
 mod keys;
+mod limited;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use self::keys::{Keys, STORE_PASSWORD};
+pub use self::limited::LimitingBroker;
 use crate::Broker;
 
 /// One node with several listeners. Killed when it is dropped.

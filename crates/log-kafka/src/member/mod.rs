@@ -9,6 +9,7 @@ mod context;
 mod gone;
 mod lease;
 mod reader;
+mod refused;
 mod seats;
 mod thread;
 

@@ -13,8 +13,9 @@ use rdkafka::message::Message as _;
 
 use super::assigning::{self, Arrival};
 use super::context::{Consumer, Mark, give_back};
+use super::refused::Refused;
 use super::{Clients, Member, count, gone};
-use crate::error::closed;
+use crate::error::{closed, forbids};
 use crate::record::record;
 
 /// How long one poll may last: so soon is seen what others ask of this thread.
@@ -68,6 +69,7 @@ struct Thread<'a> {
     /// Of `leaving`: given up.
     left: Vec<TopicPartition>,
     broken: bool,
+    refused: Refused,
 }
 
 impl<'a> Thread<'a> {
@@ -80,6 +82,7 @@ impl<'a> Thread<'a> {
             leaving: Vec::new(),
             left: Vec::new(),
             broken: false,
+            refused: Refused::default(),
         }
     }
 
@@ -132,6 +135,7 @@ impl<'a> Thread<'a> {
                         member.notify.notify_one();
                     }
                 }
+                Err(error) if forbids(&error) => self.refused.tell(member.group, &error),
                 Err(error) => {
                     tracing::debug!(group = %member.group, %error, "a member's reading");
                 }
@@ -144,6 +148,8 @@ impl<'a> Thread<'a> {
         if fatal || self.clients.consumer.client().fatal_error().is_some() {
             tracing::error!(group = %self.member.group, %error, "a member cannot go on, and joins anew");
             self.broken = true;
+        } else if forbids(error) {
+            self.refused.tell(self.member.group, error);
         } else {
             tracing::debug!(group = %self.member.group, %error, "a member's connection");
         }

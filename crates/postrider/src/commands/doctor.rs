@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Sources, serve};
 use crate::doctor::{Finding, Verdict, examine};
+use crate::roles::Role;
 use crate::{config, out};
 
 /// Looks at everything that the configuration names and says what is wrong, and what to do. Changes nothing. Exit code 1
@@ -19,11 +20,15 @@ pub(crate) struct Args {
     /// compared with what its server takes
     #[arg(long, value_name = "N")]
     connections: Option<u32>,
+    /// The roles that are to be played by log.kafka.username, separated by commas: then it is asked whether the brokers let it
+    #[arg(long, value_enum, value_delimiter = ',')]
+    roles: Option<Vec<Role>>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.sources.flags())?;
-    let findings = serve::runtime()?.block_on(examine(&config, args.connections))?;
+    let findings =
+        serve::runtime()?.block_on(examine(&config, args.connections, args.roles.as_deref()))?;
     for finding in &findings {
         if args.json {
             out::line(serde_json::to_string(finding)?)?;

@@ -9,14 +9,20 @@ use postrider_log_kafka::{
 use postrider_metrics::Registry as Metrics;
 use postrider_model::{Clock as _, Event, Record, SystemClock, topics};
 
-use super::{Finding, clock};
+use super::{Finding, access, clock};
+use crate::access as needs;
 use crate::config::Config;
 use crate::kafka;
+use crate::roles::Role;
 
 /// How long brokers may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-pub(super) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
+/// `roles` are those of which it is asked whether they may do what they have to.
+pub(super) async fn examine(
+    config: &Config,
+    roles: Option<&[Role]>,
+) -> anyhow::Result<Vec<Finding>> {
     let options = kafka::options(config, LogMetrics::register(&Metrics::new())?);
     let ids = match reach(&options, ANSWER).await {
         Ok(ids) => ids,
@@ -36,7 +42,7 @@ pub(super) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         Ok(faults) if missing.len() == options.topics.len() => {
             findings.push(none_there(&faults, config));
         }
-        Ok(faults) => findings.extend(faults.into_iter().map(topic)),
+        Ok(faults) => findings.extend(access::sorted(faults, "topics", topic)),
     }
     match check_brokers(&options).await {
         Err(error) => findings.push(away(&error)),
@@ -44,18 +50,30 @@ pub(super) async fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
             "brokers' settings",
             "they keep positions and sessions for as long as is needed",
         )),
-        Ok(faults) => findings.extend(faults.into_iter().map(|fault| {
-            Finding::wrong(
-                "brokers' settings",
-                fault,
-                "change it on the brokers (server.properties, or kafka-configs.sh --entity-type brokers)",
-            )
-        })),
+        Ok(faults) => findings.extend(access::sorted(faults, "brokers' settings", setting)),
     }
-    if missing.is_empty() {
+    if !missing.is_empty() {
+        return Ok(findings);
+    }
+    let Some(roles) = roles else {
+        findings.push(clocks(&options).await);
+        return Ok(findings);
+    };
+    let access = needs::of(roles.iter().copied());
+    findings.extend(access::examine(&options, &access).await);
+    // By the newest events, which not every role may read.
+    if access.reads.contains(&topics::EVENTS) {
         findings.push(clocks(&options).await);
     }
     Ok(findings)
+}
+
+fn setting(fault: String) -> Finding {
+    Finding::wrong(
+        "brokers' settings",
+        fault,
+        "change it on the brokers (server.properties, or kafka-configs.sh --entity-type brokers)",
+    )
 }
 
 /// By the newest events, of those that processes of ours accepted and of others.
@@ -120,7 +138,7 @@ fn none_there(faults: &[String], config: &Config) -> Finding {
 
 fn topic(fault: String) -> Finding {
     let advice = if fault.ends_with("does not exist") {
-        "run `postrider topics apply`"
+        "run `postrider topics apply`; or, where brokers ask what a user may do, let ours describe it"
     } else if fault.contains("partitions") {
         "docs/cluster.md says how the number of partitions is changed"
     } else if fault.contains("copies") {
@@ -131,7 +149,7 @@ fn topic(fault: String) -> Finding {
     Finding::wrong("topics", fault, advice)
 }
 
-fn away(error: &OpenError) -> Finding {
+pub(super) fn away(error: &OpenError) -> Finding {
     let advice = match error {
         OpenError::Refused { .. } => {
             "check log.kafka.protocol, username, password and sasl_mechanism, that log.kafka.ca is the authority that signed \

@@ -1,6 +1,7 @@
 //! What is wrong here, and what to do about it: each part of the configuration held against what is there. Nothing is
 //! changed, so it may run beside a server.
 
+mod access;
 mod clock;
 mod connections;
 mod egress;
@@ -13,6 +14,7 @@ mod store;
 use serde::Serialize;
 
 use crate::config::{Config, LogKind};
+use crate::roles::Role;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,10 +75,11 @@ impl Finding {
 }
 
 /// Looks at everything that this configuration names. `connections` are those to PostgreSQL of all processes together, if
-/// somebody says how many that are.
+/// somebody says how many that are; `roles` are those that are to be played with it, if somebody says which.
 pub(crate) async fn examine(
     config: &Config,
     connections: Option<u32>,
+    roles: Option<&[Role]>,
 ) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![Finding::ok(
         "configuration",
@@ -84,7 +87,7 @@ pub(crate) async fn examine(
     )];
     let on_kafka = config.log.kind == LogKind::Kafka;
     if on_kafka {
-        findings.extend(kafka::examine(config).await?);
+        findings.extend(kafka::examine(config, roles).await?);
     } else {
         findings.push(log::examine(config).await?);
     }

@@ -29,6 +29,7 @@ mod fail_points;
 mod full_disk;
 mod isolation;
 mod killing;
+mod limited;
 mod observing;
 mod parking;
 mod partitions;
