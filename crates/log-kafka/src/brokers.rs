@@ -54,6 +54,9 @@ pub async fn check_brokers(options: &Options) -> Result<Vec<String>, OpenError> 
     Ok(faults)
 }
 
+/// How often members of KIP-848 tell the brokers that they are there.
+const HEARTBEAT: &str = "group.consumer.heartbeat.interval.ms";
+
 /// What a broker's setting must be, and why.
 struct Wanted {
     name: &'static str,
@@ -96,7 +99,7 @@ impl Wanted {
     }
 }
 
-fn wanted(options: &Options) -> Vec<Wanted> {
+fn wanted(options: &Options, heartbeat: Duration) -> Vec<Wanted> {
     let minutes = options.layout.retention.as_secs().div_ceil(60) + 1;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut wanted = vec![
@@ -119,8 +122,10 @@ fn wanted(options: &Options) -> Vec<Wanted> {
     match options.membership.protocol {
         GroupProtocol::Consumer => wanted.push(Wanted::at_least(
             "group.consumer.session.timeout.ms",
-            millis(options.lease * 3 / 2),
-            "a lease must end well before another member may take over",
+            // Only a heartbeat extends a session, and a lease may have been renewed just before the next was due.
+            millis((options.lease * 3 / 2).max(options.lease + 2 * heartbeat)),
+            "a lease must end well before another member may take over: half as long again, and two heartbeats longer \
+             (group.consumer.heartbeat.interval.ms)",
         )),
         GroupProtocol::Classic {
             session_timeout, ..
@@ -144,7 +149,12 @@ fn wanted(options: &Options) -> Vec<Wanted> {
 
 fn setting_faults(options: &Options, id: i32, resource: &ConfigResource) -> Vec<String> {
     let there = resource.entry_map();
-    let wanted = wanted(options).into_iter();
+    let heartbeat = there
+        .get(HEARTBEAT)
+        .and_then(|entry| entry.value.as_deref());
+    let heartbeat = heartbeat.and_then(|value| value.parse().ok());
+    let heartbeat = Duration::from_millis(heartbeat.unwrap_or_default());
+    let wanted = wanted(options, heartbeat).into_iter();
     let faults = wanted.filter_map(|wanted| {
         let entry = there.get(wanted.name)?;
         wanted.fault(id, entry.value.as_deref())
@@ -159,11 +169,12 @@ mod tests {
     use rdkafka::admin::{ConfigEntry, ConfigSource, OwnedResourceSpecifier};
 
     /// As the brokers of Apache Kafka 4 are when nothing is set.
-    const DEFAULTS: [(&str, &str); 6] = [
+    const DEFAULTS: [(&str, &str); 7] = [
         ("offset.metadata.max.bytes", "4096"),
         ("offsets.retention.minutes", "10080"),
         ("offsets.topic.replication.factor", "3"),
         ("group.consumer.session.timeout.ms", "45000"),
+        (HEARTBEAT, "5000"),
         ("group.min.session.timeout.ms", "6000"),
         ("group.max.session.timeout.ms", "1800000"),
     ];
@@ -223,8 +234,8 @@ mod tests {
             (
                 new,
                 "group.consumer.session.timeout.ms",
-                "3000",
-                "is 3000, at least 4500",
+                "6000",
+                "is 6000, at least 13000",
             ),
             (
                 classic,
@@ -248,5 +259,22 @@ mod tests {
             let expected = format!("broker 4: {name} {words}");
             assert!(told[0].starts_with(&expected), "{}", told[0]);
         }
+    }
+
+    #[test]
+    fn a_session_outlasts_a_lease_that_was_renewed_just_before_a_heartbeat_was_due() {
+        let options = options(GroupProtocol::Consumer);
+        let told = |session, heartbeat| {
+            let settings = [
+                ("group.consumer.session.timeout.ms", session),
+                (HEARTBEAT, heartbeat),
+            ];
+            told(&options, &settings).join("\n")
+        };
+        assert_eq!(told("6000", "1000"), "");
+        assert!(told("6000", "2000").contains("is 6000, at least 7000"));
+        assert!(told("45000", "30000").contains("is 45000, at least 63000"));
+        // However often it is told.
+        assert!(told("4000", "100").contains("is 4000, at least 4500"));
     }
 }

@@ -81,7 +81,7 @@ keys! {
         instance_id: Option<Word> = "";
             "A name of this process that is the same after a restart and nobody else's (up to 200 of a-z, A-Z, 0-9, '.', '_' and '-'): with it a short restart moves no partition. Each reader adds the first topic that it reads, since a process may have several in one group. Without stable names leave it out."
         lease: Duration = "3s", "1500ms" ..= "1m";
-            "How long after its last acknowledged commit a partition may be worked on; half of the session timeout, at most, is sound."
+            "How long after its last acknowledged commit a partition may be worked on: two thirds of the session timeout at most, and with the protocol consumer shorter than that by two heartbeats (group.consumer.heartbeat.interval.ms) at least."
         queue: Bytes = "8MiB", "1MiB" ..= "1GiB";
             "What may be on its way to the brokers; beyond it callers wait, and beyond four times as much they are refused."
         queue_wait: Duration = "2s", "0s" ..= "10s";
