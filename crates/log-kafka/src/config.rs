@@ -17,9 +17,10 @@ pub(crate) const FRAMING_BYTES: usize = 64 << 10;
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 
 /// How long brokers wait for a member to give up what is wanted of it before they take everything from it: librdkafka's
-/// least. With KIP-848 librdkafka 2.12 repeats a heartbeat whose answer came too late as it was, and brokers tell what
-/// they want only once, so a member that missed it keeps its partitions until this is over; by default that takes five
-/// minutes. A drain takes seconds, and the member's thread polls all the time.
+/// least, where a session is not longer; by default that takes five minutes. With KIP-848 librdkafka 2.12 repeats a
+/// heartbeat whose answer came too late as it was, and brokers tell what they want only once, so a member that missed it
+/// keeps its partitions until this is over. With the classic protocol all members own nothing meanwhile. A drain takes
+/// seconds, and the member's thread polls all the time.
 const GIVES_UP_WITHIN: (&str, Duration) = ("max.poll.interval.ms", Duration::from_secs(45));
 
 /// Properties that an operator cannot set: a promise rests on each, or it has an option of its own.
@@ -178,12 +179,9 @@ pub(crate) fn member(options: &Options, group: &str, topics: &[Topic]) -> Client
         // It reads nothing. What it may ask for before its partitions are paused is to be little.
         .set("fetch.message.max.bytes", "1024")
         .set("queued.min.messages", "1");
+    let (name, mut gives_up_within) = GIVES_UP_WITHIN;
     match options.membership.protocol {
         GroupProtocol::Consumer => {
-            let (name, time) = GIVES_UP_WITHIN;
-            if !options.properties.contains_key(name) {
-                config.set(name, time.as_millis().to_string());
-            }
             config
                 .set("group.protocol", "consumer")
                 // With equal numbers of partitions, partition n of each topic goes to the same member.
@@ -193,6 +191,7 @@ pub(crate) fn member(options: &Options, group: &str, topics: &[Topic]) -> Client
             session_timeout,
             heartbeat,
         } => {
+            gives_up_within = gives_up_within.max(session_timeout);
             config
                 .set("group.protocol", "classic")
                 .set("partition.assignment.strategy", "range")
@@ -202,6 +201,9 @@ pub(crate) fn member(options: &Options, group: &str, topics: &[Topic]) -> Client
                 )
                 .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         }
+    }
+    if !options.properties.contains_key(name) {
+        config.set(name, gives_up_within.as_millis().to_string());
     }
     if let (Some(id), Some(first)) = (&options.membership.instance_id, topics.first()) {
         // Fan-out and the pump have two members each in their groups, which read different topics: each needs a name of its
@@ -253,5 +255,17 @@ mod tests {
             .properties
             .insert(name.to_owned(), "60000".to_owned());
         assert_eq!(given(&options), "60000");
+        options.properties.clear();
+        // A session may be longer, and librdkafka takes no shorter time than that.
+        for (session, time) in [(6, "45000"), (300, "300000")] {
+            options.membership.protocol = GroupProtocol::Classic {
+                session_timeout: Duration::from_secs(session),
+                heartbeat: Duration::from_secs(1),
+            };
+            assert_eq!(given(&options), time);
+            member(&options, "group", &[topics::EVENTS])
+                .create::<rdkafka::consumer::BaseConsumer>()
+                .unwrap();
+        }
     }
 }
