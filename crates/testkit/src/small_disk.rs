@@ -52,7 +52,8 @@ impl SmallDisk {
         };
         Err(format!(
             "this test fills a small file system, which it mounts: it needs root, or a system that lets users make \
-             namespaces (sysctl kernel.unprivileged_userns_clone=1). mount said: {refused}unshare said: {said}"
+             namespaces (sysctl kernel.unprivileged_userns_clone=1 and, on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0). \
+             mount said: {refused}unshare said: {said}"
         ))
     }
 

@@ -1,12 +1,12 @@
 //! A full disk, and its recovery.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use postrider_log::testing::conformance::{A, DEADLINE, FIRST, Member, SECOND, topics};
 use postrider_log::{Durability, Log, Purpose};
 use postrider_log_embedded::{EmbeddedLog, Options};
+use postrider_testkit::SmallDisk;
 
 use crate::support::{append_patiently, fill, finish_all, numbers, options, sized};
 
@@ -54,102 +54,51 @@ async fn intake_ends_at_the_reserve_and_begins_again_when_records_are_finished()
     );
 }
 
-/// A file system of its own, unmounted at the end.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    /// What `mount` says where this process may not mount one.
-    fn mount(size: &str) -> Result<Self, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(dir.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Ok(Self(dir)),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.0.path())
-            .status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_refuses_and_recovers_without_reopening() {
-    match Tmpfs::mount("24m") {
-        Ok(disk) => fills_up_and_recovers(&disk).await,
-        // Without privileges: in a user namespace, where this process is root and may mount.
-        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_full_disk"),
+    if let Some(disk) = SmallDisk::mount_or_run("24m", "full::the_body_on_a_full_disk").unwrap() {
+        fills_up_and_recovers(&disk).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_smaller_than_the_reserve_takes_work_and_says_when_it_is_full_and_when_no_more() {
-    match Tmpfs::mount("8m") {
-        Ok(disk) => is_used_and_recovers(&disk).await,
-        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_small_disk"),
+    if let Some(disk) = SmallDisk::mount_or_run("8m", "full::the_body_on_a_small_disk").unwrap() {
+        is_used_and_recovers(&disk).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_beside_what_it_stands_for_leaves_room_to_finish_it() {
-    match Tmpfs::mount("16m") {
-        Ok(disk) => copies_leave_room(&disk).await,
-        Err(refused) => in_a_namespace_of_its_own(&refused, "full::the_body_on_a_disk_of_copies"),
+    if let Some(disk) =
+        SmallDisk::mount_or_run("16m", "full::the_body_on_a_disk_of_copies").unwrap()
+    {
+        copies_leave_room(&disk).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by its test, where that may not mount itself"]
 async fn the_body_on_a_disk_of_copies() {
-    copies_leave_room(&Tmpfs::mount("16m").unwrap()).await;
-}
-
-/// Runs one of the tests that are ignored as a process of its own.
-fn in_a_namespace_of_its_own(refused: &str, body: &str) {
-    let ran = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", body])
-        .output();
-    let said = match ran {
-        Ok(output) if output.status.success() => return,
-        Ok(output) => {
-            let (out, err) = (output.stdout, output.stderr);
-            String::from_utf8_lossy(&[out, err].concat()).into_owned()
-        }
-        Err(error) => error.to_string(),
-    };
-    panic!(
-        "this test fills a small file system, which it mounts: it needs root, or a system that lets users make \
-         namespaces (sysctl kernel.unprivileged_userns_clone=1). mount said: {refused}unshare said: {said}"
-    );
+    copies_leave_room(&SmallDisk::mount("16m").unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by its test, where that may not mount itself"]
 async fn the_body_on_a_full_disk() {
-    fills_up_and_recovers(&Tmpfs::mount("24m").unwrap()).await;
+    fills_up_and_recovers(&SmallDisk::mount("24m").unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by its test, where that may not mount itself"]
 async fn the_body_on_a_small_disk() {
-    is_used_and_recovers(&Tmpfs::mount("8m").unwrap()).await;
+    is_used_and_recovers(&SmallDisk::mount("8m").unwrap()).await;
 }
 
-async fn fills_up_and_recovers(disk: &Tmpfs) {
-    let ballast = disk.0.path().join("ballast");
+async fn fills_up_and_recovers(disk: &SmallDisk) {
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
-    let log = EmbeddedLog::open(small(&disk.0.path().join("data"))).unwrap();
+    let log = EmbeddedLog::open(small(&disk.path().join("data"))).unwrap();
     let mut taken = Vec::new();
     fill(&log, Purpose::Intake, 10_000, &mut taken).await;
     let at_reserve = taken.len();
@@ -161,7 +110,7 @@ async fn fills_up_and_recovers(disk: &Tmpfs) {
     append_patiently(&log, Purpose::Intake, 100, &mut taken).await;
     assert_eq!(finish_all(&log, FIRST).await, taken);
     log.close().await.unwrap();
-    let log = EmbeddedLog::open(small(&disk.0.path().join("data"))).unwrap();
+    let log = EmbeddedLog::open(small(&disk.path().join("data"))).unwrap();
     assert_eq!(numbers(&log, SECOND).await, taken);
     let member = Member::join(&log, FIRST, A).await;
     assert_eq!(member.assigned[0].committed.next, taken.len() as u64);
@@ -176,9 +125,9 @@ async fn says(log: &dyn Log, short: bool) {
     }
 }
 
-async fn is_used_and_recovers(disk: &Tmpfs) {
+async fn is_used_and_recovers(disk: &SmallDisk) {
     // As configured for a large disk: a reserve of 128 MiB, a WAL of 64.
-    let options = options(&disk.0.path().join("data"), topics());
+    let options = options(&disk.path().join("data"), topics());
     let log = EmbeddedLog::open(options).unwrap();
     says(&log, false).await;
     let mut taken = Vec::new();
@@ -196,7 +145,7 @@ async fn is_used_and_recovers(disk: &Tmpfs) {
     says(&log, false).await;
 
     // Somebody else takes the disk, of which only what the log has is left, and gives it back.
-    let ballast = disk.0.path().join("ballast");
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap_err();
     fill(&log, Purpose::Intake, 10_000, &mut taken).await;
     says(&log, true).await;
@@ -205,8 +154,8 @@ async fn is_used_and_recovers(disk: &Tmpfs) {
     append_patiently(&log, Purpose::Intake, 100, &mut taken).await;
 }
 
-async fn copies_leave_room(disk: &Tmpfs) {
-    let log = EmbeddedLog::open(options(&disk.0.path().join("data"), topics())).unwrap();
+async fn copies_leave_room(disk: &SmallDisk) {
+    let log = EmbeddedLog::open(options(&disk.path().join("data"), topics())).unwrap();
     let (mut taken, mut size) = (Vec::new(), 0);
     // Twice: what was freed is used again, and the log does not come to a standstill in the end.
     for _ in 0..2 {

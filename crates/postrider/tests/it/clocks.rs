@@ -47,9 +47,11 @@ async fn retries_come_when_they_are_due(engines: &Engines, uid: &str) {
 
     let metrics = api.metrics().await.unwrap();
     // It went through the pump's tiers. How often depends on the machine as well: a pump that had no time for seconds finds
-    // at the head of the first tier what is due by then, and that needs no further one.
-    let moved = "postrider_pump_moved_total{kind=\"retry\"";
-    assert!(sum(&metrics, moved) >= 1.0, "{uid}: not by a tier");
+    // at the head of the first tier what is due by then, and that needs no further one; and one that lost its partitions in
+    // the middle of it has not counted what it wrote.
+    let moved = sum(&metrics, "postrider_pump_moved_total{kind=\"retry\"");
+    let lost = sum(&metrics, "postrider_kafka_lost_partitions_total");
+    assert!(moved + lost >= 1.0, "{uid}: not by a tier");
     let hops = "postrider_pump_moved_total{kind=\"retry\",route=\"hop\"}";
     let hops = sum(&metrics, hops);
     assert!(hops <= 12.0, "{uid}: {hops} hops");
