@@ -210,8 +210,8 @@ async fn a_name_is_looked_up_once_for_all_who_ask_and_not_again_for_a_moment() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lookup_that_all_gave_up_before_its_turn_is_never_asked() {
+/// Names of `dead.example` hang, and one at a time is asked.
+fn one_at_a_time_of_those_that_hang() -> (Told, GuardedResolver) {
     let told = Told::default();
     told.tell("dead.example", Goes::Hangs(HANGS));
     let limits = Limits {
@@ -219,6 +219,12 @@ async fn a_lookup_that_all_gave_up_before_its_turn_is_never_asked() {
         ..Limits::default()
     };
     let resolver = told.resolver(limits);
+    (told, resolver)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_all_gave_up_before_its_turn_is_never_asked() {
+    let (told, resolver) = one_at_a_time_of_those_that_hang();
     let first = tokio::spawn({
         let resolver = resolver.clone();
         async move { resolve(&resolver, "first.dead.example").await }
@@ -234,13 +240,7 @@ async fn a_lookup_that_all_gave_up_before_its_turn_is_never_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn one_who_gives_up_is_told_whether_the_lookup_had_its_turn() {
-    let told = Told::default();
-    told.tell("dead.example", Goes::Hangs(HANGS));
-    let limits = Limits {
-        others: 1,
-        ..Limits::default()
-    };
-    let resolver = told.resolver(limits);
+    let (_, resolver) = one_at_a_time_of_those_that_hang();
     let began = Instant::now();
     let asking = ["first.dead.example", "second.dead.example"].map(|host| {
         let resolver = resolver.clone();
