@@ -57,11 +57,14 @@ PROMPT = "postrider_delivery_prompt_total"
 IN_TIME = rate(PROMPT, 'result="in_time"')
 NOT_IN_TIME = rate(PROMPT, 'result=~"late|put_off"')
 ACCEPTED = rate("postrider_ingest_accepted_total")
-OUR_REFUSALS = rate("postrider_ingest_rejected_total", 'reason=~"unavailable|full|broken"')
+OUR_REFUSALS = rate("postrider_ingest_rejected_total", 'reason=~"unavailable|full|broken|abandoned"')
 LAG, OLDEST = "postrider_log_lag_records", "postrider_log_oldest_unfinished_seconds"
 
+LOST = (("fan-out", "postrider_fanout_lost_ranges_total"), ("worker", "postrider_delivery_trimmed_unread_total"), ("pump", "postrider_pump_trimmed_total"),
+        ("recorder", "postrider_recorder_trimmed_total"), ("dead letters", "postrider_deadletter_trimmed_total"))
+
 DASHBOARDS = {
-    "overview": ("Postrider: overview", ["PostriderDeliveriesLate", "PostriderIngestUnavailable", "PostriderOldestRecordTooOld", "PostriderProcessDown", "PostriderRoleAway", "PostriderAway"], {
+    "overview": ("Postrider: overview", ["PostriderDeliveriesLate", "PostriderIngestUnavailable", "PostriderOldestRecordTooOld", "PostriderProcessDown", "PostriderRestarting", "PostriderRoleAway", "PostriderAway", "PostriderApiFailing"], {
         "Do we keep what we promise?": [
             panel("Delivered in time", "Of the deliveries whose endpoint could take them at once: how many succeeded within 30 s of acceptance.", "percentunit", (share(IN_TIME, NOT_IN_TIME), "in time"), kind="stat", limit=0.999),
             panel("Events taken", "Of the events that were sent to us and were right: how many we accepted.", "percentunit", (share(ACCEPTED, OUR_REFUSALS), "accepted"), kind="stat", limit=0.999),
@@ -75,12 +78,16 @@ DASHBOARDS = {
         "How much is there to do?": [
             panel("Events", "Accepted over HTTP, and fanned out, from producers on the topic too.", "ops", (ACCEPTED, "accepted"), (rate("postrider_fanout_events_total"), "fanned out")),
             panel("Attempts by outcome", "Attempts that ended, by how. succeeded are deliveries made.", "ops", (rate("postrider_delivery_attempts_total", "", "outcome"), "{{outcome}}")),
-            panel("Refused events by reason", "Requests to publish that were refused. unavailable, full and broken are our fault.", "ops", (rate("postrider_ingest_rejected_total", "", "reason"), "{{reason}}")),
+            panel("Refused events by reason", "Requests to publish that were refused, or not answered in time (abandoned). unavailable, full, broken and abandoned are our fault.", "ops", (rate("postrider_ingest_rejected_total", "", "reason"), "{{reason}}")),
         ],
         "How long does it take?": [
             panel("From acceptance to success", "Of every delivery that succeeded, at whichever attempt; replays not counted.", "s", *quantiles("postrider_delivery_success_latency_seconds")),
             panel("From acceptance to the first attempt's end", "What an event waits for us and for one answer, whatever the answer.", "s", *quantiles("postrider_delivery_first_attempt_latency_seconds")),
             panel("Accepting an event", "From a request's head to its 202.", "s", *quantiles("postrider_ingest_accept_seconds")),
+        ],
+        "Does the API answer?": [
+            panel("API: answers by status", "What customers and operators ask for, publishing left out. 5xx is our fault.", "ops", (rate("postrider_api_requests_total", "", "status"), "{{status}}")),
+            panel("API: duration", "From a request's head to its answer's.", "s", *quantiles("postrider_api_request_seconds")),
         ],
         "Is anything behind?": [
             panel("Records to be read", "Lag of each reader, but for what waits for its time.", "short", (lag('group!="pump"', "group"), "{{group}}")),
@@ -104,7 +111,7 @@ DASHBOARDS = {
             panel("Duration of an attempt", "From its start to the end of the answer, of those that succeeded.", "s", *quantiles("postrider_delivery_attempt_seconds", 'outcome="succeeded"')),
         ],
     }),
-    "pipeline": ("Postrider: pipeline", ["PostriderLagGrowing", "PostriderOldestRecordTooOld", "PostriderWaitingOverdue", "PostriderRetriesLate", "PostriderRecorderBehind", "PostriderRegistryStale", "PostriderDataLost"], {
+    "pipeline": ("Postrider: pipeline", ["PostriderLagGrowing", "PostriderOldestRecordTooOld", "PostriderWaitingOverdue", "PostriderRetriesLate", "PostriderRecorderBehind", "PostriderRegistryStale", "PostriderDataLost", "PostriderPositionLost", "PostriderCommitsFailing"], {
         "Where does it pile up?": [
             panel("Lag by topic", "Records that their reader has not finished, but for what waits for its time.", "short", (lag('group!="pump"', "topic, group"), "{{topic}} ({{group}})")),
             panel("Oldest record by topic", "Age of the oldest of them.", "s", (of(OLDEST, 'group!="pump"', "topic, group", "max"), "{{topic}} ({{group}})")),
@@ -118,25 +125,26 @@ DASHBOARDS = {
         ],
         "What do the workers have in hand?": [
             panel("Deliveries in memory", "Read and not started, and attempts in flight.", "short", (of("postrider_delivery_waiting"), "waiting"), (of("postrider_delivery_in_flight"), "in flight")),
-            panel("Age of the oldest in memory", "Not started: more workers would help. Unfinished alone: an endpoint is slow.", "s", (of("postrider_delivery_oldest_waiting_seconds", "", "", "max"), "not started"), (of("postrider_delivery_oldest_unfinished_seconds", "", "", "max"), "unfinished")),
+            panel("Age of the oldest in memory", "Not started though its endpoint could take it: more workers would help. Unfinished alone: an endpoint is slow; panel \"Largest backlogs\" of the endpoints has which.", "s", (of("postrider_delivery_oldest_waiting_seconds", "", "", "max"), "not started"), (of("postrider_delivery_oldest_unfinished_seconds", "", "", "max"), "unfinished")),
             panel("Lanes", "Endpoints that have a lane in memory.", "short", (of("postrider_delivery_lanes"), "lanes")),
             panel("Paused partitions", "Partitions whose reading is paused because memory, budget or the log are short.", "short", (of("postrider_delivery_reading_paused"), "paused")),
         ],
         "Is what happened written down?": [
             panel("Rows recorded", "Rows of history that were written into the store.", "ops", (rate("postrider_recorder_recorded_total", "", "kind"), "{{kind}}")),
             panel("Age of the configuration", "Of the process whose configuration is oldest.", "s", (of("postrider_registry_age_seconds", "", "", "max"), "age")),
-            panel("Lost, repeated, set aside", "Records gone before they were read; repeats that were passed over; records that could not be read or stored.", "ops",
-                  (" + ".join(rate(name) for name in ("postrider_fanout_lost_ranges_total", "postrider_delivery_trimmed_unread_total", "postrider_pump_trimmed_total", "postrider_recorder_trimmed_total", "postrider_deadletter_trimmed_total")), "lost"),
-                  (rate("postrider_delivery_repeats_total"), "repeated"), (rate("postrider_recorder_set_aside_total"), "set aside")),
+            panel("Lost, by reader", "Places where records were gone before they were read.", "ops", *[(rate(name), reader) for reader, name in LOST]),
+            panel("Done again", "Repeats that were passed over; commits of what was delivered and refreshes of the configuration that failed, and are tried again.", "ops",
+                  (rate("postrider_delivery_repeats_total"), "repeats"), (rate("postrider_delivery_commit_failures_total"), "commits"), (rate("postrider_registry_refresh_failures_total"), "refreshes")),
         ],
         "Kafka only: do members keep their partitions?": [
             panel("Partitions by process", "Partitions that each process owns; an uneven share is normal only for a moment.", "short", (with_roles(of("postrider_kafka_owned_partitions", "", PROCESS)), WHO)),
             panel("Handed over, and lost", "Given up in order at a rebalance, and lost with work in hand.", "ops", (rate("postrider_kafka_given_up_partitions_total"), "given up"), (rate("postrider_kafka_lost_partitions_total"), "lost")),
         ],
     }),
-    "dead-letters": ("Postrider: dead letters and replay", ["PostriderParkedOverflow", "PostriderRecordsSetAside", "PostriderStoreUnreachable"], {
+    "dead-letters": ("Postrider: dead letters and replay", ["PostriderParkedOverflow", "PostriderRecordsSetAside", "PostriderReplayHalted", "PostriderStoreUnreachable"], {
         "What was given up?": [
-            panel("Given up by reason", "Deliveries that became dead letters. parked_overflow and too_large are limits of ours.", "ops", (rate("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), (rate("postrider_pump_moved_total", 'route="expired"'), "expired while waiting")),
+            panel("Given up by reason", "Deliveries that became dead letters. parked_overflow and too_large are limits of ours.", "ops", (rate("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), (rate("postrider_pump_moved_total", 'route="expired"'), "expired while waiting"),
+                  (rate("postrider_fanout_too_large_total"), "too_large, at fan-out"), (rate("postrider_pump_too_large_total"), "too_large, at the pump")),
             panel("Given up since the start", "Of the processes that run now.", "short", (of("postrider_delivery_dead_letters_total", "", "reason"), "{{reason}}"), (of("postrider_pump_moved_total", 'route="expired"'), "expired while waiting"), kind="table"),
             panel("Kept in the store", "Dead letters written into the store, and deleted by age.", "ops", (rate("postrider_deadletter_kept_total"), "kept"), (rate("postrider_deadletter_deleted_total"), "deleted")),
         ],
@@ -147,11 +155,12 @@ DASHBOARDS = {
             panel("Halted by us", "Replays that we paused because the store refused their progress.", "short", (of("postrider_replay_halted_total"), "halted"), kind="stat"),
         ],
         "What could not be read?": [
-            panel("Set aside by the recorder and the dead-letter consumer", "Records put into events.rejected because they could not be read or stored.", "ops", (rate("postrider_recorder_set_aside_total", "", "reason"), "recorder, {{reason}}"), (rate("postrider_deadletter_set_aside_total", "", "reason"), "dead letters, {{reason}}")),
+            panel("Set aside by the pipeline", "Records put into events.rejected because they could not be read or stored.", "ops", (rate("postrider_delivery_malformed_total"), "worker"), (rate("postrider_pump_moved_total", 'route="rejected"'), "pump"), (rate("postrider_recorder_set_aside_total", "", "reason"), "recorder, {{reason}}"), (rate("postrider_deadletter_set_aside_total", "", "reason"), "dead letters, {{reason}}")),
+            panel("Rows left out", "Rows of the store that could not be read, by kind. One of an endpoint, application or token is missing in what is delivered by.", "ops", (rate("postrider_store_rows_skipped_total", "", "kind"), "{{kind}}")),
             panel("Refused from the topic by reason", "Records of the events topic that are no events as we take them: a producer is wrong.", "ops", (rate("postrider_fanout_rejected_total", "", "reason"), "{{reason}}")),
         ],
     }),
-    "resources": ("Postrider: resources", ["PostriderDiskFilling", "PostriderDiskFull", "PostriderCheckpointStalls", "PostriderLogUnreachable", "PostriderStoreUnreachable", "PostriderSnapshotFailing", "PostriderBrokerClockOff", "PostriderConfigRefused"], {
+    "resources": ("Postrider: resources", ["PostriderDiskFilling", "PostriderLogFilling", "PostriderDiskFull", "PostriderLogSlow", "PostriderStoreSlow", "PostriderRowsUnreadable", "PostriderCheckpointStalls", "PostriderLogUnreachable", "PostriderStoreUnreachable", "PostriderSnapshotFailing", "PostriderBrokerClockOff", "PostriderPartitionsUnknown", "PostriderConfigRefused"], {
         "What do processes use?": [
             panel("Processors", "Processors in use, by process.", "short", (with_roles(rate("postrider_process_cpu_seconds_total", "", PROCESS)), WHO)),
             panel("Memory", "What each process holds.", "bytes", (with_roles(of("postrider_process_resident_memory_bytes", "", PROCESS)), WHO)),
@@ -167,6 +176,7 @@ DASHBOARDS = {
             panel("Commit and fsync", "Nine of ten take no longer. Acceptance waits for an fsync.", "s", *[(expr, f"commit {name}") for expr, name in quantiles("postrider_log_commit_seconds", "", (0.9,))], *[(expr, f"fsync {name}") for expr, name in quantiles("postrider_log_fsync_seconds", "", (0.9,))]),
             panel("Writer paused", "Share of the time that the writer pauses while a full WAL is emptied.", "percentunit", (rate("postrider_log_stall_seconds_sum"), "paused")),
             panel("Disk", "Free on the data directory's disk, and what the log takes of it.", "bytes", (of("postrider_data_disk_free_bytes", "", PROCESS), "free, {{pod}} {{instance}}"), (of("postrider_log_disk_bytes", "", PROCESS), "log, {{pod}} {{instance}}")),
+            panel("Room for new events", "What may still be written until new events are refused: on the disk or of log.max, whichever is less.", "bytes", (of("postrider_log_room_bytes", "", PROCESS), "{{pod}} {{instance}}")),
             panel("WAL and tail", "What the WAL holds, and the records kept in memory for readers.", "bytes", (of("postrider_log_wal_bytes"), "WAL"), (of("postrider_log_tail_bytes"), "tail")),
         ],
         "Kafka only: does it keep up?": [

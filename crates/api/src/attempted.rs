@@ -52,6 +52,7 @@ async fn destinations(
     query.check(&[&PAGING])?;
     let paging = Paging::<EndpointId>::of(&query, Order::Ascending)?;
     let event = api.event(app.id, &id).await?;
+    let _turn = api.turn().await?;
     let mut all = api.whom(app.id, event.id).await?;
     // Endpoints that were deleted since are not shown: nothing of them is left but their id.
     let snapshot = api.registry().snapshot();
@@ -148,6 +149,7 @@ async fn events(
         None => 0,
     };
     let key = |(attempt, _): &(Attempt, _)| key(attempt);
+    let _turn = api.turn().await?;
     let newest = paging.weighed(key, weigh, ask).await?;
     let deliveries: Vec<_> = newest
         .iter()

@@ -169,9 +169,9 @@ pub(crate) fn filter(query: &Query) -> Result<AttemptFilter, HttpError> {
 async fn listed(api: &Api, app_id: AppId, filter: AttemptFilter, query: &Query) -> Answer {
     let paging = Paging::of(query, Order::Descending)?;
     let with_content = query.flag("with_content", true)?;
-    let items = api
-        .attempts(app_id, filter, Status::asked(query)?, &paging)
-        .await?;
+    let status = Status::asked(query)?;
+    let _turn = api.turn().await?;
+    let items = api.attempts(app_id, filter, status, &paging).await?;
     let now = api.now();
     let list: ListOut<_> = paging.listed(&items, key, |attempt| {
         Some(AttemptOut::of(attempt, with_content, now))

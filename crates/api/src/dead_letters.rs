@@ -146,6 +146,7 @@ async fn list(State(api): State<Arc<Api>>, reach: Reach, query: Query) -> Answer
         letters.map_err(unavailable)
     };
     let weigh = |one: &mut StoredDeadLetter| weight(&mut one.letter.delivery.payload, false);
+    let _turn = api.turn().await?;
     let page = paging.weighed(key, weigh, ask).await?;
     Reply::ok(&paging.listed(&page, key, |one| Some(DeadLetterOut::from(one))))
 }

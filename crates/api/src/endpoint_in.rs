@@ -19,13 +19,15 @@ use url::{Host, Url};
 
 use crate::endpoint_headers;
 
-/// The longest URL, in bytes.
-const MAX_URL: usize = 65_536;
+/// The longest URL, in bytes. It goes with each attempt into log and history.
+const MAX_URL: usize = 4096;
 /// The longest name of a host, and the longest part of one, in characters.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 /// The most channels that an endpoint may listen to.
 const MAX_CHANNELS: usize = 10;
+/// The most event types that one may name; more want all.
+const MAX_TYPES: usize = 500;
 
 /// How long an attempt may be given.
 struct TimeoutMs;
@@ -160,7 +162,7 @@ impl EndpointIn {
         check_uid::<EndpointId>(&self.uid)?;
         check_description(&self.description)?;
         check_metadata(&self.metadata)?;
-        some_and_each_once(types_name, &event_types, usize::MAX)?;
+        some_and_each_once(types_name, &event_types, MAX_TYPES)?;
         some_and_each_once("channels", &self.channels, MAX_CHANNELS)?;
         event_types.put_option(&mut there.event_types);
         self.channels.put_option(&mut there.channels);

@@ -63,8 +63,7 @@ async fn create(
         let given: EndpointIn = parse_json(&sent)?;
         doer.check_types(given.wanted_types()?).await?;
         let made = given.create(app.id, &doer.guard, doer.now())?;
-        let made = doer.store.insert_endpoint(&made).await?;
-        doer.changed().await;
+        let made = doer.make_endpoint(&made).await?;
         shown(StatusCode::CREATED, &made)
     };
     api.once(&headers, operation, work).await
@@ -99,8 +98,7 @@ async fn replace(
     };
     let mut made = given.create(app.id, &api.guard, api.now())?;
     made.uid.get_or_insert(uid);
-    let made = api.store.insert_endpoint(&made).await?;
-    api.changed().await;
+    let made = api.make_endpoint(&made).await?;
     shown(StatusCode::CREATED, &made)
 }
 

@@ -44,6 +44,7 @@ async fn list(State(api): State<Arc<Api>>, InApp { app, .. }: InApp, query: Quer
         events.map_err(unavailable)
     };
     let weigh = |event: &mut Event| weight(&mut event.payload, with_content);
+    let _turn = api.turn().await?;
     let page = paging.weighed(key, weigh, ask).await?;
     Reply::ok(&paging.listed(&page, key, |event| {
         Some(MessageOut::of(event, with_content))

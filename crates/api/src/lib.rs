@@ -32,6 +32,7 @@ mod dead_letters;
 mod endpoint_headers;
 mod endpoint_in;
 mod endpoint_out;
+mod endpoint_room;
 mod endpoint_secret;
 mod endpoints;
 mod event_types;
@@ -51,6 +52,7 @@ mod standings;
 mod state;
 mod status;
 mod tokens;
+mod turn;
 mod weighed;
 mod young;
 

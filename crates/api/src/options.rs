@@ -12,12 +12,18 @@ pub struct Options {
     pub wait: Duration,
     /// How many reads may wait so at once.
     pub waiting: usize,
+    /// How many requests may read much at once: pages of events, attempts and dead letters, and counts of those; at least 1.
+    pub turns: usize,
+    /// How long others wait for one of them to end.
+    pub turn_wait: Duration,
     /// The schedule of endpoints that set none.
     pub schedule: Schedule,
     /// What is added to a schedule's length for the deadline of a resent delivery.
     pub slack: Duration,
     /// How many deliveries a second a replay publishes that says nothing of it.
     pub replay_rate: u32,
+    /// How many endpoints an application may have; those beyond it that are there already stay.
+    pub max_endpoints: usize,
     /// The largest body, and how long it may take.
     pub body: BodyLimit,
 }
@@ -27,9 +33,12 @@ impl Default for Options {
         Self {
             wait: Duration::from_secs(5),
             waiting: 256,
+            turns: 4,
+            turn_wait: Duration::from_secs(5),
             schedule: Schedule::default(),
             slack: Duration::from_secs(24 * 3600),
             replay_rate: 100,
+            max_endpoints: 10_000,
             body: BodyLimit::default(),
         }
     }

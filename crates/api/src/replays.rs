@@ -307,6 +307,7 @@ impl Api {
             before: Some(given.before.map_or(bound, |before| before.min(bound))),
             only_replayable: true,
         };
+        let _turn = self.turn().await?;
         let total = self.store.count_dead_letters(&filter).await;
         let total = total.map_err(unavailable)?;
         if total == 0 && filter.endpoint_id.is_some() {

@@ -14,6 +14,7 @@ use postrider_store::{Claims, Store};
 use postrider_trace::Tracer;
 use tokio::sync::Semaphore;
 
+use crate::endpoint_room::Creating;
 use crate::standings::Standings;
 use crate::{ApiMetrics, Options};
 
@@ -46,6 +47,9 @@ pub struct Api {
     pub(crate) standings: Standings,
     /// One permit for each read that waits for the recorder.
     pub(crate) waiting: Semaphore,
+    /// One permit for each request that reads much.
+    pub(crate) turns: Semaphore,
+    pub(crate) creating: Creating,
     gate: Gate,
     clock: Arc<dyn Clock>,
 }
@@ -58,6 +62,8 @@ impl Api {
             gate: Gate::new(ports.registry, Arc::clone(&ports.clock)),
             idempotency: Idempotency::new(claims, Arc::clone(&ports.clock)),
             waiting: Semaphore::new(options.waiting),
+            turns: Semaphore::new(options.turns),
+            creating: Creating::default(),
             store: ports.store,
             log: ports.log,
             guard: ports.guard,
@@ -86,7 +92,7 @@ impl Api {
     }
 
     pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, HttpError> {
-        read_body(headers, body, self.options.body).await
+        read_body(headers, body, &self.options.body).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tokens: list, make, revoke. For operators. With SQLite, whose file belongs to the server, this is how commands reach them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use postrider_access::Token;
 use postrider_http::{
-    HttpError, InPath, Operator, Query, Slashed, application_ref, parse_json, unavailable,
+    Bounded, Bounds, HttpError, InPath, Operator, Query, Slashed, application_ref, parse_json,
+    unavailable,
 };
 use postrider_model::{AppId, Timestamp, TokenId};
 use postrider_store::{Order, TokenRecord, TokenScope, revoke_token};
@@ -27,6 +29,16 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .slashed(&format!("{BASE}/{{token_id}}/revoke"), post(revoke))
 }
 
+/// How long a token may be good for: ten years at most.
+#[derive(Debug)]
+struct Lifetime;
+
+impl Bounds for Lifetime {
+    const LOW: u32 = 1;
+    const HIGH: u32 = 315_360_000;
+    const OF: &'static str = "seconds; null for a token that does not expire";
+}
+
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,6 +47,8 @@ struct TokenIn {
     name: String,
     /// Id or uid of the application that it opens; without it, it is an operator's.
     application_id: Option<String>,
+    /// How long it is good for; without it, until it is revoked.
+    expires_in_seconds: Option<Bounded<Lifetime>>,
 }
 
 /// A token as it is shown: never its text.
@@ -103,7 +117,10 @@ async fn create(
         Some(application) => TokenScope::Application(api.application_of(application).await?),
     };
     let token = Token::generate();
+    let lifetime = given.expires_in_seconds.map(Bounded::get);
+    let lifetime = lifetime.map(|seconds| Duration::from_secs(seconds.into()));
     let record = TokenRecord::new(*token.hash().as_bytes(), scope, given.name, api.now());
+    let record = record.lasting(lifetime);
     let stored = api.store.insert_token(&record).await?;
     api.changed().await;
     let made = MadeOut {

@@ -48,18 +48,28 @@ pub(crate) async fn run<S: DeadLetters + ?Sized>(
         metrics,
         stop,
     };
-    while let Some(batch) = gatherer.gather().await? {
-        if keeper.keep(batch).await?.is_err() {
-            break;
+    while let Some(mut batch) = gatherer.gather().await? {
+        while !batch.is_empty() {
+            let leave = gatherer.leave();
+            let keeping = keeper.keep(&mut batch, &leave);
+            match gatherer.beside(&leave, keeping).await? {
+                Ok(()) => break,
+                Err(Stopped) if keeper.stop.is_cancelled() => return Ok(()),
+                Err(Stopped) => gatherer.keep_ours(&mut batch).await?,
+            }
         }
     }
     Ok(())
 }
 
 impl<S: DeadLetters + ?Sized> Keeper<S> {
-    /// Keeps one batch: the log's sync first, then the store, then the positions. Where it is to stop before, the batch stays
-    /// in the log.
-    async fn keep(&self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
+    /// Keeps one batch: the log's sync first, then the store, then the positions. Where it would wait and is to leave, the
+    /// batch stays in the log.
+    async fn keep(
+        &self,
+        batch: &mut Batch,
+        leave: &CancellationToken,
+    ) -> Result<Result<(), Stopped>, LogError> {
         let (mut letters, mut sources, mut aside) = (Vec::new(), Vec::new(), Vec::new());
         for record in &batch.records {
             match DeadLetter::decode(&record.value) {
@@ -71,11 +81,11 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
             }
         }
         if !letters.is_empty() {
-            match sync_patiently(self.ports.log.as_ref(), &self.stop).await {
+            match sync_patiently(self.ports.log.as_ref(), leave).await {
                 Err(error) if error.is_passing() => return Ok(Err(Stopped)),
                 synced => synced?,
             }
-            let refused = match self.write(&letters).await {
+            let refused = match self.write(&letters, leave).await {
                 Ok(refused) => refused,
                 Err(stopped) => return Ok(Err(stopped)),
             };
@@ -83,12 +93,16 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
                 Some(self.set_aside(Reason::Refused, sources.get(index)?, &why))
             }));
         }
-        self.finish(batch, aside).await
+        self.finish(batch, aside, leave).await
     }
 
     /// Writes all but those that the store will never take, and returns these.
-    async fn write(&self, letters: &[DeadLetter]) -> Result<Vec<(usize, String)>, Stopped> {
-        let mut writing = Writing::of(letters.len(), self.patience());
+    async fn write(
+        &self,
+        letters: &[DeadLetter],
+        leave: &CancellationToken,
+    ) -> Result<Vec<(usize, String)>, Stopped> {
+        let mut writing = Writing::of(letters.len(), self.patience(leave));
         while let Some(part) = writing.part() {
             let written = self.write_part(letters.get(part).unwrap_or_default());
             writing.after(written.await).await?;
@@ -104,9 +118,12 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
         Ok(())
     }
 
-    fn patience(&self) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
+    fn patience(
+        &self,
+        leave: &CancellationToken,
+    ) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
         let failures = self.metrics.store_failures.clone();
-        Patience::new(self.stop.clone(), move |why, wait| {
+        Patience::new(leave.clone(), move |why, wait| {
             failures.inc();
             tracing::warn!(
                 why,
@@ -125,8 +142,9 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
 
     async fn finish(
         &self,
-        batch: Batch,
+        batch: &mut Batch,
         aside: Vec<NewRecord>,
+        leave: &CancellationToken,
     ) -> Result<Result<(), Stopped>, LogError> {
         let refused = |error: &LogError| {
             tracing::warn!(%error, "the log does not take progress of dead letters at present");
@@ -134,7 +152,7 @@ impl<S: DeadLetters + ?Sized> Keeper<S> {
         };
         let committer = self.committer.as_ref();
         fail_point!("deadletter.complete.before");
-        let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        let finished = batch.finish(committer, aside, leave, refused).await?;
         fail_point!("deadletter.complete.after");
         Ok(if finished { Ok(()) } else { Err(Stopped) })
     }

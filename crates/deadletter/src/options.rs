@@ -19,8 +19,6 @@ pub struct Options {
     pub delete_every: Duration,
     /// Dead letters deleted at once, at most; at least 1.
     pub delete_batch: usize,
-    /// Between two such batches.
-    pub delete_pause: Duration,
     /// Replays carried out at once, at most; at least 1. Others wait for one of these to end or be paused.
     pub concurrent_replays: usize,
     /// How often new replays are looked for.
@@ -43,7 +41,6 @@ impl Default for Options {
             keep: Some(DAY * 90),
             delete_every: Duration::from_secs(60),
             delete_batch: 200,
-            delete_pause: Duration::from_millis(100),
             concurrent_replays: 32,
             poll: Duration::from_millis(500),
             step: Duration::from_millis(200),

@@ -67,6 +67,24 @@ impl Concurrency {
         self.limit
     }
 
+    /// Attempts at a time, about, over the next `time`, if each takes `attempt` and nothing is too much: it grows meanwhile.
+    pub fn expected(&self, time: Duration, attempt: Duration) -> u32 {
+        if self.crowded || self.limit >= self.max {
+            return self.limit;
+        }
+        if self.doubling {
+            return self.max;
+        }
+        let rounds = time.as_secs_f64() / attempt.as_secs_f64().max(1e-6);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is not negative"
+        )]
+        let half = (rounds / 2.0) as u32;
+        self.limit.saturating_add(half).min(self.max)
+    }
+
     /// Another upper bound from now on.
     pub fn set_max(&mut self, max: u32) {
         self.max = max.max(1);

@@ -47,6 +47,18 @@ impl Finished {
     }
 }
 
+/// Keeps of what lies in these partitions only that its memory is to be given back.
+pub(crate) fn forget<'a>(
+    all: impl Iterator<Item = &'a mut Finished>,
+    partitions: &[TopicPartition],
+) {
+    for finished in all {
+        if finished.of.is_of(partitions) {
+            (finished.of, finished.outputs) = (Of::Lost, Vec::new());
+        }
+    }
+}
+
 /// True of what is not small: a delivery once more, or what is set aside.
 pub(crate) fn is_copy(record: &NewRecord) -> bool {
     record.topic != ATTEMPTS && record.topic != ENDPOINT_STATE

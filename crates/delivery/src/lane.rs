@@ -70,7 +70,7 @@ pub struct Lane {
     /// When that was answered.
     answered_at: Option<Instant>,
     in_flight: u32,
-    /// Successes a second, smoothed; for the time that a full queue takes.
+    /// How long attempts take: for the time that the queue takes.
     pace: Pace,
     /// The terms that were taken.
     terms: Option<Terms>,
@@ -250,6 +250,13 @@ impl Lane {
         self.queue.push_front(waiting);
     }
 
+    /// An attempt took as long as from `began` to `now`, and that says something of its endpoint's pace.
+    pub fn took(&mut self, outcome: Outcome, began: Instant, now: Instant) {
+        if !matches!(outcome, Outcome::Forbidden | Outcome::OwnFault) {
+            self.pace.count(now.saturating_duration_since(began), now);
+        }
+    }
+
     /// An attempt that began at `began` ended. True if the breaker opened with it: [take](Self::take_all) what waits and put
     /// it aside.
     pub fn ended(
@@ -267,9 +274,10 @@ impl Lane {
             Outcome::Succeeded | Outcome::Final => {
                 self.answered(now.instant);
                 self.concurrency.succeeded(in_flight, began, now.instant);
-                self.pace.count(now.instant);
                 if self.breaker.succeeded(probe, began, policy, now) {
                     self.parking.probe_succeeded();
+                    // How it was while it failed is no measure of it now.
+                    self.pace = Pace::default();
                 }
                 false
             }
@@ -320,14 +328,25 @@ impl Lane {
         self.queue.bytes()
     }
 
+    /// Everything that waits in it.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.queue.iter()
+    }
+
     /// Deliveries that wait here or are parked.
     pub(crate) fn backlog(&self) -> u64 {
         self.queue.len() as u64 + self.parking.parked.count()
     }
 
-    /// The delivery that is ready and has waited longest, if one is.
-    pub(crate) fn first_ready(&self) -> Option<&Waiting> {
-        self.queue.first()
+    /// The delivery that has waited longest, if one could start now as far as its endpoint is concerned: we hold it up.
+    pub(crate) fn first_held_up(&mut self, now: Instant) -> Option<&Waiting> {
+        let has_place = self.in_flight < self.concurrency.limit()
+            && self.breaker.admits(now) == Admission::Pass
+            && self
+                .rate
+                .as_mut()
+                .is_none_or(|rate| rate.next_start(now) <= now);
+        self.queue.first().filter(|_| has_place)
     }
 
     /// Where its breaker stands.

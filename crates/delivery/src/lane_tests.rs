@@ -12,6 +12,8 @@ use crate::ParkReason;
 
 #[path = "lane_limit_tests.rs"]
 mod limit;
+#[path = "lane_pace_tests.rs"]
+mod pace;
 
 const S: Duration = Duration::from_secs(1);
 

@@ -65,6 +65,7 @@ mod repeats;
 mod retry_after;
 mod sender;
 mod set_back;
+mod skips;
 mod sockets;
 mod state;
 mod target;

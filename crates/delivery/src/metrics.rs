@@ -10,8 +10,10 @@ label! {
         BreakerOpen = "breaker_open",
         Limited = "limited",
         Full = "lane_full",
+        Slow = "slow",
         Memory = "memory",
         Budget = "unfinished_budget",
+        Watermark = "watermark",
         StoreDown = "store_down",
         NotReady = "endpoint_not_ready",
     }
@@ -40,8 +42,10 @@ impl ParkReason {
     /// True if it is for want of something of ours that a delivery is parked.
     pub(crate) fn is_ours(self) -> bool {
         match self {
-            Self::Memory | Self::Budget | Self::StoreDown | Self::NotReady => true,
-            Self::NotDue | Self::BreakerOpen | Self::Limited | Self::Full => false,
+            Self::Memory | Self::Budget | Self::Watermark | Self::StoreDown | Self::NotReady => {
+                true
+            }
+            Self::NotDue | Self::BreakerOpen | Self::Limited | Self::Full | Self::Slow => false,
         }
     }
 }
@@ -108,7 +112,7 @@ metrics! {
         read: Counter("postrider_delivery_read_total", "deliveries", "Deliveries read from the log."),
         skipped: Counter("postrider_delivery_skipped_total", "deliveries", "Deliveries read again that were finished already."),
         repeats: Counter("postrider_delivery_repeats_total", "deliveries", "Deliveries written twice by a crash or an unanswered write, whose second was passed over."),
-        malformed: Counter("postrider_delivery_malformed_total", "records", "Records that are no deliveries; they are passed over."),
+        malformed: Counter("postrider_delivery_malformed_total", "records", "Records that are no deliveries as we know them; they are put into events.rejected."),
         lost: Counter("postrider_delivery_trimmed_unread_total", "partitions", "Times that the log had trimmed what was still to be read: deliveries are lost."),
         too_large: Counter("postrider_delivery_too_large_total", "records", "Outputs that the log refused for their size: deliveries became dead letters, dead letters lost their payload."),
         in_flight: Gauge("postrider_delivery_in_flight", "attempts", "Attempts in flight."),
@@ -119,7 +123,7 @@ metrics! {
         worst_backlog: Worst("postrider_delivery_worst_backlog", "deliveries", "Deliveries that wait or are parked, of the ten endpoints of this process that have most.", "endpoint"),
         worst_failing: Worst("postrider_delivery_worst_failing_seconds", "seconds", "How long an endpoint has failed without a success, of the ten of this process that have failed longest.", "endpoint"),
         waiting: Gauge("postrider_delivery_waiting", "deliveries", "Deliveries read and not started."),
-        oldest_waiting: FloatGauge("postrider_delivery_oldest_waiting_seconds", "seconds", "How long the oldest delivery that is ready and not started has been in memory, looked at every few seconds; 0 if none is."),
+        oldest_waiting: FloatGauge("postrider_delivery_oldest_waiting_seconds", "seconds", "How long the oldest delivery has been in memory that its endpoint could take and that is not started, for want of sockets or processor time here; looked at every few seconds, 0 if there is none."),
         oldest_unfinished: FloatGauge("postrider_delivery_oldest_unfinished_seconds", "seconds", "How long the oldest delivery that is not finished has been in memory, in flight or not."),
         held: Gauge("postrider_delivery_held_bytes", "bytes", "Memory of the deliveries that are read and not finished."),
         unfinished: Gauge("postrider_delivery_unfinished", "deliveries", "Deliveries read and not finished, in the partition that has most."),

@@ -5,6 +5,12 @@ use std::time::Duration;
 use postrider_model::{Clock, Timestamp};
 use tokio::time::Instant;
 
+/// Two clocks that are asked within this tell of one moment: less than the shortest part of a millisecond that a timer
+/// leaves over.
+const TOGETHER: Duration = Duration::from_micros(20);
+/// A thread is not held up so often in a row.
+const TRIES: usize = 8;
+
 /// One moment on both clocks: the monotonic one measures waits inside this process, the wall clock is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -15,12 +21,19 @@ pub struct Now {
 }
 
 impl Now {
-    /// Asks both clocks.
+    /// Asks both clocks, once more where the thread was held up between the two: by the wall clock the next start would
+    /// come too soon after one that is written down too late.
     pub fn of(clock: &dyn Clock) -> Self {
-        Self {
-            instant: Instant::now(),
-            wall: clock.now(),
+        let mut instant = Instant::now();
+        let mut wall = clock.now();
+        for _ in 0..TRIES {
+            let after = Instant::now();
+            if after - instant < TOGETHER {
+                break;
+            }
+            (instant, wall) = (after, clock.now());
         }
+        Self { instant, wall }
     }
 
     /// A moment for tests to begin at.

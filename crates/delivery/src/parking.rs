@@ -11,6 +11,12 @@ use crate::parked::Parked;
 /// Parked deliveries of one endpoint come back at most this often where nothing else sets the pace (2,000 a second), so
 /// that a million of them is not read and rewritten every few seconds.
 pub(crate) const SPREAD: Duration = Duration::from_micros(500);
+/// What an endpoint is too slow for comes back after this long at most, or after as long again as it has waited already, if
+/// so much is parked. So the backlog of one that recovers is found soon, and that of one that does not is written anew a dozen
+/// times, however long it waits. No slot at its pace is farther off.
+const ROUND: Duration = Duration::from_secs(300);
+/// So many of one endpoint's that are too many for a round of that length make it longer.
+const A_SECOND: u32 = 500;
 /// While the breaker is closed: how long after the last one was due what did not come back is counted as gone.
 const GRACE: Duration = Duration::from_secs(300);
 
@@ -25,6 +31,10 @@ pub struct Parking {
     last_due: Option<Instant>,
     /// For which probe one delivery is on its way already.
     probe_at: Option<Instant>,
+    /// By which interval slots were last reserved for what the endpoint is too slow for.
+    interval: Option<Duration>,
+    /// How many had no slot in the line.
+    rounds: u32,
 }
 
 impl Parking {
@@ -34,7 +44,7 @@ impl Parking {
             next_slot,
             parked: Parked::inherit(parked, parked_bytes, now.wall),
             last_due: next_slot.max(Some(now.instant)),
-            probe_at: None,
+            ..Self::default()
         }
     }
 
@@ -44,6 +54,44 @@ impl Parking {
         let slot = slot.min(now + Schedule::MAX_WAIT);
         self.next_slot = Some(slot + interval);
         slot
+    }
+
+    /// A slot at or after `earliest` for what the endpoint, which takes one each `interval`, is too slow for and which has
+    /// waited for `waited` already: behind the others, or, where that line is long, some time before its end, to be put
+    /// off again if need be. Times like these are a guess: who is slow now may be quick in a minute.
+    pub fn reserve_in_line(
+        &mut self,
+        now: Instant,
+        earliest: Instant,
+        interval: Duration,
+        waited: Duration,
+    ) -> Instant {
+        let before = self.interval.replace(interval).unwrap_or(interval);
+        if interval * 2 <= before {
+            self.repaced(now, before, interval);
+        } else if interval < before {
+            self.interval = Some(before);
+        }
+        let line = self.next_slot.map_or(earliest, |next| next.max(earliest));
+        if line <= now + ROUND {
+            return self.reserve(now, earliest, interval);
+        }
+        let round = self.round(interval, waited);
+        let (begins, golden) = (
+            (round / 2).min(ROUND),
+            self.rounds.wrapping_mul(0x9E37_79B9),
+        );
+        self.rounds = self.rounds.wrapping_add(1);
+        // Spread evenly, however many there are and will be, from where the line may be at its end.
+        now + begins + (round - begins).mul_f64(f64::from(golden) / f64::from(u32::MAX))
+    }
+
+    /// Within which time what has no slot in the line comes back: no later than all that is parked could be delivered.
+    fn round(&self, interval: Duration, waited: Duration) -> Duration {
+        let parked = u32::try_from(self.parked.count()).unwrap_or(u32::MAX);
+        let crowd = Duration::from_secs((parked / A_SECOND).into());
+        let waited = waited.min(interval.saturating_mul(parked));
+        waited.max(crowd).max(ROUND).min(Schedule::MAX_WAIT)
     }
 
     /// A slot behind a breaker that lets a probe through at `probe_at`: the first delivery is to be the probe and comes

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use postrider_log::{Assignment, Committed, Committer, Progress};
+use postrider_log::{Assignment, Committed, Committer, Progress, Tenure};
 use postrider_model::{Delivery, Partition, Position, TopicPartition};
 use tokio::time::Instant;
 
 use crate::Tracker;
+use crate::dispatcher::Bounds;
 use crate::handover::Nonce;
 use crate::repeats::{Repeats, Step};
 
@@ -142,7 +143,12 @@ impl Partitions {
         if let Some(nonce) = owned.handover {
             committed.metadata = nonce.before(&committed.metadata);
         }
-        Some(Progress { at, committed })
+        let epoch = owned.epoch;
+        Some(Progress {
+            at,
+            epoch,
+            committed,
+        })
     }
 
     /// True if an attempt may start: the partition is ours, stays ours, and its lease lasts.
@@ -195,6 +201,39 @@ impl Partitions {
             .unwrap_or(0)
     }
 
+    /// The partitions of which something unfinished has been in memory for longer than `age`, or lies more than `span`
+    /// positions behind the end. Below the bounds lies what does so itself and is near the watermark, no farther from it than
+    /// half of that. What is farther does not hold it back: if nothing waits that is nearer, an attempt does.
+    pub(crate) fn lagging(
+        &self,
+        now: Instant,
+        age: Duration,
+        span: u64,
+    ) -> HashMap<TopicPartition, Bounds> {
+        let bounds = |owned: &Owned| {
+            let (read_at, end) = (&owned.read_at, owned.tracker.end());
+            let behind = owned.tracker.span();
+            let by_age = read_at.front().map_or(0, |(_, first)| {
+                let is_old = |at: Instant| at + age <= now && at <= *first + age / 2;
+                match read_at.partition_point(|(_, at)| is_old(*at)) {
+                    0 => 0,
+                    old => read_at.get(old).map_or(end, |(recent, _)| *recent),
+                }
+            });
+            let by_span = match behind > span {
+                true => (end - span).min(end - behind + span / 2),
+                false => 0,
+            };
+            (by_age > 0 || by_span > 0).then_some(Bounds { by_age, by_span })
+        };
+        let kept = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| owned.revoked.is_none());
+        kept.filter_map(|(at, owned)| Some((*at, bounds(owned)?)))
+            .collect()
+    }
+
     /// How long the oldest unfinished record has been in memory, about.
     pub(crate) fn oldest(&self, now: Instant) -> Duration {
         let oldest = self
@@ -209,6 +248,15 @@ impl Partitions {
     /// Since when a partition is ours.
     pub(crate) fn owned_since(&self, at: TopicPartition) -> Option<Instant> {
         self.owned.get(&at).map(|owned| owned.since)
+    }
+
+    /// These, each under its assignment; nothing of what is not ours.
+    pub(crate) fn tenures(&self, partitions: &[TopicPartition]) -> Vec<Tenure> {
+        let tenure = |at: &TopicPartition| {
+            let epoch = self.owned.get(at)?.epoch;
+            Some(Tenure { at: *at, epoch })
+        };
+        partitions.iter().filter_map(tenure).collect()
     }
 
     /// The newest epoch of all that is owned.
@@ -341,5 +389,46 @@ impl Partitions {
     /// Everything that is owned.
     pub(crate) fn all(&self) -> impl Iterator<Item = TopicPartition> {
         self.owned.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postrider_model::topics;
+
+    #[test]
+    fn a_partition_lags_by_age_or_by_span_and_what_is_recent_does_not() {
+        const S: Duration = Duration::from_secs(1);
+        let at = TopicPartition {
+            topic: topics::DELIVERIES_NORMAL,
+            partition: 0,
+        };
+        let (mut partitions, now) = (Partitions::of_a_log(true), Instant::now());
+        let assignment = Assignment {
+            at,
+            epoch: 1,
+            committed: Committed::default(),
+        };
+        partitions.assign(&assignment, now);
+        let lagging = |partitions: &Partitions, now| partitions.lagging(now, 60 * S, 1_000);
+        for second in 0..60u64 {
+            let now = now + S * second as u32;
+            (0..10).for_each(|n| assert!(partitions.start(at, second * 10 + n, now)));
+            assert!(lagging(&partitions, now).is_empty());
+        }
+        let old = lagging(&partitions, now + 62 * S)[&at];
+        assert_eq!((old.by_age, old.by_span), (30, 0));
+        let held_by_attempt = lagging(&partitions, now + 110 * S)[&at];
+        assert_eq!(held_by_attempt.by_age, 310, "near the watermark");
+        (0..310).for_each(|position| partitions.finish(at, position));
+        partitions.progress(at, None);
+        assert!(lagging(&partitions, now + 90 * S).is_empty());
+        assert!(partitions.start(at, 1_400, now + 61 * S));
+        let far = lagging(&partitions, now + 61 * S)[&at];
+        assert_eq!((far.by_age, far.by_span), (0, 401));
+        assert!(partitions.start(at, 9_000, now + 61 * S));
+        let far = lagging(&partitions, now + 61 * S)[&at];
+        assert_eq!((far.by_age, far.by_span), (0, 810), "near the watermark");
     }
 }

@@ -121,6 +121,12 @@ impl Queue {
         self.ready.front()
     }
 
+    /// All, the ready ones first and in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        let delayed = self.delayed.iter().map(|Reverse(next)| &next.waiting);
+        self.ready.iter().chain(delayed)
+    }
+
     /// When the next delayed one is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.delayed.peek().map(|Reverse(next)| next.due)
@@ -135,6 +141,14 @@ impl Queue {
             .into_iter()
             .chain(delayed)
             .collect()
+    }
+
+    /// Takes the ready ones behind the first so many.
+    pub fn take_behind(&mut self, kept: usize) -> Vec<Waiting> {
+        let behind: Vec<Waiting> = self.ready.drain(kept.min(self.ready.len())..).collect();
+        let bytes: usize = behind.iter().map(|one| one.delivery.weight()).sum();
+        self.bytes -= bytes;
+        behind
     }
 
     /// Drops what does not lie where `keep` says.

@@ -12,6 +12,7 @@ use postrider_model::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::skips::Skips;
 use crate::{DeliveryMetrics, state};
 
 /// What the dispatcher is told.
@@ -34,8 +35,8 @@ pub(crate) enum Inbound {
 pub(crate) struct Arrived {
     pub(crate) at: TopicPartition,
     pub(crate) position: Position,
-    /// The delivery; or, where the record is none, what keeps it for operators.
-    pub(crate) delivery: Result<Arc<Delivery>, NewRecord>,
+    /// The delivery; or, where the record is none, what keeps it for operators. Nothing if an earlier owner finished it.
+    pub(crate) delivery: Option<Result<Arc<Delivery>, NewRecord>>,
 }
 
 /// What is being read of earlier owners, for these that were assigned.
@@ -59,6 +60,7 @@ pub(crate) struct DeliveryReader {
     pub(crate) stop: CancellationToken,
     /// What earlier owners knew is read beside everything else.
     pub(crate) restoring: FuturesUnordered<Restoring>,
+    pub(crate) skips: Skips,
     /// What was assigned and is not read before its endpoints' states are.
     pub(crate) unready: Vec<Assignment>,
 }
@@ -141,9 +143,15 @@ impl DeliveryReader {
     /// False once nobody listens.
     async fn hand_over(&mut self, polled: Polled) -> bool {
         let inbound = match polled {
-            Polled::Assigned(assignments) => Inbound::Assigned(assignments),
+            Polled::Assigned(assignments) => {
+                self.skips.assigned(&assignments);
+                Inbound::Assigned(assignments)
+            }
             Polled::Revoking(partitions) => Inbound::Revoking(partitions),
-            Polled::Lost(partitions) => Inbound::Lost(partitions),
+            Polled::Lost(partitions) => {
+                self.skips.lost(&partitions);
+                Inbound::Lost(partitions)
+            }
             Polled::Records(records) => return self.hand_records(&records).await,
         };
         self.to.send(inbound).await.is_ok()
@@ -155,19 +163,23 @@ impl DeliveryReader {
         self.to.send(Inbound::Read(arrived)).await.is_ok()
     }
 
-    fn arrived(&self, record: &Record) -> Arrived {
-        let delivery = Delivery::decode(&record.value)
-            .map(Arc::new)
-            .map_err(|error| {
-                let (at, position) = (record.at, record.position);
-                tracing::error!(%at, position, %error, "a record is no delivery and is set aside");
-                self.metrics.malformed.inc();
-                rejected(record, &error.to_string(), self.log.limits())
-            });
+    fn arrived(&mut self, record: &Record) -> Arrived {
+        let (at, position) = (record.at, record.position);
+        let is_finished = self.skips.has(at, position);
         Arrived {
-            at: record.at,
-            position: record.position,
-            delivery,
+            at,
+            position,
+            delivery: (!is_finished).then(|| self.decoded(record)),
         }
+    }
+
+    fn decoded(&self, record: &Record) -> Result<Arc<Delivery>, NewRecord> {
+        let delivery = Delivery::decode(&record.value).map(Arc::new);
+        delivery.map_err(|error| {
+            let (at, position) = (record.at, record.position);
+            tracing::error!(%at, position, %error, "a record is no delivery and is set aside");
+            self.metrics.malformed.inc();
+            rejected(record, &error.to_string(), self.log.limits())
+        })
     }
 }

@@ -56,6 +56,11 @@ impl SetBack {
         self.all.keys().any(|(of, _)| *of == at)
     }
 
+    /// The partition of each that is here.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.all.keys().map(|(of, _)| *of)
+    }
+
     /// When the log is to be asked again.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.again_at.filter(|_| !self.is_empty())

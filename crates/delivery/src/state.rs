@@ -11,7 +11,9 @@ pub(crate) async fn restore(
     log: &dyn Log,
     assigned: &[Assignment],
 ) -> Result<HashMap<EndpointId, EndpointState>, LogError> {
-    let mut follower = log.follow(topics::ENDPOINT_STATE).await?;
+    // Many more may lie in others than in these, and their lanes wait for it.
+    let beside: Vec<_> = assigned.iter().map(|one| one.at).collect();
+    let mut follower = log.follow_beside(topics::ENDPOINT_STATE, &beside).await?;
     let mut states = HashMap::new();
     let is_taken_over = |state: &EndpointState| {
         let partition = state.partition;

@@ -123,6 +123,16 @@ impl Tracker {
         self.unfinished
     }
 
+    /// How many positions lie between the first unfinished one and the end of what was read.
+    pub fn span(&self) -> u64 {
+        self.end - self.next.min(self.end)
+    }
+
+    /// One past the last position that was read.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
     /// What to commit: the first unfinished position, and what is finished above it, cut from the top to fit
     /// `metadata_bytes`.
     pub fn progress(&self, metadata_bytes: Option<usize>) -> Committed {

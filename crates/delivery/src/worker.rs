@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::{Dispatcher, Ports};
 use crate::reader::DeliveryReader;
+use crate::skips::Skips;
 use crate::{DeliveryMetrics, Endpoints, Options, Sender};
 
 /// Batches that may wait between reader and dispatcher.
@@ -66,6 +67,7 @@ impl<S: Sender> Worker<S> {
             stop,
             log: Arc::clone(&self.log),
             restoring: FuturesUnordered::new(),
+            skips: Skips::default(),
             unready: Vec::new(),
         };
         let reading = tokio::spawn(reader.run());

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_log::{
-    BatchLimit, Committed, Committer, Completion, Durability, Lately, Limits, Log, LogError,
-    NewRecord, Polled, Position, Progress, Purpose, Reader, Record, Subscription, TopicPartition,
-    complete_or_less, fits, rejected_event, shrink,
+    Attentive, BatchLimit, Committed, Committer, Completion, Durability, Epochs, Lately, Limits,
+    Log, LogError, NewRecord, Polled, Position, Progress, Purpose, Record, Subscription, Tenure,
+    TopicPartition, complete_or_less, fits, rejected_event, shrink,
 };
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
 use postrider_model::{Clock, EventId, SystemClock};
-use postrider_registry::Registry;
+use postrider_registry::{AWAY_AFTER, Registry};
 use postrider_trace::{Span, Tracer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +26,6 @@ const COMPLETE_RECORDS: usize = 4_000;
 const COMPLETE_BYTES: usize = 8 << 20;
 /// Events of each partition that are remembered as finished.
 const REMEMBERED: usize = 4_096;
-/// A store that takes longer than this to say what has changed counts as down.
-const REFRESH_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait before asking a store again that could not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -59,6 +57,7 @@ pub async fn run(
             let service = Service {
                 registry,
                 committer,
+                epochs: Epochs::default(),
                 limits: log.limits(),
                 lately: (!log.completes_at_once()).then(|| Lately::new(REMEMBERED)),
                 tracer,
@@ -67,7 +66,7 @@ pub async fn run(
                 waits_for_store: topic == EVENTS_WAITING,
                 shutdown,
             };
-            service.run(reader).await
+            service.run(Attentive::new(reader)).await
         }
     };
     tokio::try_join!(service(EVENTS), service(EVENTS_WAITING))?;
@@ -77,6 +76,7 @@ pub async fn run(
 struct Service {
     registry: Arc<Registry>,
     committer: Arc<dyn Committer>,
+    epochs: Epochs,
     limits: Limits,
     /// Where a crash can lie between deliveries and the position that they finish, the writers before us repeat
     /// themselves.
@@ -89,9 +89,17 @@ struct Service {
     shutdown: CancellationToken,
 }
 
+/// What was heard of the log.
+enum Heard {
+    Records(Vec<Record>),
+    /// These are another's from now on.
+    Gone(Vec<TopicPartition>),
+    Nothing,
+}
+
 /// Why the rest of a batch is not to be written. Nothing behind what was refused may be finished: it would be skipped.
 enum Refused {
-    /// The log took nothing until the shutdown: the next start does it.
+    /// The log took nothing until we had to leave: the next start does it, or whoever owns the partition by then.
     Stopped,
     /// Another owner does it.
     Lost(TopicPartition),
@@ -104,8 +112,8 @@ enum Refused {
 struct Pending {
     outputs: Vec<NewRecord>,
     bytes: usize,
-    /// Of which partition.
-    at: Option<TopicPartition>,
+    /// Of which partition, under which assignment.
+    of: Option<Tenure>,
     /// Behind each event's outputs: how many there are, and what is finished with them.
     ends: Vec<(usize, Position)>,
     /// What is finished by it, if that is to be remembered.
@@ -119,17 +127,18 @@ impl Pending {
         self.outputs.len() >= COMPLETE_RECORDS || self.bytes >= COMPLETE_BYTES
     }
 
-    /// What follows from `record`, which is finished with it.
-    fn add(&mut self, record: &Record, outputs: Vec<NewRecord>) {
+    /// What follows from `record`, which was read under this assignment and is finished with it.
+    fn add(&mut self, record: &Record, epoch: u64, outputs: Vec<NewRecord>) {
         self.bytes += outputs.iter().map(NewRecord::size).sum::<usize>();
         self.outputs.extend(outputs);
-        self.at = Some(record.at);
+        let at = record.at;
+        self.of = Some(Tenure { at, epoch });
         self.ends.push((self.outputs.len(), record.position + 1));
     }
 
     /// What finishes the next so many events; `None` if there are none.
     fn take(&mut self, events: usize) -> Option<Part> {
-        let at = self.at?;
+        let Tenure { at, epoch } = self.of?;
         let ends: Vec<_> = self.ends.drain(..events.min(self.ends.len())).collect();
         let (outputs, next) = *ends.last()?;
         for (behind, _) in &mut self.ends {
@@ -137,6 +146,7 @@ impl Pending {
         }
         let progress = Progress {
             at,
+            epoch,
             committed: Committed {
                 next,
                 metadata: String::new(),
@@ -171,64 +181,123 @@ struct Part {
 }
 
 impl Service {
-    async fn run(mut self, mut reader: Box<dyn Reader>) -> Result<(), FanoutError> {
-        while let Some(records) = self.read(reader.as_mut()).await? {
-            let Some(stale) = self.refreshed().await else {
-                break;
-            };
-            self.fan_out(records, stale).await?;
+    async fn run(mut self, mut reader: Attentive) -> Result<(), FanoutError> {
+        while let Some(mut records) = self.read(&mut reader).await? {
+            while !records.is_empty() {
+                let leave = self.shutdown.child_token();
+                records = reader.beside(&leave, self.deal(records, &leave)).await?;
+                if records.is_empty() || self.shutdown.is_cancelled() {
+                    break;
+                }
+                // What is ours still is fanned out once more: the deliveries have the same ids.
+                self.keep_ours(&mut reader, &mut records).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fans a batch out. Returns all of it again if it would have waited for the store or the log, and is to leave.
+    async fn deal(
+        &mut self,
+        records: Vec<Record>,
+        leave: &CancellationToken,
+    ) -> Result<Vec<Record>, LogError> {
+        match self.refreshed(leave).await {
+            Some(stale) => self.fan_out(records, stale, leave).await,
+            None => Ok(records),
+        }
+    }
+
+    /// Gives up what the group wanted while a batch was dealt with, and leaves it out.
+    async fn keep_ours(
+        &mut self,
+        reader: &mut Attentive,
+        records: &mut Vec<Record>,
+    ) -> Result<(), LogError> {
+        while let Some(missed) = reader.missed() {
+            match self.hear(missed).await? {
+                Heard::Records(more) => records.extend(more),
+                Heard::Gone(gone) => records.retain(|record| !gone.contains(&record.at)),
+                Heard::Nothing => {}
+            }
         }
         Ok(())
     }
 
     /// The next batch; `None` at shutdown.
-    async fn read(&mut self, reader: &mut dyn Reader) -> Result<Option<Vec<Record>>, LogError> {
+    async fn read(&mut self, reader: &mut Attentive) -> Result<Option<Vec<Record>>, LogError> {
         let limit = BatchLimit {
             records: self.options.batch_records,
             bytes: self.options.batch_bytes,
         };
         loop {
-            match self.shutdown.run_until_cancelled(reader.next(limit)).await {
-                None => return Ok(None),
-                Some(Ok(Polled::Records(records))) => return Ok(Some(records)),
-                Some(Ok(Polled::Assigned(assigned))) => {
-                    self.forget(assigned.iter().map(|assignment| assignment.at));
-                }
-                Some(Ok(Polled::Lost(partitions))) => self.forget(partitions),
-                // Nothing is in hand between two batches.
-                Some(Ok(Polled::Revoking(partitions))) => {
-                    self.committer.release(&partitions).await?;
-                    self.forget(partitions);
-                }
-                Some(Err(error @ LogError::Trimmed { .. })) => {
-                    self.metrics.lost.inc();
-                    tracing::error!(%error, "events were trimmed before they were fanned out");
-                }
-                Some(Err(error)) if error.is_passing() => tokio::time::sleep(PAUSE).await,
-                Some(Err(error)) => return Err(error),
+            let polled = self.shutdown.run_until_cancelled(reader.next(limit)).await;
+            let Some(polled) = polled else {
+                return Ok(None);
+            };
+            if let Heard::Records(records) = self.hear(polled).await? {
+                return Ok(Some(records));
             }
         }
     }
 
-    /// Brings the registry up to date. True if it could not be; `None` at shutdown.
-    async fn refreshed(&self) -> Option<bool> {
+    async fn hear(&mut self, polled: Result<Polled, LogError>) -> Result<Heard, LogError> {
+        if let Ok(polled) = &polled {
+            self.epochs.hear(polled);
+        }
+        match polled {
+            Ok(Polled::Records(records)) => return Ok(Heard::Records(records)),
+            Ok(Polled::Assigned(assigned)) => {
+                self.forget(assigned.iter().map(|assignment| assignment.at));
+            }
+            Ok(Polled::Lost(partitions)) => {
+                self.forget(partitions.iter().copied());
+                return Ok(Heard::Gone(partitions));
+            }
+            // Nothing of it is being written, and what is in hand is read again.
+            Ok(Polled::Revoking(partitions)) => {
+                let released = self.epochs.tenures(&partitions);
+                self.committer.release(&released).await?;
+                self.forget(partitions.iter().copied());
+                return Ok(Heard::Gone(partitions));
+            }
+            Err(error @ LogError::Trimmed { .. }) => {
+                self.metrics.lost.inc();
+                tracing::error!(%error, "events were trimmed before they were fanned out");
+            }
+            Err(error) if error.is_passing() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error),
+        }
+        Ok(Heard::Nothing)
+    }
+
+    /// Brings the registry up to date. True if it could not be; `None` once it would wait and is to
+    /// leave.
+    async fn refreshed(&self, leave: &CancellationToken) -> Option<bool> {
         loop {
-            let refresh = tokio::time::timeout(REFRESH_WITHIN, self.registry.refresh());
-            let stale = !matches!(refresh.await, Ok(Ok(())));
+            let refresh = tokio::time::timeout(AWAY_AFTER, self.registry.refresh());
+            // Each batch would wait as long, however long the store is known to be away.
+            let is_away = !self.waits_for_store && self.registry.is_away();
+            let stale = is_away || !matches!(refresh.await, Ok(Ok(())));
             if !stale || !self.waits_for_store {
                 return Some(stale);
             }
             let pause = tokio::time::sleep(PAUSE);
-            self.shutdown.run_until_cancelled(pause).await?;
+            leave.run_until_cancelled(pause).await?;
         }
     }
 
-    async fn fan_out(&mut self, mut records: Vec<Record>, stale: bool) -> Result<(), LogError> {
+    async fn fan_out(
+        &mut self,
+        mut records: Vec<Record>,
+        stale: bool,
+        leave: &CancellationToken,
+    ) -> Result<Vec<Record>, LogError> {
         let began = Instant::now();
         while !records.is_empty() {
-            match self.try_fan_out(&records, stale).await {
+            match self.try_fan_out(&records, stale, leave).await {
                 Ok(()) => break,
-                Err(Refused::Stopped) => return Ok(()),
+                Err(Refused::Stopped) => return Ok(records),
                 Err(Refused::Lost(at)) => {
                     tracing::info!(%at, "a partition went to another owner with a batch in hand");
                     // What was written of the others is written once more: the deliveries have the same ids.
@@ -238,23 +307,28 @@ impl Service {
             }
         }
         self.metrics.batch.observe_duration(began.elapsed());
-        Ok(())
+        Ok(Vec::new())
     }
 
-    async fn try_fan_out(&mut self, records: &[Record], stale: bool) -> Result<(), Refused> {
+    async fn try_fan_out(
+        &mut self,
+        records: &[Record],
+        stale: bool,
+        leave: &CancellationToken,
+    ) -> Result<(), Refused> {
         let mut pending = Pending::default();
         for record in records {
             // One completion finishes one partition.
-            if pending.at.is_some_and(|at| at != record.at) {
-                self.write(&mut pending).await?;
+            if pending.of.is_some_and(|of| of.at != record.at) {
+                self.write(&mut pending, leave).await?;
             }
             let outputs = self.follow(record, stale, &mut pending);
-            pending.add(record, outputs);
+            pending.add(record, self.epochs.of(record.at), outputs);
             if pending.is_large() {
-                self.write(&mut pending).await?;
+                self.write(&mut pending, leave).await?;
             }
         }
-        self.write(&mut pending).await
+        self.write(&mut pending, leave).await
     }
 
     /// What follows from `record`; nothing from a repeat of what was finished lately or is among `pending`.
@@ -320,16 +394,20 @@ impl Service {
     }
 
     /// Writes what is pending, waiting while the log is busy or full; in parts where it has no room for all at once.
-    async fn write(&mut self, pending: &mut Pending) -> Result<(), Refused> {
+    async fn write(
+        &mut self,
+        pending: &mut Pending,
+        leave: &CancellationToken,
+    ) -> Result<(), Refused> {
         let mut pending = std::mem::take(pending);
-        let Some(at) = pending.at else {
+        let Some(Tenure { at, .. }) = pending.of else {
             return Ok(());
         };
         fail_point!("fanout.complete.before");
         let mut most = usize::MAX;
         while let Some(part) = pending.take(most) {
             let events = part.ends.len();
-            match self.write_part(part).await? {
+            match self.write_part(part, leave).await? {
                 None => most = most.saturating_mul(2),
                 Some(part) => {
                     most = events / 2;
@@ -348,14 +426,18 @@ impl Service {
     }
 
     /// Returns it if it is of several events and the log has no room for them at once.
-    async fn write_part(&self, mut part: Part) -> Result<Option<Part>, Refused> {
+    async fn write_part(
+        &self,
+        mut part: Part,
+        leave: &CancellationToken,
+    ) -> Result<Option<Part>, Refused> {
         let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
         let (committer, less) = (&*self.committer, part.ends.len() > 1);
         loop {
             let completion = &part.completion;
-            match complete_or_less(committer, completion, less, &self.shutdown, refused).await {
+            match complete_or_less(committer, completion, less, leave, refused).await {
                 Ok(()) => return Ok(None),
-                Err(LogError::Full(_)) if less && !self.shutdown.is_cancelled() => {
+                Err(LogError::Full(_)) if less && !leave.is_cancelled() => {
                     return Ok(Some(part));
                 }
                 Err(error) if error.is_passing() => return Err(Refused::Stopped),

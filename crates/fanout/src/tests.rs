@@ -1,5 +1,6 @@
 //! Fan-out on the in-memory log and store.
 
+mod away;
 mod handover;
 mod house;
 mod official_library;

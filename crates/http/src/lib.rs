@@ -4,7 +4,7 @@
 //! the dialect's shape. Ingest and the API build their routes on this and never see each other.
 //!
 //! **Invariants.** Every error is `{code, detail}`, or `{detail: [{loc, msg, type}]}` with 422. A foreign application is
-//! answered exactly as a missing one. A body is bounded before it is read. One idempotency key is carried out once.
+//! answered exactly as a missing one. A body is bounded before it is read, and all that have come in part together. One idempotency key is carried out once.
 //!
 //! **Authority.** Nothing is kept here: identities are the registry's, claims are the store's.
 //!
@@ -14,6 +14,7 @@
 mod application;
 mod body;
 mod bounded;
+mod budget;
 mod described;
 mod error;
 mod gate;
@@ -31,6 +32,7 @@ pub mod testing;
 pub use application::{ApplicationIn, PerSecond, either};
 pub use body::{BodyLimit, read_body};
 pub use bounded::{Bounded, Bounds};
+pub use budget::BodyBudget;
 pub use described::{MAX_DESCRIPTION, MAX_METADATA, check_description, check_metadata};
 pub use error::{Fault, HttpError, unavailable};
 pub use gate::{Caller, Gate, HasGate, InApp, Operator};

@@ -16,8 +16,8 @@ use postrider_model::{Clock, Event, EventType, Uid, is_within_depth};
 use postrider_registry::Registry;
 use postrider_store::{Application, Applications, Claims, StoreError};
 use postrider_trace::{Span, Tracer};
-use tokio::time::Instant;
 
+use crate::asked::Asked;
 use crate::metrics::Reason;
 use crate::{IngestMetrics, Options, OptionsError, traced};
 
@@ -91,19 +91,25 @@ impl Ingest {
         }))
     }
 
+    /// A request that begins now. It is counted when it is dropped, too.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked::new(&self.metrics)
+    }
+
     /// Runs one request, counts it, answers, and ends its span.
     pub(crate) async fn answer(
         &self,
+        asked: &Asked<'_>,
         work: impl Future<Output = (Span, Result<(Event, bool), HttpError>)>,
     ) -> Response {
-        let began = Instant::now();
         let (mut span, result) = work.await;
+        asked.is_answered();
         match result {
             Ok((event, with_content)) => {
                 self.metrics.accepted.inc();
                 let bytes = u64::try_from(event.payload.len()).unwrap_or(u64::MAX);
                 self.metrics.payload.inc_by(bytes);
-                self.metrics.accept.observe_duration(began.elapsed());
+                self.metrics.accept.observe_duration(asked.began.elapsed());
                 traced::tell_event(&mut span, &event);
                 let response = accepted(&event, with_content);
                 traced::end(span, response.status());
@@ -126,6 +132,7 @@ impl Ingest {
     /// envelope.
     pub(crate) async fn open(
         &self,
+        asked: &Asked<'_>,
         given: String,
         query: &Query,
         request: Request,
@@ -139,8 +146,10 @@ impl Ingest {
         let limit = BodyLimit {
             bytes: self.options.payload_bytes.saturating_add(ENVELOPE_BYTES),
             within: self.options.body_within,
+            budget: self.options.bodies.clone(),
         };
-        let body = read_body(&headers, body, limit).await?;
+        let body = read_body(&headers, body, &limit).await?;
+        asked.is_here();
         let admitted = Admitted {
             caller,
             application,

@@ -12,6 +12,7 @@ use postrider_model::{CloudEvent, Event, Published, Refused, StructuredEvent, Tr
 use postrider_trace::Span;
 
 use crate::Ingest;
+use crate::asked::Asked;
 use crate::publish::Keys;
 use crate::traced::incoming;
 
@@ -25,12 +26,13 @@ pub(crate) async fn create(
     query: Query,
     request: Request,
 ) -> Response {
+    let asked = ingest.asked();
     let work = async {
         let mut traced = Traced::of(&ingest, &request);
-        let result = publish(&ingest, app_id, query, &mut traced, request).await;
+        let result = publish(&ingest, &asked, app_id, query, &mut traced, request).await;
         (traced.span, result)
     };
-    ingest.answer(work).await
+    ingest.answer(&asked, work).await
 }
 
 /// A request's span, and the context that its event is accepted under.
@@ -78,12 +80,13 @@ impl Traced {
 
 async fn publish(
     ingest: &Ingest,
+    asked: &Asked<'_>,
     app_id: String,
     query: Query,
     traced: &mut Traced,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
-    let opened = ingest.open(app_id, &query, request).await?;
+    let opened = ingest.open(asked, app_id, &query, request).await?;
     let application = ingest.application(opened.admitted, None).await?;
     let headers = &opened.headers;
     let published = match content_type(headers)? {

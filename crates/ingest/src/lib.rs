@@ -12,7 +12,8 @@
 //!
 //! **Failure.** Divided by what the producer does next: 4xx correct it, 503 and 507 with `Retry-After` send it again. A log
 //! that does not acknowledge within its time is 503 although the record may be there; under a key the repeat has the same
-//! id. There is nothing to stop: a request in hand is finished by its server.
+//! id. A request that is given up while it is carried out, by its client or for its time, is counted: nobody else can. There
+//! is nothing to stop: a request in hand is finished by its server.
 
 #![cfg_attr(
     test,
@@ -25,6 +26,7 @@
 )]
 
 mod accept;
+mod asked;
 mod cloudevents;
 mod metrics;
 mod msg;

@@ -13,6 +13,8 @@ postrider_metrics::label! {
         Unavailable = "unavailable",
         Full = "full",
         Broken = "broken",
+        // Told by no answer: see `Asked`.
+        Abandoned = "abandoned",
     }
 }
 
@@ -37,7 +39,7 @@ postrider_metrics::metrics! {
     /// What ingest counts.
     pub struct IngestMetrics {
         accepted: Counter("postrider_ingest_accepted_total", "events", "Events answered with 202, repeats under one key included."),
-        rejected: CounterVec<Reason>("postrider_ingest_rejected_total", "requests", "Requests to publish that were refused, by reason."),
+        rejected: CounterVec<Reason>("postrider_ingest_rejected_total", "requests", "Requests to publish that were refused, by reason. abandoned: they got no answer of ours, because the client went away while it waited for us, or http.request_timeout was over (408); what was asked may have been done."),
         payload: Counter("postrider_ingest_payload_bytes_total", "bytes", "Payload bytes of the events accepted."),
         accept: Histogram("postrider_ingest_accept_seconds", "seconds", "From a request's head to its 202.", postrider_metrics::LATENCY_BUCKETS),
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::Ingest;
+use crate::asked::Asked;
 use crate::publish::Keys;
 use crate::traced::incoming;
 
@@ -63,18 +64,20 @@ pub(crate) async fn create(
 ) -> Response {
     let (incoming, path) = (incoming(request.headers()), request.uri().path());
     let (span, trace) = ingest.trace(incoming, "/api/v1/app/{app_id}/msg", path);
-    let work = publish(&ingest, app_id, query, trace, request);
-    ingest.answer(async { (span, work.await) }).await
+    let asked = ingest.asked();
+    let work = publish(&ingest, &asked, app_id, query, trace, request);
+    ingest.answer(&asked, async { (span, work.await) }).await
 }
 
 async fn publish(
     ingest: &Ingest,
+    asked: &Asked<'_>,
     app_id: String,
     query: Query,
     trace: Option<Box<TraceContext>>,
     request: Request,
 ) -> Result<(Event, bool), HttpError> {
-    let opened = ingest.open(app_id, &query, request).await?;
+    let opened = ingest.open(asked, app_id, &query, request).await?;
     let mut message: MessageIn<'_> = parse_json(&opened.body)?;
     message.check()?;
     let payload = payload(ingest, &opened.body, message.payload)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_http::BodyBudget;
 use postrider_log::Limits;
 
 /// What a record of an internal topic holds beside the payload, at most: ids, headers, URL, an answer's beginning.
@@ -20,6 +21,8 @@ pub struct Options {
     pub append_within: Duration,
     /// How long a body may take to come.
     pub body_within: Duration,
+    /// What bodies that have come in part may hold together.
+    pub bodies: BodyBudget,
 }
 
 impl Default for Options {
@@ -30,6 +33,7 @@ impl Default for Options {
             strict_event_types: false,
             append_within: Duration::from_secs(10),
             body_within: Duration::from_secs(30),
+            bodies: BodyBudget::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postrider_log::{
-    BatchLimit, Committed, Committer, Completion, Durability, Group, Keep, Log, NewRecord, Polled,
-    Position, Progress, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+    BatchLimit, Committed, Committer, Completion, Durability, Epochs, Group, Keep, Log, NewRecord,
+    Polled, Position, Progress, Purpose, Reader, Subscription, Tenure, Topic, TopicSpec,
 };
 use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
 use tokio::sync::mpsc;
@@ -59,9 +59,11 @@ async fn relay(
     output: bool,
     came: mpsc::Sender<Instant>,
 ) {
-    let mut read = 0;
+    let (mut read, mut epochs) = (0, Epochs::default());
     while read < ROUNDS {
-        let Polled::Records(records) = reader.next(LIMIT).await.expect("read") else {
+        let polled = reader.next(LIMIT).await.expect("read");
+        epochs.hear(&polled);
+        let Polled::Records(records) = polled else {
             continue;
         };
         read += records.len();
@@ -71,13 +73,14 @@ async fn relay(
             came.send(Instant::now()).await.expect("somebody listens");
         }
         let last = records.last().expect("never empty");
-        finish(&*committer, last.at, last.position + 1, outputs).await;
+        let tenure = epochs.tenures(&[last.at])[0];
+        finish(&*committer, tenure, last.position + 1, outputs).await;
     }
 }
 
 async fn finish(
     committer: &dyn Committer,
-    at: TopicPartition,
+    Tenure { at, epoch }: Tenure,
     next: Position,
     outputs: Vec<NewRecord>,
 ) {
@@ -85,6 +88,7 @@ async fn finish(
     let completion = Completion {
         finished: vec![Progress {
             at,
+            epoch,
             committed: Committed { next, metadata },
         }],
         outputs,

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postrider_log::{
-    BatchLimit, Committed, Completion, Durability, Group, Keep, Log, NewRecord, Polled, Progress,
-    Purpose, Subscription, Topic, TopicSpec,
+    BatchLimit, Committed, Completion, Durability, Epochs, Group, Keep, Log, NewRecord, Polled,
+    Progress, Purpose, Subscription, Topic, TopicSpec,
 };
 use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
 use rusqlite::Connection;
@@ -67,9 +67,11 @@ async fn read(log: &dyn Log, batch: usize, total: usize) {
         records: batch.max(100),
         bytes: 4 << 20,
     };
-    let mut read = 0;
+    let (mut read, mut epochs) = (0, Epochs::default());
     while read < total {
-        let Polled::Records(records) = reader.next(limit).await.expect("read") else {
+        let polled = reader.next(limit).await.expect("read");
+        epochs.hear(&polled);
+        let Polled::Records(records) = polled else {
             continue;
         };
         read += records.len();
@@ -81,6 +83,7 @@ async fn read(log: &dyn Log, batch: usize, total: usize) {
         let completion = Completion {
             finished: vec![Progress {
                 at: last.at,
+                epoch: epochs.of(last.at),
                 committed,
             }],
             outputs: Vec::new(),

@@ -29,10 +29,23 @@ pub(crate) enum Whole {
     Truncate,
 }
 
+/// What came of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Everything that it was to move.
+    All,
+    /// Somebody reads from the WAL, so it cannot begin anew.
+    Blocked,
+    /// The disk has no room for what is in the WAL.
+    Full,
+}
+
 struct Inner {
     wanted: Wanted,
-    /// Whole checkpoints done.
+    /// Whole checkpoints that were tried.
     wholes: u64,
+    /// What came of the last one.
+    moved: Moved,
     closed: bool,
 }
 
@@ -47,6 +60,7 @@ impl Default for Checkpoints {
         let inner = Inner {
             wanted: Wanted::Nothing,
             wholes: 0,
+            moved: Moved::All,
             closed: false,
         };
         Self {
@@ -69,14 +83,16 @@ impl Checkpoints {
         self.changed.notify_all();
     }
 
-    /// Waits until all of the WAL is in the database; the caller writes nothing meanwhile.
-    pub(crate) fn finish(&self, whole: Whole) {
+    /// Waits until all of the WAL is in the database, or somebody has kept it from that for a moment; the caller writes
+    /// nothing meanwhile.
+    pub(crate) fn finish(&self, whole: Whole) -> Moved {
         let mut inner = self.inner();
         inner.wanted = Wanted::Whole(whole);
         self.changed.notify_all();
         let before = inner.wholes;
         let waits = |inner: &mut Inner| inner.wholes == before && !inner.closed;
-        drop(self.changed.wait_while(inner, waits));
+        let waited = self.changed.wait_while(inner, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).moved
     }
 
     pub(crate) fn close(&self) {
@@ -92,8 +108,10 @@ impl Checkpoints {
         (!inner.closed).then(|| std::mem::replace(&mut inner.wanted, Wanted::Nothing))
     }
 
-    fn finished_whole(&self) {
-        self.inner().wholes += 1;
+    fn tried_whole(&self, moved: Moved) {
+        let mut inner = self.inner();
+        inner.wholes += 1;
+        inner.moved = moved;
         self.changed.notify_all();
     }
 }
@@ -108,19 +126,22 @@ pub(crate) fn run(shared: &Shared, connection: &Connection, file: &File) {
             Wanted::Whole(Whole::Truncate) => "TRUNCATE",
         };
         thread_fail_point!("embedded.checkpoint.before");
-        // A reader in the middle of a batch may keep a whole one from being complete; the writer asks again.
-        match connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
-            Ok(()) => {}
+        let checkpoint = format!("PRAGMA wal_checkpoint({mode})");
+        // SQLite does not call it an error if a reader keeps a whole one from being complete.
+        let moved = match connection.query_row(&checkpoint, [], |row| row.get::<_, bool>(0)) {
+            Ok(false) => Moved::All,
+            Ok(true) => Moved::Blocked,
             // What cannot be moved stays in the WAL, where it is safe.
             Err(error) if is_full(&error) => {
                 // The writer finds the disk full, too, and says so once.
                 tracing::debug!(file = %shared.file.display(), "the disk is too full for a checkpoint of the log");
+                Moved::Full
             }
             Err(error) => return shared.fail("a checkpoint of", &error),
-        }
+        };
         thread_fail_point!("embedded.checkpoint.after");
         if matches!(wanted, Wanted::Whole(_)) {
-            shared.checkpoints.finished_whole();
+            shared.checkpoints.tried_whole(moved);
         } else if let Err(error) = file.sync_data()
             && error.kind() != std::io::ErrorKind::StorageFull
         {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider_log::{Committer, Completion, Group, LogError, TopicPartition};
+use postrider_log::{Committer, Completion, Group, LogError, Tenure, TopicPartition};
 use tokio::sync::oneshot;
 
 use crate::queue::{Finished, Request};
@@ -30,12 +30,19 @@ impl EmbeddedCommitter {
         self.seats.iter().find(|seat| seat.assignment.at == at)
     }
 
+    fn tenure(&self, tenure: Tenure) -> Option<&Seat> {
+        self.seats
+            .iter()
+            .find(|seat| seat.assignment.tenure() == tenure)
+    }
+
     /// By numbers, if all of it is still ours.
     fn check(&self, completion: &mut Completion) -> Result<Vec<Finished>, LogError> {
         let state = self.shared.state();
         state.check_open()?;
         let ours = |progress: postrider_log::Progress| {
-            let seat = self.seat(progress.at).filter(|seat| state.holds(seat));
+            let seat = self.tenure(progress.tenure());
+            let seat = seat.filter(|seat| state.holds(seat));
             let seat = seat.ok_or(LogError::Lost(progress.at))?;
             Ok(Finished {
                 topic: seat.topic,
@@ -80,11 +87,11 @@ impl Committer for EmbeddedCommitter {
             .is_some_and(|seat| self.shared.state().holds(seat))
     }
 
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    async fn release(&self, partitions: &[Tenure]) -> Result<(), LogError> {
         let mut state = self.shared.state();
         partitions
             .iter()
-            .filter_map(|at| self.seat(*at))
+            .filter_map(|one| self.tenure(*one))
             .for_each(|seat| state.release(seat));
         Ok(())
     }

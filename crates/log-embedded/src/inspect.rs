@@ -1,16 +1,19 @@
 //! Looking at a log without opening it: for an operator who asks what is wrong. Nothing is changed, and another process may
-//! work on it meanwhile.
+//! work on it meanwhile: that cannot empty its WAL while somebody reads from it, so what is in use is read in portions.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use postrider_log::TopicSpec;
+use bytes::Bytes;
+use postrider_log::{Position, TopicSpec};
+use postrider_model::TopicPartition;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::catalog::Catalog;
+use crate::disk::{self, Fetched};
 use crate::schema::{self, TopicSql};
-use crate::{OpenError, Options, sizes};
+use crate::{OpenError, Options, lock, sizes};
 
 /// SQLite asks whether to go on after so many steps of its machine, or pages.
 const ASKED_AFTER: i32 = 1000;
@@ -31,8 +34,11 @@ pub enum Inspected {
     },
 }
 
-/// Looks at what [`crate::EmbeddedLog::open`] looks at, and then at every page, for about `time` at most. That the log is
-/// another process's is no fault here.
+/// After the last position that there can be.
+const END: Position = i64::MAX as Position;
+
+/// Looks at what [`crate::EmbeddedLog::open`] looks at, and then at every page, for about `time` at most; of a log that is
+/// in use at every record. That it is another process's is no fault here.
 ///
 /// # Errors
 /// What opening refuses, in the same words; and damage that is found only by reading.
@@ -70,12 +76,16 @@ fn read(
     time: Duration,
 ) -> Result<Option<bool>, OpenError> {
     let failed = OpenError::database(file);
-    let connection = schema::open_to_look(file, has_wal).map_err(failed)?;
+    let connection = schema::open_to_look(file, has_wal).map_err(&failed)?;
     let Some(format) = schema::is_ours(&connection, file)? else {
         return Ok(None);
     };
-    look(&connection, file, format, options)?;
-    read_all(&connection, file, time).map(Some)
+    let topics = look(&connection, file, format, options)?;
+    let whole = match lock::is_taken(&options.dir) {
+        true => read_records(&connection, &topics, time).map_err(failed)?,
+        false => read_all(&connection, file, time)?,
+    };
+    Ok(Some(whole))
 }
 
 fn size(file: &Path) -> std::io::Result<u64> {
@@ -86,16 +96,19 @@ fn size(file: &Path) -> std::io::Result<u64> {
     Ok(meta.len())
 }
 
+/// A topic that is there, and its statements.
+type Topics = (Vec<TopicSpec>, Vec<TopicSql>);
+
 /// What opening reads.
 fn look(
     connection: &Connection,
     file: &Path,
     format: i32,
     options: &Options,
-) -> Result<(), OpenError> {
+) -> Result<Topics, OpenError> {
     let failed = OpenError::database(file);
     let catalog = Catalog::new(options.topics.clone());
-    let mut there: (Vec<TopicSpec>, Vec<TopicSql>) = Default::default();
+    let mut there = Topics::default();
     for (spec, sql) in catalog.specs().iter().zip(catalog.sql()) {
         if sql.is_in(connection).map_err(&failed)? {
             schema::load_topic(connection, spec, sql).map_err(&failed)?;
@@ -108,7 +121,43 @@ fn look(
     }
     let progress = schema::load_progress(connection).map_err(&failed)?;
     let topics = (there.0.as_slice(), there.1.as_slice());
-    sizes::check(connection, file, topics, &progress, options.record_bytes)
+    sizes::check(connection, file, topics, &progress, options.record_bytes)?;
+    Ok(there)
+}
+
+/// Reads every record, as readers of the log do: each portion in a snapshot of its own. False if that was not done within
+/// `time`.
+fn read_records(
+    connection: &Connection,
+    (specs, sql): &Topics,
+    time: Duration,
+) -> rusqlite::Result<bool> {
+    let began = Instant::now();
+    for (spec, sql) in specs.iter().zip(sql) {
+        let at = TopicPartition {
+            topic: spec.topic,
+            partition: 0,
+        };
+        let mut last: Option<(Position, Bytes)> = None;
+        loop {
+            if began.elapsed() >= time {
+                return Ok(false);
+            }
+            let Fetched { mut records, whole } = match (sql.compacted, &last) {
+                (false, None) => disk::fetch(connection, sql, at, 0, END)?,
+                (false, Some((position, _))) => {
+                    disk::fetch(connection, sql, at, position + 1, END)?
+                }
+                (true, None) => disk::scan(connection, sql, at, None, 0..END)?,
+                (true, Some((_, key))) => disk::scan(connection, sql, at, Some(key), 0..END)?,
+            };
+            last = records.pop().map(|record| (record.position, record.key));
+            if whole {
+                break;
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Reads every page, those of large records included. False if that was not done within `time`.

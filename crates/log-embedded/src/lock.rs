@@ -52,6 +52,13 @@ pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
     Ok(Arc::new(file))
 }
 
+/// Whether a process has the data directory just now. Nothing is made or changed.
+pub(crate) fn is_taken(dir: &Path) -> bool {
+    // A process that starts while this looks waits a moment for it.
+    File::open(dir.join("log.lock"))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 fn try_for(file: &File, patience: Duration) -> Result<(), TryLockError> {
     let begun = Instant::now();
     loop {

@@ -216,7 +216,7 @@ impl Log for EmbeddedLog {
 fn within(mut records: Vec<Record>, limit: BatchLimit) -> Vec<Record> {
     let mut bytes = 0usize;
     let fitting = records.iter().take(limit.records).take_while(|record| {
-        bytes += record.value.len();
+        bytes += record.size();
         bytes <= limit.bytes
     });
     let count = fitting.count().max(1);

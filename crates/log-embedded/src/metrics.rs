@@ -12,8 +12,11 @@ postrider_metrics::metrics! {
         commit_records: Histogram("postrider_log_commit_records", "records", "Records written by one commit.", postrider_metrics::BATCH_BUCKETS),
         fsync_seconds: Histogram("postrider_log_fsync_seconds", "seconds", "Duration of an fsync of the log.", postrider_metrics::LATENCY_BUCKETS),
         stall_seconds: Histogram("postrider_log_stall_seconds", "seconds", "How long the writer paused while a full WAL was emptied.", postrider_metrics::LATENCY_BUCKETS),
+        blocked: Counter("postrider_log_checkpoints_blocked_total", "checkpoints", "Times that a full WAL could not be emptied because somebody read from it; it grows meanwhile, up to four times its bound."),
         wal: Gauge("postrider_log_wal_bytes", "bytes", "What the WAL holds."),
         disk: Gauge("postrider_log_disk_bytes", "bytes", "Size of the log's files."),
+        room: Gauge("postrider_log_room_bytes", "bytes", "What may still be written until new events are refused: on the disk or of log.max, whichever is less, without what is kept to finish what was accepted."),
+        max: Gauge("postrider_log_max_bytes", "bytes", "What new events may fill by log.max, the reserve left out; 0 if only the disk bounds it."),
         tail: Gauge("postrider_log_tail_bytes", "bytes", "Records kept in memory for readers."),
         stopped: Gauge("postrider_log_stopped", "logs", "1 if the log has stopped after an error that it cannot recover from."),
     }

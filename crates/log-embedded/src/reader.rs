@@ -196,7 +196,7 @@ impl Cursor {
     fn take_fetched(&mut self, most: usize, bytes: &mut usize, out: &mut Vec<Record>) -> usize {
         let mut taken = 0;
         while taken < most {
-            let Some(size) = self.fetched.front().map(|record| record.value.len()) else {
+            let Some(size) = self.fetched.front().map(|record| record.size()) else {
                 break;
             };
             if size > *bytes && !out.is_empty() {

@@ -254,9 +254,13 @@ pub(crate) fn open_to_look(file: &Path, has_wal: bool) -> rusqlite::Result<Conne
     Ok(connection)
 }
 
+/// How long a whole checkpoint waits for readers, and the writer for it. The log's own read for milliseconds.
+const READERS_WITHIN: Duration = Duration::from_millis(200);
+
 /// The checkpointer's connection.
 pub(crate) fn open_checkpointing(file: &Path) -> rusqlite::Result<Connection> {
     let connection = beside(file)?;
+    connection.busy_timeout(READERS_WITHIN)?;
     connection.execute_batch(
         "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -64",
     )?;

@@ -18,6 +18,8 @@ const STRIDE: Duration = Duration::from_secs(1);
 /// be refused for ever.
 const RESERVE_SHARE: u64 = 4;
 const WAL_SHARE: u64 = 8;
+/// How often its bound the WAL may hold while somebody's reading keeps it from being emptied.
+const WAL_MOST: u64 = 4;
 /// The smallest WAL.
 const LEAST_WAL_BYTES: u64 = 64 * FRAME_BYTES;
 
@@ -120,6 +122,15 @@ impl Left {
     }
 }
 
+/// How large the WAL may grow, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WalBounds {
+    /// Where it is emptied.
+    pub(crate) bound: u64,
+    /// Where it is waited for whoever keeps it from that; `bound` or more.
+    pub(crate) limit: u64,
+}
+
 impl<'c> Space<'c> {
     /// For the log of these options, whose files are these.
     pub(crate) fn new(
@@ -173,9 +184,22 @@ impl<'c> Space<'c> {
     }
 
     /// How large the WAL may grow at present: half of what the disk has for it and the log's own growth, if that is less.
-    pub(crate) fn wal_bound(&self) -> u64 {
+    pub(crate) fn wal_bounds(&self) -> WalBounds {
         let half = (self.left.beside_wal / 2).max(LEAST_WAL_BYTES);
-        self.wal_bytes.min(half)
+        WalBounds {
+            bound: self.wal_bytes.min(half),
+            limit: self.wal_bytes.saturating_mul(WAL_MOST).min(half),
+        }
+    }
+
+    /// What new work may still fill until it is refused, as it was when it was last asked for.
+    pub(crate) fn for_new(&self) -> u64 {
+        self.left.least().saturating_sub(self.reserve)
+    }
+
+    /// What new work may fill at most; 0 if only the disk bounds it.
+    pub(crate) fn bound(&self) -> u64 {
+        self.max.map_or(0, |max| max.saturating_sub(self.reserve))
     }
 
     /// What is left, as it was when it was last asked for, for people.
@@ -220,7 +244,7 @@ impl<'c> Space<'c> {
             // Whatever is written lies in the WAL first: free pages are of use only while that can grow.
             on_disk: match beside_wal >= LEAST_WAL_BYTES {
                 true => beside_wal
-                    .saturating_sub(self.wal_bytes)
+                    .saturating_sub(self.wal_bytes.max(wal))
                     .saturating_add(free),
                 false => 0,
             },

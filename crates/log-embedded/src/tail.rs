@@ -177,7 +177,7 @@ impl Tail {
         out.reserve(records.min(self.visible.saturating_sub(at) as usize));
         while taken < records && next < self.visible {
             let index = (next - self.cached_from) as usize;
-            let Some(size) = self.records.get(index).map(|record| record.value.len()) else {
+            let Some(size) = self.records.get(index).map(|record| record.size()) else {
                 break;
             };
             if size > *bytes && !out.is_empty() {

@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::checkpoint::Whole;
+use crate::checkpoint::{Moved, Whole};
 use crate::schema::FRAME_BYTES;
 use crate::shared::Shared;
+use crate::space::WalBounds;
 
 /// What the WAL begins with.
 const HEADER_BYTES: u64 = 32;
 /// A WAL of fewer bytes is not worth emptying where space is short, nor one that was emptied a moment ago.
 const WORTH_BYTES: u64 = 32 * FRAME_BYTES;
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long each commit waits at the WAL's limit for whoever reads from it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// Pages in the WAL after the last commit of this thread's connection: SQLite tells a plain function only.
@@ -26,6 +29,10 @@ pub(crate) struct Wal {
     bound: u64,
     /// What it held when a passive checkpoint was last asked for, in bytes.
     asked_at: u64,
+    /// Somebody reads from it: what it is to hold before it is tried again to empty it, in bytes. 0 if nobody does.
+    again_at: u64,
+    /// That was told.
+    told: bool,
     /// When it was last emptied for want of space.
     given_back: Option<Instant>,
 }
@@ -40,6 +47,8 @@ impl Wal {
         Self {
             bound,
             asked_at: 0,
+            again_at: 0,
+            told: false,
             given_back: None,
         }
     }
@@ -48,25 +57,54 @@ impl Wal {
     /// fsyncs that appends wait for. Under steady writing they never reach the end, so at the bound the writer waits
     /// here, between two commits, while the last eighth is moved and the WAL begins anew.
     ///
-    /// The bound is `most` where that is less: a full disk has no room for more.
-    pub(crate) fn bound(&mut self, shared: &Shared, most: u64) {
-        let bound = self.bound.min(most);
+    /// That cannot be while somebody reads from it, a backup or a shell as well as one of the log's own readers. It then
+    /// grows by an eighth of its bound before the writer tries again, so that commits do not wait for readers that do not
+    /// end; only at the limit does each.
+    pub(crate) fn bound(&mut self, shared: &Shared, WalBounds { bound, limit }: WalBounds) {
         let held = PAGES.get() * FRAME_BYTES;
         if held < self.asked_at {
             self.asked_at = 0;
         }
-        if held >= bound {
+        if held >= bound.max(self.again_at.min(limit)) {
             let began = Instant::now();
-            shared.checkpoints.finish(Whole::Restart);
-            shared
-                .metrics
-                .stall_seconds
-                .observe_duration(began.elapsed());
+            let mut moved = self.begin_anew(shared, held > bound + bound / 8);
+            while moved == Moved::Blocked && held >= limit && began.elapsed() < PATIENCE {
+                moved = self.begin_anew(shared, true);
+            }
+            let stalled = began.elapsed();
+            shared.metrics.stall_seconds.observe_duration(stalled);
+            match moved {
+                Moved::Blocked => self.blocked(shared, held, bound),
+                Moved::All | Moved::Full => (self.again_at, self.told) = (0, false),
+            }
             self.asked_at = 0;
         } else if held >= self.asked_at + bound / 8 {
             self.ask(shared, held);
         }
         shared.metrics.wal.set(held as i64);
+    }
+
+    /// What it grew beyond its bound goes back to the disk.
+    fn begin_anew(&self, shared: &Shared, has_grown: bool) -> Moved {
+        shared.checkpoints.finish(match has_grown {
+            true => Whole::Truncate,
+            false => Whole::Restart,
+        })
+    }
+
+    fn blocked(&mut self, shared: &Shared, held: u64, bound: u64) {
+        shared.metrics.blocked.inc();
+        self.again_at = held + bound / 8;
+        // One of the log's own readers has gone long before.
+        if held >= 2 * bound && !self.told {
+            self.told = true;
+            tracing::warn!(
+                file = %shared.file.display(),
+                wal_bytes = held,
+                "somebody has been reading the log's file for long, a backup or a shell perhaps: its WAL cannot be emptied \
+                 and grows, and at four times its bound commits wait for them"
+            );
+        }
     }
 
     /// Nothing is written: what is there can be moved without holding anybody up. Not for a little, since each

@@ -22,6 +22,8 @@ use crate::wal::Wal;
 
 /// How often an idle writer looks after what is to be trimmed.
 const IDLE: Duration = Duration::from_millis(200);
+/// After which the files of a log that is never idle are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// The writer's side of the log.
 pub(crate) struct Writer<'c> {
@@ -29,6 +31,7 @@ pub(crate) struct Writer<'c> {
     tables: Tables<'c>,
     space: Space<'c>,
     shortage: Shortage,
+    measured: Instant,
     trimmer: Trimmer,
     wal: Wal,
     /// Commits so far in this process.
@@ -59,6 +62,7 @@ pub(crate) fn run(
                 tables,
                 space,
                 shortage: Shortage::default(),
+                measured: Instant::now(),
                 trimmer: Trimmer::new(&shared.catalog),
                 wal: Wal::new(connection, space::wal_bytes(options)),
                 commit: 0,
@@ -84,10 +88,14 @@ impl Writer<'_> {
                 Taken::Closed => return Ok(()),
             };
             self.trim(idle)?;
-            self.wal.bound(&self.shared, self.space.wal_bound());
+            self.wal.bound(&self.shared, self.space.wal_bounds());
             if idle {
                 self.room(0)?;
                 self.wal.idle(&self.shared);
+            }
+            // A log that is never idle is measured, too: it is the one that fills.
+            if idle || self.measured.elapsed() >= MEASURE_EVERY {
+                self.measured = Instant::now();
                 self.measure();
             }
         }
@@ -96,6 +104,10 @@ impl Writer<'_> {
     fn measure(&self) {
         let metrics = &self.shared.metrics;
         metrics.disk.set(self.shared.disk_bytes() as i64);
+        metrics
+            .room
+            .set(self.space.for_new().try_into().unwrap_or(i64::MAX));
+        metrics.max.set(self.space.bound() as i64);
         metrics.tail.set(self.shared.state().bound_tails() as i64);
     }
 

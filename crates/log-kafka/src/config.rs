@@ -16,6 +16,9 @@ pub(crate) const FRAMING_BYTES: usize = 64 << 10;
 /// under way.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 
+/// What is asked for of a partition at once where nothing waits for it: librdkafka's own default.
+const FETCH_BYTES: usize = 1 << 20;
+
 /// How long brokers wait for a member to give up what is wanted of it before they take everything from it: librdkafka's
 /// least, where a session is not longer; by default that takes five minutes. With KIP-848 librdkafka 2.12 repeats a
 /// heartbeat whose answer came too late as it was, and brokers tell what they want only once, so a member that missed it
@@ -134,8 +137,20 @@ pub(crate) fn producer(options: &Options) -> ClientConfig {
     config
 }
 
-/// A consumer that commits nothing by itself and never chooses by itself where to go on.
+/// What each of so many partitions may hold of what one reader may, in bytes. librdkafka's bound holds for each partition's
+/// queue; at worst all are one reader's.
+fn share(options: &Options, queues: usize) -> usize {
+    (options.fetch_bytes / queues.max(1)).max(64 << 10)
+}
+
+/// A consumer that commits nothing by itself and never chooses by itself where to go on. It reads one partition, if any.
 pub(crate) fn consumer(options: &Options, group: &str) -> ClientConfig {
+    consumer_of(options, group, 1)
+}
+
+/// One that reads so many partitions.
+pub(crate) fn consumer_of(options: &Options, group: &str, queues: usize) -> ClientConfig {
+    let share = share(options, queues);
     let mut config = base(options);
     config
         .set("group.id", group)
@@ -144,7 +159,9 @@ pub(crate) fn consumer(options: &Options, group: &str) -> ClientConfig {
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", FETCH_WAIT.as_millis().to_string())
         // A partition whose queue was full is asked for again so soon.
-        .set("fetch.queue.backoff.ms", "20");
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.max.messages.kbytes", (share >> 10).to_string())
+        .set("fetch.message.max.bytes", share.min(FETCH_BYTES).to_string());
     config
 }
 
@@ -156,12 +173,9 @@ pub(crate) fn fetcher(
     queues: usize,
     patience: Duration,
 ) -> ClientConfig {
-    let mut config = consumer(options, group);
-    // The bound holds for each partition's queue; at worst all are this member's.
-    let share = (options.fetch_bytes / queues.max(1)).max(64 << 10);
-    config
-        .set("queued.max.messages.kbytes", (share >> 10).to_string())
-        .set("fetch.message.max.bytes", share.to_string());
+    let mut config = consumer_of(options, group, queues);
+    let share = share(options, queues);
+    config.set("fetch.message.max.bytes", share.to_string());
     if !patience.is_zero() {
         // All may lie in one partition, and more than its share of it is not looked at.
         config.set("fetch.min.bytes", (share / 2).to_string()).set(
@@ -238,6 +252,26 @@ mod tests {
             .properties
             .insert(KEY.to_owned(), "60000".to_owned());
         assert_eq!(all(&options), ["60000"; 4]);
+    }
+
+    #[test]
+    fn whoever_reads_holds_no_more_than_a_reader_may() {
+        let registry = postrider_metrics::Registry::new();
+        let metrics = crate::LogMetrics::register(&registry).unwrap();
+        let options = Options::new("127.0.0.1:9", topics::all(), metrics);
+        for (queues, client) in [
+            (1, consumer(&options, "nobody")),
+            (16, consumer_of(&options, "nobody", 16)),
+            (16, fetcher(&options, "nobody", 16, Duration::ZERO)),
+            (1, member(&options, "group", &[topics::EVENTS])),
+        ] {
+            let bytes = |name| client.get(name).unwrap().parse::<usize>().unwrap();
+            let held = bytes("queued.max.messages.kbytes") << 10;
+            assert!(queues * held <= options.fetch_bytes);
+            // What is under way comes on top of what is there.
+            assert!(bytes("fetch.message.max.bytes") <= held);
+            client.create::<rdkafka::consumer::BaseConsumer>().unwrap();
+        }
     }
 
     #[test]

@@ -80,13 +80,15 @@ pub(crate) fn busy(what: &str, error: &KafkaError) -> LogError {
 
 /// Whether it says that our user may not do what was asked: an operator has to act.
 pub(crate) fn forbids(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(is_forbidden)
+}
+
+fn is_forbidden(code: RDKafkaErrorCode) -> bool {
     matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-        )
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
     )
 }
 
@@ -97,6 +99,10 @@ pub(crate) enum CommitFailure {
     Again,
     /// The group goes on without this member: throw its work away.
     Lost,
+    /// The brokers take less with a position than was sent: commit again with less.
+    TooLong,
+    /// Our user may not commit: tell an operator, and ask again once he may have seen to it.
+    Forbidden,
 }
 
 /// Sorts the failures of a commit. What is unknown is tried again: only those codes say that somebody else may own the
@@ -110,6 +116,8 @@ pub(crate) fn commit_failure(code: RDKafkaErrorCode) -> CommitFailure {
         | RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::Fenced
         | RDKafkaErrorCode::Fatal => CommitFailure::Lost,
+        RDKafkaErrorCode::OffsetMetadataTooLarge => CommitFailure::TooLong,
+        code if is_forbidden(code) => CommitFailure::Forbidden,
         _ => CommitFailure::Again,
     }
 }

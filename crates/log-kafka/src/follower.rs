@@ -12,7 +12,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::Entry;
 use crate::config;
 use crate::error::closed;
 use crate::onlooker::{Looking, Onlooker};
@@ -37,9 +37,14 @@ pub(crate) struct KafkaFollower {
 }
 
 impl KafkaFollower {
-    pub(crate) fn new(shared: Arc<Shared>, entry: &Entry) -> KafkaResult<Self> {
+    /// These partitions of the topic.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        entry: &Entry,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<Self> {
         let nobody = shared.catalog.group(postrider_log::Group("nobody"));
-        let mut config = config::consumer(&shared.options, &nobody);
+        let mut config = config::consumer_of(&shared.options, &nobody, partitions.len());
         // It has no position to lose: where its own is gone, the newest of each key is still there.
         config
             .set("enable.partition.eof", "true")
@@ -50,7 +55,7 @@ impl KafkaFollower {
         consumer.set_nonempty_callback(move || wake.notify_one());
         let mut list = TopicPartitionList::new();
         let mut behind = HashSet::new();
-        for at in Catalog::partitions(entry) {
+        for at in partitions {
             let partition = i32::try_from(at.partition).unwrap_or_default();
             list.add_partition_offset(&entry.name, partition, Offset::Beginning)?;
             behind.insert(at.partition);

@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::error::forbids;
 use crate::onlooker::{Looking, Onlooker};
 use crate::peek::peek;
+use crate::surplus::Surplus;
 use crate::{Options, config};
 
 /// For one question.
@@ -40,6 +41,7 @@ pub(crate) struct Inspector {
     /// One client for each group that was asked for; none of them joins it.
     groups: Mutex<HashMap<Group, Arc<Onlooker>>>,
     pub(crate) ages: Ages,
+    surplus: Surplus,
     /// Reads single records; one at a time.
     reading: Mutex<()>,
 }
@@ -51,6 +53,7 @@ impl Inspector {
             catalog,
             groups: Mutex::default(),
             ages: Ages::default(),
+            surplus: Surplus::default(),
             reading: Mutex::new(()),
         }
     }
@@ -71,6 +74,16 @@ impl Inspector {
 
     fn config(&self, group: Group) -> ClientConfig {
         config::consumer(&self.options, &self.catalog.group(group))
+    }
+
+    /// Looks now and then whether topics have partitions that nothing is written to.
+    pub(crate) fn look_for_partitions(&self) -> KafkaResult<()> {
+        if self.surplus.is_due() {
+            let metadata = self.of(NOBODY)?.fetch_metadata(None, ASK)?;
+            let metrics = &self.options.metrics;
+            self.surplus.see(&self.catalog, &metadata, metrics);
+        }
+        Ok(())
     }
 
     /// Where these begin or end.

@@ -57,6 +57,7 @@ mod record;
 mod room;
 mod shared;
 mod skew;
+mod surplus;
 mod topics;
 
 pub use access::{Access, check_access};
@@ -64,11 +65,11 @@ pub use asking::reach;
 pub use brokers::check_brokers;
 pub use error::OpenError;
 pub use log::KafkaLog;
-pub use metrics::LogMetrics;
+pub use metrics::{LogMetrics, Misplaced};
 pub use newest::newest_records;
 pub use options::{GroupProtocol, Layout, Mechanism, Membership, Options, Sasl, Security, Tls};
 pub use partitioner::partition_of;
-pub use topics::{check_topics, ensure_topics, missing_topics};
+pub use topics::{check_topics, ensure_topics, is_bearable, missing_topics};
 
 use config::fixed;
 #[cfg(doc)]

@@ -1,7 +1,8 @@
 //! The port, on Kafka.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,15 +12,13 @@ use postrider_log::{
     TopicSpec,
 };
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::error::{busy, closed};
 use crate::follower::KafkaFollower;
-use crate::inspector::{Edge, Inspector};
+use crate::inspector::Edge;
 use crate::lags::{self, Waits};
 use crate::member::{METADATA_BYTES, Member};
-use crate::producer::Producer;
-use crate::progress::Progress;
-use crate::shared::{Members, Shared};
+use crate::shared::Shared;
 use crate::{OpenError, Options, topics};
 
 /// How long closing waits for members to leave their groups.
@@ -40,17 +39,8 @@ impl KafkaLog {
         options.check()?;
         let catalog = Arc::new(Catalog::new(&options));
         topics::require(&options, &catalog).await?;
-        let producer = Producer::new(&options, Arc::clone(&catalog));
-        let producer = producer.map_err(|error| OpenError::of_client(&options, error))?;
-        let shared = Shared {
-            inspector: Arc::new(Inspector::new(&options, Arc::clone(&catalog))),
-            options,
-            catalog,
-            producer,
-            progress: Progress::new(),
-            members: Members::default(),
-            closed: AtomicBool::new(false),
-        };
+        let shared = Shared::new(&options, catalog);
+        let shared = shared.map_err(|error| OpenError::of_client(&options, error))?;
         Ok(Self {
             shared: Arc::new(shared),
             waits: Waits::default(),
@@ -62,6 +52,18 @@ impl KafkaLog {
             true => Err(closed()),
             false => Ok(()),
         }
+    }
+
+    fn follow_these(
+        &self,
+        entry: &Entry,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Box<dyn Follower>, LogError> {
+        self.check_open()?;
+        let topic = entry.spec.topic;
+        let follower = KafkaFollower::new(Arc::clone(&self.shared), entry, &partitions);
+        let stopped = |error| LogError::Stopped(format!("following {topic}: {error}"));
+        Ok(Box::new(follower.map_err(stopped)?))
     }
 
     /// Members leave; what was taken to be written still is.
@@ -117,10 +119,26 @@ impl Log for KafkaLog {
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError> {
         let entry = self.shared.catalog.resolve_compacted(topic)?;
-        self.check_open()?;
-        let follower = KafkaFollower::new(Arc::clone(&self.shared), entry);
-        let stopped = |error| LogError::Stopped(format!("following {topic}: {error}"));
-        Ok(Box::new(follower.map_err(stopped)?))
+        self.follow_these(entry, Catalog::partitions(entry).collect())
+    }
+
+    async fn follow_beside(
+        &self,
+        topic: Topic,
+        beside: &[TopicPartition],
+    ) -> Result<Box<dyn Follower>, LogError> {
+        let catalog = &self.shared.catalog;
+        let entry = catalog.resolve_compacted(topic)?;
+        let mut numbers = HashSet::new();
+        for at in beside {
+            if catalog.resolve(at.topic)?.partitions != entry.partitions {
+                return self.follow(topic).await;
+            }
+            numbers.insert(at.partition);
+        }
+        let mut partitions: Vec<_> = Catalog::partitions(entry).collect();
+        partitions.retain(|at| numbers.contains(&at.partition));
+        self.follow_these(entry, partitions)
     }
 
     /// A crash can lie between the acknowledgement of outputs and the commit of positions.
@@ -188,6 +206,7 @@ impl Log for KafkaLog {
             if groups.is_empty() {
                 groups = shared.catalog.groups();
             }
+            shared.inspector.look_for_partitions()?;
             lags::lags(&shared.inspector, &shared.catalog, &groups)
         });
         let asked = asked.await;

@@ -37,10 +37,10 @@ pub(crate) fn peek(
         match reader.poll(Duration::from_millis(50)) {
             Some(Ok(message)) => {
                 let record = record(at, &message);
-                if record.value.len() > bytes && !records.is_empty() {
+                if record.size() > bytes && !records.is_empty() {
                     break;
                 }
-                bytes = bytes.saturating_sub(record.value.len());
+                bytes = bytes.saturating_sub(record.size());
                 records.push(record);
             }
             Some(Err(KafkaError::PartitionEOF(_))) => break,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use postrider_log::Group;
+use rdkafka::error::KafkaResult;
 
 use crate::Options;
 use crate::catalog::Catalog;
@@ -25,6 +26,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Talks to no broker yet.
+    pub(crate) fn new(options: &Options, catalog: Arc<Catalog>) -> KafkaResult<Self> {
+        Ok(Self {
+            producer: Producer::new(options, Arc::clone(&catalog))?,
+            inspector: Arc::new(Inspector::new(options, Arc::clone(&catalog))),
+            options: options.clone(),
+            catalog,
+            progress: Progress::new(),
+            members: Members::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

@@ -138,7 +138,7 @@ pub async fn check_topics(options: &Options) -> Result<Vec<String>, OpenError> {
 pub(crate) async fn require(options: &Options, catalog: &Catalog) -> Result<(), OpenError> {
     let found = find(options).await?;
     let mut faults = count_faults(options, catalog, &found);
-    faults.retain(|fault| !fault.contains(COPIES));
+    faults.retain(|fault| !is_bearable(fault));
     match faults.is_empty() {
         true => Ok(()),
         false => Err(OpenError::Topics(faults)),
@@ -150,6 +150,14 @@ pub(crate) const HIDDEN: &str = "its settings are not told to our user (Describe
 
 /// Marks a difference with which the log can run.
 const COPIES: &str = "copies of each partition";
+/// Likewise: what is compacted later only takes whoever takes it over longer to read.
+const LATER: &str = "until that is set, takeovers take longer";
+
+/// True if the log runs with this difference, and as safely.
+#[must_use]
+pub fn is_bearable(fault: &str) -> bool {
+    fault.contains(COPIES) || fault.contains(LATER)
+}
 
 fn count_faults(
     options: &Options,
@@ -190,22 +198,34 @@ fn setting_faults(options: &Options, entry: &Entry, resource: &ConfigResource) -
             .get(name)
             .and_then(|entry| entry.value.as_deref())
             .unwrap_or("nothing");
-        // More than is needed does no harm.
+        // More than is needed does no harm, and what is compacted sooner none either.
+        let compacts = COMPACTS.contains(&name);
         let enough = match name {
             "max.message.bytes" | "min.insync.replicas" | "retention.ms" | "retention.bytes" => {
                 at_least(value, &wanted)
             }
+            _ if compacts => at_most(value, &wanted),
             _ => value == wanted,
         };
         if !enough {
+            let so = if compacts { "; " } else { "" };
+            let later = if compacts { LATER } else { "" };
             faults.push(format!(
-                "{}: {name} is {value}, the configuration wants {wanted}",
+                "{}: {name} is {value}, the configuration wants {wanted}{so}{later}",
                 entry.name
             ));
         }
     }
     faults
 }
+
+/// What makes brokers compact a topic sooner.
+const COMPACTS: [&str; 4] = [
+    "segment.bytes",
+    "segment.ms",
+    "min.cleanable.dirty.ratio",
+    "max.compaction.lag.ms",
+];
 
 /// Sizes and times; -1 is without bound.
 fn at_least(value: &str, wanted: &str) -> bool {
@@ -215,6 +235,35 @@ fn at_least(value: &str, wanted: &str) -> bool {
         Err(_) => i64::MIN,
     };
     number(value) >= number(wanted)
+}
+
+/// Sizes, times and shares.
+fn at_most(value: &str, wanted: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    match (number(value), number(wanted)) {
+        (Some(value), Some(wanted)) => value <= wanted,
+        _ => false,
+    }
+}
+
+/// So long after it was written a state that another has followed is removed, at the latest.
+const COMPACTED_WITHIN: Duration = Duration::from_secs(600);
+
+/// Brokers leave the segment alone that is written to; it is at least as large as a record may be.
+const SEGMENT_BYTES: usize = 16 << 20;
+
+/// What makes brokers compact a topic soon. Whoever takes endpoints over reads all of it before the first attempt, and by
+/// default up to 1 GiB of each partition, or what came in seven days, is never looked at.
+fn compacted(options: &Options) -> [(&'static str, String); 5] {
+    let within = COMPACTED_WITHIN.as_millis().to_string();
+    let segment = SEGMENT_BYTES.max(options.record_bytes + FRAMING_BYTES);
+    [
+        ("cleanup.policy", "compact".to_owned()),
+        ("segment.bytes", segment.to_string()),
+        ("segment.ms", within.clone()),
+        ("min.cleanable.dirty.ratio", "0.1".to_owned()),
+        ("max.compaction.lag.ms", within),
+    ]
 }
 
 /// What a topic is to be set to.
@@ -234,7 +283,7 @@ fn settings(options: &Options, entry: &Entry) -> Vec<(&'static str, String)> {
     ];
     let retention = match entry.spec.keep {
         Keep::Newest => {
-            settings.push(("cleanup.policy", "compact".to_owned()));
+            settings.extend(compacted(options));
             return settings;
         }
         Keep::UntilFinished(_) => options.layout.retention,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Committed, Committer, Completion, Durability, LogError, Progress, Purpose, complete_patiently,
-    shrink,
+    Committed, Committer, Completion, Durability, Epochs, LogError, Progress, Purpose,
+    complete_patiently, shrink,
 };
 
 /// What was read and is not finished yet.
@@ -18,13 +18,16 @@ pub struct Batch {
     /// In order within each partition.
     pub records: Vec<Record>,
     bytes: usize,
-    next: BTreeMap<TopicPartition, Position>,
+    /// Under which assignment each was read, and behind its last record.
+    next: BTreeMap<TopicPartition, (u64, Position)>,
     /// When the first came, and the last.
     came: Option<(Instant, Instant)>,
 }
 
 impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// True if nothing of it is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
@@ -33,12 +36,13 @@ impl Batch {
     }
 
     /// Takes what came at `now`.
-    pub(crate) fn take(&mut self, records: Vec<Record>, now: Instant) {
+    pub(crate) fn take(&mut self, records: Vec<Record>, epochs: &Epochs, now: Instant) {
         let first = self.came.map_or(now, |(first, _)| first);
         self.came = Some((first, now));
         for record in &records {
-            self.bytes += record.value.len();
-            self.next.insert(record.at, record.position + 1);
+            self.bytes += record.size();
+            let next = (epochs.of(record.at), record.position + 1);
+            self.next.insert(record.at, next);
         }
         if self.records.is_empty() {
             self.records = records;
@@ -50,7 +54,7 @@ impl Batch {
     /// These partitions are another's now, who reads all of it again.
     pub(crate) fn forget(&mut self, at: &[TopicPartition]) {
         self.records.retain(|record| !at.contains(&record.at));
-        self.bytes = self.records.iter().map(|record| record.value.len()).sum();
+        self.bytes = self.records.iter().map(|record| record.size()).sum();
         self.next.retain(|of, _| !at.contains(of));
     }
 
@@ -68,7 +72,7 @@ impl Batch {
     /// # Errors
     /// When the log stops, or refuses an output for good.
     pub async fn finish(
-        mut self,
+        &mut self,
         committer: &dyn Committer,
         outputs: Vec<NewRecord>,
         stop: &CancellationToken,
@@ -101,8 +105,9 @@ impl Batch {
 
     /// How far each partition is finished once it is written.
     fn progress(&self) -> Vec<Progress> {
-        let progress = |(at, next): (&TopicPartition, &Position)| Progress {
+        let progress = |(at, (epoch, next)): (&TopicPartition, &(u64, Position))| Progress {
             at: *at,
+            epoch: *epoch,
             committed: Committed {
                 next: *next,
                 metadata: String::new(),
@@ -117,6 +122,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::Tenure;
     use async_trait::async_trait;
     use bytes::Bytes;
     use postrider_model::{Headers, Timestamp, topics};
@@ -126,7 +132,7 @@ mod tests {
             at: at(topic),
             position,
             appended_at: Timestamp::default(),
-            key: Bytes::new(),
+            key: Bytes::from_static(b"key"),
             headers: Headers::new(),
             value: Bytes::from_static(b"1234"),
         }
@@ -144,10 +150,10 @@ mod tests {
         let (linger, idle) = (Duration::from_millis(100), Duration::from_millis(40));
         let (mut batch, now) = (Batch::default(), Instant::now());
         assert_eq!(batch.due_at(linger, idle), None);
-        batch.take(vec![record(topics::EVENTS, 0)], now);
+        batch.take(vec![record(topics::EVENTS, 0)], &Epochs::default(), now);
         assert_eq!(batch.due_at(linger, idle), Some(now + idle));
         let later = now + Duration::from_millis(90);
-        batch.take(vec![record(topics::EVENTS, 1)], later);
+        batch.take(vec![record(topics::EVENTS, 1)], &Epochs::default(), later);
         assert_eq!(batch.due_at(linger, idle), Some(now + linger));
     }
 
@@ -155,12 +161,13 @@ mod tests {
     fn each_partition_is_finished_behind_its_last_record_and_one_that_was_lost_is_left_out() {
         let mut batch = Batch::default();
         let records = vec![record(topics::EVENTS, 3), record(topics::ATTEMPTS, 8)];
-        batch.take(records, Instant::now());
-        batch.take(vec![record(topics::ATTEMPTS, 20)], Instant::now());
+        let epochs = Epochs::default();
+        batch.take(records, &epochs, Instant::now());
+        batch.take(vec![record(topics::ATTEMPTS, 20)], &epochs, Instant::now());
         batch.forget(&[at(topics::EVENTS)]);
         let progress = batch.progress();
         assert_eq!((progress.len(), progress[0].committed.next), (1, 21));
-        assert_eq!((batch.records.len(), batch.bytes()), (2, 8));
+        assert_eq!((batch.records.len(), batch.bytes()), (2, 14));
     }
 
     /// Takes no output above so many bytes, whatever our own limit is; counts the commits that it took.
@@ -185,7 +192,7 @@ mod tests {
             true
         }
 
-        async fn release(&self, _partitions: &[TopicPartition]) -> Result<(), LogError> {
+        async fn release(&self, _partitions: &[Tenure]) -> Result<(), LogError> {
             Ok(())
         }
     }
@@ -194,7 +201,8 @@ mod tests {
     async fn what_is_set_aside_and_too_large_for_the_broker_is_set_aside_without_its_value() {
         let batch = || {
             let mut batch = Batch::default();
-            batch.take(vec![record(topics::ATTEMPTS, 8)], Instant::now());
+            let records = vec![record(topics::ATTEMPTS, 8)];
+            batch.take(records, &Epochs::default(), Instant::now());
             batch
         };
         let aside = |topic| NewRecord::new(topic, "key", vec![0; 2000]);

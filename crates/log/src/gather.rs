@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Batch, BatchLimit, Committer, Log, LogError, Polled, Reader, Subscription};
+use crate::{Attentive, Batch, BatchLimit, Committer, Epochs, Log, LogError, Polled, Subscription};
 
 /// When a batch is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,9 @@ type OnTrimmed = Box<dyn Fn(&LogError) + Send + Sync>;
 
 /// Gathers batches.
 pub struct Gatherer {
-    reader: Box<dyn Reader>,
+    reader: Attentive,
     committer: Arc<dyn Committer>,
+    epochs: Epochs,
     gathering: Gathering,
     on_trimmed: OnTrimmed,
     stop: CancellationToken,
@@ -53,8 +54,9 @@ impl Gatherer {
         };
         let (reader, committer) = log.subscribe(subscription).await?;
         Ok(Self {
-            reader,
+            reader: Attentive::new(reader),
             committer,
+            epochs: Epochs::default(),
             gathering,
             on_trimmed: Box::new(on_trimmed),
             stop,
@@ -106,17 +108,43 @@ impl Gatherer {
         }
     }
 
+    /// Deals with what was gathered by `dealing`, which ends early where it would only wait once `leave` is cancelled: when
+    /// the group wants some of what is ours, or we are to stop. What is ours of the batch then says [`Self::keep_ours`].
+    pub async fn beside<D: Future>(&mut self, leave: &CancellationToken, dealing: D) -> D::Output {
+        self.reader.beside(leave, dealing).await
+    }
+
+    /// A token for [`Self::beside`].
+    pub fn leave(&self) -> CancellationToken {
+        self.stop.child_token()
+    }
+
+    /// Gives up what the group wanted while the batch was dealt with, and leaves it out: its next owner deals with it. What
+    /// is left is still to be finished.
+    ///
+    /// # Errors
+    /// When the log stops.
+    pub async fn keep_ours(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        while let Some(missed) = self.reader.missed() {
+            self.polled(missed, batch).await?;
+        }
+        Ok(())
+    }
+
     async fn polled(
         &mut self,
         polled: Result<Polled, LogError>,
         batch: &mut Batch,
     ) -> Result<(), LogError> {
+        if let Ok(polled) = &polled {
+            self.epochs.hear(polled);
+        }
         match polled {
             Ok(Polled::Assigned(_)) => {}
-            Ok(Polled::Records(records)) => batch.take(records, Instant::now()),
+            Ok(Polled::Records(records)) => batch.take(records, &self.epochs, Instant::now()),
             Ok(Polled::Revoking(at)) => {
                 batch.forget(&at);
-                self.committer.release(&at).await?;
+                self.committer.release(&self.epochs.tenures(&at)).await?;
             }
             Ok(Polled::Lost(at)) => batch.forget(&at),
             Err(error @ LogError::Trimmed { .. }) => {

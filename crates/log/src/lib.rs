@@ -23,7 +23,9 @@
     )
 )]
 
+mod attentive;
 mod batch;
+mod epochs;
 mod error;
 mod gather;
 mod lately;
@@ -35,7 +37,9 @@ mod rejected;
 pub mod testing;
 mod turns;
 
+pub use attentive::Attentive;
 pub use batch::Batch;
+pub use epochs::Epochs;
 pub use error::LogError;
 pub use gather::{Gatherer, Gathering};
 pub use lately::Lately;
@@ -45,7 +49,7 @@ pub use patience::{
 };
 pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
-    Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Weighted,
+    Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Tenure, Weighted,
 };
 pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{

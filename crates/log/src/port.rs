@@ -87,7 +87,7 @@ impl Subscription {
 pub struct BatchLimit {
     /// Records, at most; at least 1.
     pub records: usize,
-    /// Bytes of values, at most; a single larger record is still returned.
+    /// Bytes of keys, headers and values, at most; a single larger record is still returned.
     pub bytes: usize,
 }
 
@@ -107,7 +107,28 @@ pub struct Assignment {
     pub at: TopicPartition,
     /// What the group had committed; the default if it never did.
     pub committed: Committed,
-    /// Grows with each change of owner.
+    /// Grows with each change of owner; never 0.
+    pub epoch: u64,
+}
+
+impl Assignment {
+    /// Which, under this assignment.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        Tenure {
+            at: self.at,
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// A partition under one assignment of it. It may be lost and ours anew before anybody here has heard of the loss; what was
+/// in hand from before is not ours to finish or to give up then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tenure {
+    /// Which.
+    pub at: TopicPartition,
+    /// Under which [assignment](Assignment::epoch).
     pub epoch: u64,
 }
 
@@ -130,8 +151,22 @@ pub enum Polled {
 pub struct Progress {
     /// Which.
     pub at: TopicPartition,
+    /// Under which [assignment](Assignment::epoch) it was read. What was read under an earlier one belongs to somebody else,
+    /// and is refused as [lost](LogError::Lost) even if the partition is ours again.
+    pub epoch: u64,
     /// What to commit.
     pub committed: Committed,
+}
+
+impl Progress {
+    /// Which, under the assignment under which it was read.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        Tenure {
+            at: self.at,
+            epoch: self.epoch,
+        }
+    }
 }
 
 /// Positions and what follows from finishing them, written together.
@@ -190,6 +225,17 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads a compacted topic from its beginning, without a group, and goes on with what is written later.
     async fn follow(&self, topic: Topic) -> Result<Box<dyn Follower>, LogError>;
+
+    /// Likewise, but only those keys are needed which lie in `beside` where they are keys of those topics; others may come, too.
+    /// A log that places a key alike in all topics with the same number of partitions reads no others.
+    async fn follow_beside(
+        &self,
+        topic: Topic,
+        beside: &[TopicPartition],
+    ) -> Result<Box<dyn Follower>, LogError> {
+        let _ = beside;
+        self.follow(topic).await
+    }
 
     /// True if [`Committer::complete`] writes outputs and positions in one commit, so that no crash lies between them.
     /// Where it is false, readers drop what they finished lately ([`crate::Lately`]).
@@ -262,9 +308,9 @@ pub trait Committer: Send + Sync + 'static {
     /// True while this member's lease of the partition lasts. No attempt starts without it.
     fn holds(&self, at: TopicPartition) -> bool;
 
-    /// Gives revoked partitions up, after their last completion. What is not ours any more is given up already: that is no
-    /// error. Only a log that has stopped refuses.
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+    /// Gives revoked partitions up, after their last completion. What is not ours any more, or is under another assignment, is
+    /// given up already: that is no error. Only a log that has stopped refuses.
+    async fn release(&self, partitions: &[Tenure]) -> Result<(), LogError>;
 }
 
 /// What [`Follower::next`] returns.

@@ -102,7 +102,7 @@ impl<L: Labels> PerLabel<Histogram, L> {
 ///
 /// Asking locks and may allocate: ask once, at start, and keep the handle. The values come from
 /// the program or its configuration (topics, groups, roles), never from an event or a customer,
-/// since a series lives as long as the process.
+/// since a series lives as long as the process, or until all of them are forgotten.
 #[derive(Clone, Debug)]
 pub struct Family<S, const N: usize> {
     registry: Registry,
@@ -155,5 +155,14 @@ impl<S: Series<Shape = ()>, const N: usize> Family<S, N> {
         let series: S = self.registry.series(&self.declaration, &values, ())?;
         known.insert(key, series.clone());
         Ok(series)
+    }
+
+    /// All series are gone, until they are asked for again: what is not known must not be told as it was once. Handles that
+    /// were asked for before count into nothing from now on.
+    pub fn forget(&self) {
+        let mut known = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for series in std::mem::take(&mut *known).into_values() {
+            self.registry.forget(series.collector());
+        }
     }
 }

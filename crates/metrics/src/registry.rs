@@ -96,6 +96,12 @@ impl Registry {
         self.values.register(collector).map_err(refused)
     }
 
+    /// What `collector` has is rendered no more.
+    pub(crate) fn forget(&self, collector: Box<dyn Collector>) {
+        // It fails only for one that is not there, which is what is wanted.
+        let _ = self.values.unregister(collector);
+    }
+
     fn declared(&self) -> MutexGuard<'_, Vec<Declaration>> {
         // Nothing can panic half-way through a push.
         self.declared.lock().unwrap_or_else(PoisonError::into_inner)

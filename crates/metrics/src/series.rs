@@ -16,6 +16,10 @@ pub trait Series: Clone + std::fmt::Debug {
     /// What it takes to make one beside its name: bounds for a histogram, nothing otherwise.
     type Shape: Copy + std::fmt::Debug;
 
+    /// What the registry collects from, for a handle that was made of it.
+    #[doc(hidden)]
+    fn collector(&self) -> Box<dyn Collector>;
+
     /// A handle, and what the registry collects from.
     #[doc(hidden)]
     fn make(opts: Opts, shape: Self::Shape) -> prometheus::Result<(Self, Box<dyn Collector>)>;
@@ -54,6 +58,9 @@ macro_rules! scalar {
             fn make(opts: Opts, (): ()) -> prometheus::Result<(Self, Box<dyn Collector>)> {
                 let inner = <$inner>::with_opts(opts)?;
                 Ok((Self(inner.clone()), Box::new(inner)))
+            }
+            fn collector(&self) -> Box<dyn Collector> {
+                Box::new(self.0.clone())
             }
         }
 
@@ -185,6 +192,9 @@ impl Series for Histogram {
         let opts = HistogramOpts::from(opts).buckets(bounds.to_vec());
         let inner = prometheus::Histogram::with_opts(opts)?;
         Ok((Self(inner.clone()), Box::new(inner)))
+    }
+    fn collector(&self) -> Box<dyn Collector> {
+        Box::new(self.0.clone())
     }
 }
 

@@ -245,3 +245,17 @@ fn bounds_that_do_not_grow_are_refused() {
     let refused = Histogram::register(&registry, "postrider_size", "records", "Size.", bounds);
     assert!(matches!(refused, Err(Error::Refused { .. })));
 }
+
+#[test]
+fn a_family_that_is_forgotten_is_rendered_no_more_until_it_is_asked_for_again() {
+    let registry = Registry::new();
+    let metrics = Everything::register(&registry).unwrap();
+    let before = metrics.lag.resolve(["events", "fanout"]).unwrap();
+    before.set(7);
+    metrics.lag.forget();
+    before.set(8);
+    assert!(!registry.render().contains("postrider_test_lag"));
+    metrics.lag.resolve(["events", "fanout"]).unwrap().set(9);
+    let line = "postrider_test_lag{group=\"fanout\",topic=\"events\"} 9";
+    assert!(registry.render().contains(line));
+}

@@ -228,7 +228,9 @@ impl Delivery {
 
     /// Bytes that it takes in memory, for limits.
     pub fn weight(&self) -> usize {
-        self.payload.len() + size_of::<Self>()
+        let texts = self.content_type.len() + self.event_type.as_str().len() + self.newer.len();
+        let trace = self.trace.as_deref().map_or(0, TraceContext::weight);
+        self.payload.len() + texts + trace + size_of::<Self>()
     }
 
     /// How long it still waits at `now`.

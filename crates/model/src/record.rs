@@ -130,13 +130,13 @@ impl NewRecord {
 
     /// Key, value and headers in bytes, as limits count them.
     pub fn size(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        self.key.len() + self.value.len() + headers
+        size(&self.key, &self.headers, &self.value)
     }
+}
+
+fn size(key: &Bytes, headers: &Headers, value: &Bytes) -> usize {
+    let of_headers = headers.iter().map(|(name, value)| name.len() + value.len());
+    key.len() + value.len() + of_headers.sum::<usize>()
 }
 
 /// A record that was read.
@@ -157,6 +157,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Key, value and headers in bytes, as limits count them.
+    pub fn size(&self) -> usize {
+        size(&self.key, &self.headers, &self.value)
+    }
+
     /// True if it has no value at all, which is not an empty one.
     pub fn has_no_value(&self) -> bool {
         self.value.is_empty() && self.headers.get(NULL_VALUE).is_some()

@@ -57,6 +57,11 @@ impl TraceContext {
         Some(self.repeats.as_str()).filter(|attempt| !attempt.is_empty())
     }
 
+    /// Bytes that it takes in memory, for limits.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.traceparent.len() + self.tracestate.len() + self.repeats.len()
+    }
+
     /// True if whoever began the trace wants its spans.
     pub fn is_sampled(&self) -> bool {
         // Checked when it was parsed: the flags are two hexadecimal digits.

@@ -15,13 +15,13 @@ use axum::http::{HeaderValue, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
+
+use crate::slots::{Slot, Slots};
 
 /// How long a connection may take to send the headers of its next request, the idle time before it included. Longer than
 /// common clients keep idle connections (90 s), so that it is they who close: a request that crosses a close is lost.
@@ -37,7 +37,8 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// What bounds a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Connections at once; further ones wait in the system's queue.
+    /// Connections at once. Beyond it the one that is idle longest gives way, after a second at least; while none is, further
+    /// ones wait in the system's queue.
     pub(crate) connections: usize,
     /// How long one of them may take until its first request has begun.
     pub(crate) first: Duration,
@@ -61,8 +62,8 @@ pub(crate) async fn serve<S>(
         + 'static,
     S::Future: Send,
 {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
-    let draining = GracefulShutdown::new();
+    let slots = Slots::new(bounds.connections);
+    let drain = CancellationToken::new();
     let mut connections = JoinSet::new();
     let mut over = pin!(async {
         shutdown.cancelled().await;
@@ -74,19 +75,14 @@ pub(crate) async fn serve<S>(
         let (stream, slot) = tokio::select! {
             biased;
             () = &mut over => break,
-            next = next(&listener, &slots, &mut connections) => next,
+            next = next(&listener, &slots, &drain, &mut connections) => next,
         };
-        let answered = answer(stream, service.clone(), draining.watcher(), bounds.first);
-        connections.spawn(async move {
-            answered.await;
-            drop(slot);
-        });
+        connections.spawn(answer(stream, service.clone(), slot, bounds.first));
     }
     drop(listener);
-    if tokio::time::timeout(bounds.drain, draining.shutdown())
-        .await
-        .is_err()
-    {
+    drain.cancel();
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(bounds.drain, drained).await.is_err() {
         tracing::warn!(
             after_s = bounds.drain.as_secs(),
             "requests were still in flight when their time to finish was over"
@@ -107,17 +103,15 @@ fn asked_to_leave(mut response: Response<Body>, shutdown: &CancellationToken) ->
 /// The next connection, once there is room for it.
 async fn next(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    slots: &Arc<Slots>,
+    drain: &CancellationToken,
     connections: &mut JoinSet<()>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, Slot) {
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
-            // The semaphore is never closed.
-            return std::future::pending().await;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            // Nobody gives way before somebody is there.
+            Ok((stream, _)) => return (stream, slots.take(drain).await),
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
@@ -136,7 +130,7 @@ fn of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn answer<S>(stream: TcpStream, service: S, watcher: Watcher, first: Duration)
+async fn answer<S>(stream: TcpStream, service: S, slot: Slot, first: Duration)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send,
     S::Future: Send,
@@ -144,20 +138,44 @@ where
     // Small answers must not wait for the peer's acknowledgement; without the option they still arrive.
     let _ = stream.set_nodelay(true);
     let has_begun = AtomicBool::new(false);
-    let service = service.map_request(|request| {
-        has_begun.store(true, Ordering::Relaxed);
-        request
-    });
+    let service = service
+        .map_request(|request| {
+            has_begun.store(true, Ordering::Relaxed);
+            slot.busy();
+            request
+        })
+        .map_response(|response| {
+            slot.idle();
+            response
+        });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = pin!(watcher.watch(connection));
-    let ended = match tokio::time::timeout(first, &mut connection).await {
-        Ok(ended) => ended,
-        Err(_) if !has_begun.load(Ordering::Relaxed) => return,
-        Err(_) => connection.await,
+    let mut connection = pin!(connection);
+    let mut leaves = pin!(slot.leaves());
+    let mut first = pin!(tokio::time::sleep(first));
+    let (mut is_leaving, mut is_over) = (false, false);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            () = leaves.as_mut(), if !is_leaving => {
+                // A request that it has is still answered.
+                if !has_begun.load(Ordering::Relaxed) {
+                    return;
+                }
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = first.as_mut(), if !is_over => {
+                if !has_begun.load(Ordering::Relaxed) {
+                    return;
+                }
+                is_over = true;
+            }
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
@@ -210,7 +228,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let router = Router::new().route("/slow", slow);
+        let quick = get(async || "quick");
+        let router = Router::new().route("/slow", slow).route("/quick", quick);
         let server = tokio::spawn(serve(listener, router, bounds, shutdown.clone()));
         Running {
             address,
@@ -298,6 +317,32 @@ mod tests {
         running.shutdown.cancel();
         running.go_on.notify_one();
         assert!(read_all(stream).await.ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn connections_that_asked_once_and_are_silent_give_way_and_one_with_a_request_does_not() {
+        let running = start(3, Duration::from_secs(60)).await;
+        let busy = ask(&running).await;
+        running.begun.notified().await;
+        let mut silent = Vec::new();
+        // Much longer than they may be silent, if each waited for another to end.
+        let all = tokio::time::timeout(Duration::from_secs(60), async {
+            for _ in 0..8 {
+                let mut stream = TcpStream::connect(running.address).await.unwrap();
+                let request = b"GET /quick HTTP/1.1\r\nhost: here\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                let mut answer = [0; 15];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(&answer, b"HTTP/1.1 200 OK");
+                silent.push(stream);
+            }
+        });
+        all.await.unwrap();
+        assert!(read_all(silent.swap_remove(0)).await.ends_with("quick"));
+        running.go_on.notify_one();
+        running.shutdown.cancel();
+        assert!(read_all(busy).await.ends_with("done"));
+        running.server.await.unwrap();
     }
 
     #[tokio::test]

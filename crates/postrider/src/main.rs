@@ -24,6 +24,7 @@ mod doors;
 mod http;
 mod kafka;
 mod limits;
+mod lines;
 mod observe;
 mod opening;
 mod options;
@@ -37,6 +38,7 @@ mod routes;
 mod services;
 mod shown;
 mod signals;
+mod slots;
 mod supervise;
 mod telemetry;
 mod token;
@@ -51,10 +53,15 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match commands::Command::parse().run() {
+    let ended = commands::Command::parse().run();
+    // Where nobody reads the last lines, nobody would read more, and whoever wrote it would wait for ever.
+    let is_read = lines::finish();
+    match ended {
         Ok(code) => code,
         Err(error) => {
-            out::notice(out::causes(&error));
+            if is_read {
+                out::notice(out::causes(&error));
+            }
             let misused = error.is::<config::ConfigError>();
             ExitCode::from(if misused { 2 } else { 1 })
         }

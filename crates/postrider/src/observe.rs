@@ -10,17 +10,21 @@ use postrider_metrics::{FloatGauge, Gauge, Registry};
 use postrider_model::topics::{PARK, PUMP, RETRY};
 use postrider_model::{Group, Partition, Topic};
 use postrider_store::{Order, Page, PageStart, Store};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::condition::{Condition, Name};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// What the log said last is told for so long. Longer than an answer that is late, so that what is judged over minutes is
+/// judged on; and then no more: others tell of the same partitions, and the greatest counts, so that what one process that is
+/// cut off knew once would hide, or stand for, what is.
+const TOLD_FOR: Duration = Duration::from_secs(30);
 
 postrider_metrics::metrics! {
     /// How far the log's readers are.
     pub(crate) struct LagMetrics {
-        records: GaugeFamily<3>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound). On Kafka several processes tell of one partition: take the max by topic, group and partition before the sum. Of a group that a process reads no more it tells 0.", ["topic", "group", "partition"]),
+        records: GaugeFamily<3>("postrider_log_lag_records", "records", "Records that the group has not finished (an upper bound). On Kafka several processes tell of one partition: take the max by topic, group and partition before the sum. Of a group that a process reads no more it tells 0; one that could not ask the log for half a minute tells nothing.", ["topic", "group", "partition"]),
         oldest: FloatGaugeFamily<3>("postrider_log_oldest_unfinished_seconds", "seconds", "Age of the oldest record that the group has not finished, told likewise.", ["topic", "group", "partition"]),
         overdue: FloatGaugeFamily<1>("postrider_log_overdue_seconds", "seconds", "For how long the pump should have moved the oldest record of the topic on: its age beyond the delay of the topic; 0 if it is not due. Told by every process that tells the lag of the pump.", ["topic"]),
     }
@@ -38,6 +42,8 @@ pub(crate) struct LogWatch {
     condition: Arc<Condition>,
     metrics: LagMetrics,
     told: HashMap<(Topic, Group, Partition), Told>,
+    /// When the log said last how far its readers are.
+    known_at: Instant,
     /// Of each topic in which records wait for their time.
     overdue: HashMap<Topic, FloatGauge>,
 }
@@ -55,6 +61,7 @@ impl LogWatch {
             condition,
             metrics,
             told: HashMap::new(),
+            known_at: Instant::now(),
             overdue: HashMap::new(),
         })
     }
@@ -80,11 +87,24 @@ impl LogWatch {
             Ok(lags) => lags,
             Err(error) => {
                 self.condition.set(Name::Log, Some(error.to_string()));
+                self.forget_what_is_old();
                 return Ok(());
             }
         };
         self.condition.set(Name::Log, None);
+        self.known_at = Instant::now();
         self.tell(&lags)
+    }
+
+    fn forget_what_is_old(&mut self) {
+        if self.known_at.elapsed() < TOLD_FOR || self.told.is_empty() {
+            return;
+        }
+        self.told.clear();
+        self.overdue.clear();
+        self.metrics.records.forget();
+        self.metrics.oldest.forget();
+        self.metrics.overdue.forget();
     }
 
     fn tell(&mut self, lags: &[Lag]) -> Result<(), postrider_metrics::Error> {
@@ -173,8 +193,10 @@ pub(crate) async fn watch_store(
 
 #[cfg(test)]
 mod tests {
-    use postrider_log::TopicPartition;
-    use postrider_model::topics::WORKER;
+    use postrider_log::testing::MemoryLog;
+    use postrider_log::{Durability, Purpose, TopicPartition};
+    use postrider_model::NewRecord;
+    use postrider_model::topics::{EVENTS, WORKER, all};
 
     use super::*;
 
@@ -185,6 +207,34 @@ mod tests {
             records: 1,
             oldest_age: Duration::from_secs(age_s),
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_log_said_is_told_for_half_a_minute_after_it_answered_last_and_then_no_more() {
+        let registry = Registry::new();
+        let log = Arc::new(MemoryLog::new(all()));
+        let record = NewRecord::new(EVENTS, "app", "{}");
+        let written = log.append(vec![record], Durability::Synced, Purpose::Intake);
+        written.await.unwrap();
+        let mut watch = LogWatch::new(log.clone(), Condition::new(false), &registry).unwrap();
+        let tells = || {
+            let metrics = registry.render();
+            [
+                "postrider_log_lag_records{",
+                "postrider_log_oldest_unfinished_seconds{",
+                "postrider_log_overdue_seconds{",
+            ]
+            .map(|name| metrics.contains(name))
+        };
+        watch.sample().await.unwrap();
+        assert_eq!(tells(), [true; 3]);
+
+        log.close().await.unwrap();
+        watch.sample().await.unwrap();
+        assert_eq!(tells(), [true; 3]);
+        watch.known_at -= TOLD_FOR;
+        watch.sample().await.unwrap();
+        assert_eq!(tells(), [false; 3]);
     }
 
     #[test]

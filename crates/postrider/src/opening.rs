@@ -35,6 +35,7 @@ pub(crate) struct Ports {
     /// Gives no spans until it is replaced.
     pub(crate) tracer: Tracer,
     store: Option<Arc<dyn Store>>,
+    pipeline: Option<Arc<dyn Store>>,
     registry: Option<Arc<Registry>>,
     /// The store, if it was away at the start and is still to be opened.
     pub(crate) away: Option<store::Away>,
@@ -49,6 +50,16 @@ impl Ports {
     /// If no role of this process was said to need it.
     pub(crate) fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
         self.store
+            .clone()
+            .context("a role needs the store, and it was not opened")
+    }
+
+    /// The store for the pipeline, whose questions do not wait for those of the API.
+    ///
+    /// # Errors
+    /// If no role of this process was said to need it.
+    pub(crate) fn pipeline_store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        self.pipeline
             .clone()
             .context("a role needs the store, and it was not opened")
     }
@@ -85,6 +96,7 @@ pub(crate) async fn open(
         clock,
         tracer: Tracer::default(),
         store: None,
+        pipeline: None,
         registry: None,
         away: None,
         snapshot: None,
@@ -101,6 +113,7 @@ pub(crate) async fn open(
         }
         condition.set(Name::Store, None);
         ports.store = Some(opened.store);
+        ports.pipeline = Some(opened.pipeline);
         ports.away = opened.away;
         ports.snapshot = opened.snapshot;
     }

@@ -1,6 +1,7 @@
 //! From the configuration to what each service takes.
 
 use postrider_guard::Guard;
+use postrider_http::{BodyBudget, BodyLimit};
 use postrider_registry::SnapshotFile;
 use postrider_store_sql::{OpenError, PostgresOptions, PostgresStore};
 
@@ -65,11 +66,17 @@ pub(crate) fn log(
     }
 }
 
-pub(crate) fn ingest(config: &Config) -> postrider_ingest::Options {
+/// What all requests that are being received may hold, whichever service they are for.
+pub(crate) fn bodies(config: &Config) -> BodyBudget {
+    BodyBudget::new(config.http.bodies.as_usize())
+}
+
+pub(crate) fn ingest(config: &Config, bodies: BodyBudget) -> postrider_ingest::Options {
     postrider_ingest::Options {
         payload_bytes: config.ingest.max_payload.as_usize(),
         json_depth: config.ingest.max_json_depth,
         strict_event_types: config.ingest.strict_event_types,
+        bodies,
         ..postrider_ingest::Options::default()
     }
 }
@@ -130,10 +137,15 @@ pub(crate) fn dead_letters(config: &Config) -> postrider_deadletter::Options {
     }
 }
 
-pub(crate) fn api(config: &Config) -> postrider_api::Options {
+pub(crate) fn api(config: &Config, bodies: BodyBudget) -> postrider_api::Options {
     postrider_api::Options {
+        body: BodyLimit {
+            budget: bodies,
+            ..BodyLimit::default()
+        },
         schedule: config.delivery.schedule.clone(),
         slack: config.delivery.slack,
+        max_endpoints: config.api.max_endpoints,
         ..postrider_api::Options::default()
     }
 }

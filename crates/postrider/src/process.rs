@@ -2,6 +2,7 @@
 
 use postrider_metrics::{Gauge, Registry};
 
+use crate::lines;
 use crate::roles::Roles;
 
 /// What Linux counts a process's time in, whatever the kernel's own tick (`USER_HZ`, proc(5)).
@@ -17,6 +18,7 @@ postrider_metrics::metrics! {
         threads: Gauge("postrider_process_threads", "threads", "Threads of the process."),
         cpu: FloatCounter("postrider_process_cpu_seconds_total", "seconds", "Processor time used since the start, user and system."),
         started: FloatGauge("postrider_process_start_time_seconds", "seconds", "When the process was started, since 1970."),
+        unlogged: FloatCounter("postrider_process_log_lines_dropped_total", "lines", "Lines of log dropped because standard error was not read as fast as they came."),
         role: GaugeFamily<1>("postrider_role", "processes", "1 for each role that the process plays: ingest, fanout, worker, pump, deadletter, recorder, api.", ["role"]),
         info: GaugeFamily<2>("postrider_info", "processes", "1: which roles the process plays, all of them in one label, and which version it is.", ["roles", "version"]),
     }
@@ -54,6 +56,8 @@ impl ProcessMetrics {
         if let Ok((soft, _)) = rlimit::Resource::NOFILE.get() {
             self.max_files.set(i64::try_from(soft).unwrap_or(i64::MAX));
         }
+        #[expect(clippy::cast_precision_loss, reason = "lines stay far below 2^52")]
+        self.unlogged.raise_to(lines::dropped() as f64);
         if let Some(threads) = after_name(17) {
             self.threads.set(threads);
         }

@@ -103,7 +103,7 @@ fn recorder(
 ) -> anyhow::Result<()> {
     let (log, store, clock) = (
         Arc::clone(&ports.log),
-        ports.store()?,
+        ports.pipeline_store()?,
         Arc::clone(&ports.clock),
     );
     let (options, counts) = (
@@ -124,7 +124,7 @@ fn dead_letters(
 ) -> anyhow::Result<()> {
     let dead_letters = postrider_deadletter::Ports {
         log: Arc::clone(&ports.log),
-        store: ports.store()?,
+        store: ports.pipeline_store()?,
         endpoints: ports.registry()? as _,
         clock: Arc::clone(&ports.clock),
         tracer: ports.tracer.clone(),
@@ -149,17 +149,27 @@ pub(crate) fn routes(
     guard: Guard,
     metrics: &Metrics,
 ) -> anyhow::Result<Router> {
+    let bodies = options::bodies(config);
     let mut routes = Router::new();
     if roles.have_routes() {
-        routes = routes.merge(intake(ports, config, metrics)?);
+        routes = routes.merge(intake(
+            ports,
+            options::ingest(config, bodies.clone()),
+            metrics,
+        )?);
     }
     if roles.has(Role::Api) {
-        routes = routes.merge(api(base, ports, config, guard, metrics)?);
+        let options = options::api(config, bodies);
+        routes = routes.merge(api(base, ports, options, guard, metrics)?);
     }
     Ok(routes)
 }
 
-fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
+fn intake(
+    ports: &Ports,
+    options: postrider_ingest::Options,
+    metrics: &Metrics,
+) -> anyhow::Result<Router> {
     let store = ports.store()?;
     let ingest = Ingest::new(
         postrider_ingest::Ports {
@@ -170,7 +180,7 @@ fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<R
             clock: Arc::clone(&ports.clock),
             tracer: ports.tracer.clone(),
         },
-        options::ingest(config),
+        options,
         IngestMetrics::register(metrics)?,
     )?;
     Ok(postrider_ingest::router(ingest))
@@ -179,7 +189,7 @@ fn intake(ports: &Ports, config: &Config, metrics: &Metrics) -> anyhow::Result<R
 fn api(
     base: &mut Stage,
     ports: &Ports,
-    config: &Config,
+    options: postrider_api::Options,
     guard: Guard,
     metrics: &Metrics,
 ) -> anyhow::Result<Router> {
@@ -192,7 +202,7 @@ fn api(
             clock: Arc::clone(&ports.clock),
             tracer: ports.tracer.clone(),
         },
-        options::api(config),
+        options,
         ApiMetrics::register(metrics)?,
     );
     let follows = Arc::clone(&api);

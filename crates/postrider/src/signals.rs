@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::lines;
+
 /// What whoever told the process to stop may want to know.
 pub(crate) const AGAIN: &str = "again, a second from now or later, to stop at once";
 
@@ -80,6 +82,7 @@ const INTERRUPT: Told = Told {
 )]
 fn end(told: Told) -> ! {
     tracing::warn!("{} as well: stopping at once", told.name);
+    lines::finish();
     std::process::exit(told.code)
 }
 

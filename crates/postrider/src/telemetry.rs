@@ -1,10 +1,12 @@
-//! Logs to standard error. Never tokens, secrets or payloads: nothing that is logged anywhere carries one.
+//! Logs to standard error, by [`Lines`]. Never tokens, secrets or payloads: nothing that is logged anywhere carries one.
 
 use std::io::IsTerminal;
 
+use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Logs};
+use crate::lines::Lines;
 
 /// What is logged.
 pub(crate) struct Level(Box<dyn Fn(EnvFilter) + Send + Sync>);
@@ -18,9 +20,10 @@ impl Level {
 
 /// Begins to log. Panics are logged, too, so that a collector of JSON lines sees them.
 pub(crate) fn start(logs: &Logs) -> anyhow::Result<Level> {
+    let lines = Lines::start().context("logging could not be started")?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(logs.level.to_filter())
-        .with_writer(std::io::stderr);
+        .with_writer(move || lines.clone());
     let (started, level): (_, Box<dyn Fn(EnvFilter) + Send + Sync>) = match logs.format {
         LogFormat::Json => {
             let subscriber = subscriber
@@ -45,6 +48,10 @@ pub(crate) fn start(logs: &Logs) -> anyhow::Result<Level> {
         let place = info.location().map(ToString::to_string);
         let what = info.payload_as_str().unwrap_or("no reason was given");
         tracing::error!(at = place.as_deref(), "panicked: {what}");
+        // The process ends with its first thread; the others' panics are caught, or end their service.
+        if std::thread::current().name() == Some("main") {
+            crate::lines::finish();
+        }
     }));
     Ok(Level(level))
 }

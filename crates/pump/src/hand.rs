@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use postrider_log::BatchLimit;
+use postrider_log::{BatchLimit, Tenure};
 use postrider_model::topics::Tier;
 use postrider_model::{Record, Timestamp, TopicPartition};
 
@@ -12,7 +12,7 @@ use crate::hopped::waits_since;
 /// Records of one partition that are due, in order.
 #[derive(Debug)]
 pub(crate) struct Due {
-    pub(crate) at: TopicPartition,
+    pub(crate) of: Tenure,
     pub(crate) records: Vec<Record>,
     /// How long the first was due already.
     pub(crate) late: Duration,
@@ -29,6 +29,8 @@ impl Due {
 
 #[derive(Debug, Default)]
 struct Held {
+    /// Under which assignment it is read.
+    epoch: u64,
     records: VecDeque<Record>,
     paused: bool,
 }
@@ -59,10 +61,23 @@ impl Hand {
     }
 
     /// These are ours from now on.
-    pub(crate) fn assign(&mut self, at: impl IntoIterator<Item = TopicPartition>) {
-        for at in at {
-            self.partitions.insert(at, Held::default());
+    pub(crate) fn assign(&mut self, these: impl IntoIterator<Item = Tenure>) {
+        for Tenure { at, epoch } in these {
+            let held = Held {
+                epoch,
+                ..Held::default()
+            };
+            self.partitions.insert(at, held);
         }
+    }
+
+    /// These, each under its assignment; 0, which none has, for what is not ours.
+    pub(crate) fn tenures(&self, partitions: &[TopicPartition]) -> Vec<Tenure> {
+        let tenure = |at: &TopicPartition| Tenure {
+            at: *at,
+            epoch: self.partitions.get(at).map_or(0, |held| held.epoch),
+        };
+        partitions.iter().map(tenure).collect()
     }
 
     /// These are no longer ours. Nothing of them was finished, so whoever reads them next gets all of it.
@@ -132,7 +147,10 @@ impl Hand {
             let records: Vec<Record> = held.records.drain(..count).collect();
             if let Some(first) = records.first() {
                 due.push(Due {
-                    at: *at,
+                    of: Tenure {
+                        at: *at,
+                        epoch: held.epoch,
+                    },
                     late: now.since(first.appended_at.plus(delay)),
                     delay,
                     records,
@@ -198,6 +216,13 @@ mod tests {
         }
     }
 
+    fn ours(index: usize) -> Tenure {
+        Tenure {
+            at: tier(index),
+            epoch: 1,
+        }
+    }
+
     fn record(at: TopicPartition, position: Position, appended_ms: i64) -> Record {
         Record {
             at,
@@ -217,7 +242,7 @@ mod tests {
     #[test]
     fn only_what_is_due_is_given_out_and_the_wait_is_that_of_the_first_head() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0), tier(1)]);
+        hand.assign([ours(0), ours(1)]);
         hand.take(
             vec![
                 record(tier(0), 4, 0),
@@ -238,7 +263,7 @@ mod tests {
     #[test]
     fn a_partition_is_paused_while_a_record_of_it_is_held_and_told_so_once() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0), tier(1)]);
+        hand.assign([ours(0), ours(1)]);
         hand.take(vec![record(tier(0), 0, 0)], Timestamp::default());
         assert_eq!(hand.pauses().pause, [tier(0)]);
         assert_eq!(hand.pauses(), Pauses::default());
@@ -249,7 +274,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_is_given_out_at_once() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0)]);
+        hand.assign([ours(0)]);
         hand.take(
             (0..10)
                 .map(|position| record(tier(0), position, 0))
@@ -270,7 +295,7 @@ mod tests {
     #[test]
     fn partitions_share_a_batch_and_a_record_larger_than_it_goes_alone() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0), tier(1)]);
+        hand.assign([ours(0), ours(1)]);
         let large = |at, position| Record {
             value: Bytes::from(vec![0; 100]),
             ..record(at, position, 0)
@@ -301,7 +326,7 @@ mod tests {
     #[test]
     fn records_of_the_future_wait_their_delay_from_when_they_were_read() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0)]);
+        hand.assign([ours(0)]);
         let (now, due_at) = (Timestamp::from_millis(500), Timestamp::from_millis(1_500));
         let future = (0..10).map(|position| record(tier(0), position, HOUR_MS));
         hand.take(future.collect(), now);
@@ -313,7 +338,7 @@ mod tests {
     #[test]
     fn what_is_held_while_the_clock_is_set_back_waits_no_longer_than_its_delay() {
         let mut hand = Hand::new(&RETRY);
-        hand.assign([tier(0)]);
+        hand.assign([ours(0)]);
         let ahead = Timestamp::from_millis(HOUR_MS);
         let held = (0..10).map(|position| record(tier(0), position, HOUR_MS));
         hand.take(held.collect(), ahead);

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use postrider_log::{Committed, Completion, Durability, Progress, Purpose};
-use postrider_model::{NewRecord, Position, TopicPartition};
+use postrider_log::{Committed, Completion, Durability, Progress, Purpose, Tenure};
+use postrider_model::{NewRecord, Position};
 
 use crate::Route;
 
@@ -18,7 +18,7 @@ pub(crate) struct Move {
 /// What becomes of records of one partition, in order.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) at: TopicPartition,
+    pub(crate) of: Tenure,
     pub(crate) moves: Vec<Move>,
 }
 
@@ -49,7 +49,7 @@ impl Parts {
             if part.moves.len() > left {
                 let rest = part.moves.split_off(left);
                 self.0.push_front(Part {
-                    at: part.at,
+                    of: part.of,
                     moves: rest,
                 });
             }
@@ -63,7 +63,7 @@ impl Parts {
     pub(crate) fn put_back(&mut self, taken: Self) {
         for mut part in taken.0.into_iter().rev() {
             match self.0.front_mut() {
-                Some(first) if first.at == part.at => {
+                Some(first) if first.of == part.of => {
                     part.moves.append(&mut first.moves);
                     first.moves = part.moves;
                 }
@@ -77,7 +77,8 @@ impl Parts {
         let progress = |part: &Part| {
             let last = part.moves.last()?;
             Some(Progress {
-                at: part.at,
+                at: part.of.at,
+                epoch: part.of.epoch,
                 committed: Committed {
                     next: last.position + 1,
                     metadata: String::new(),
@@ -95,6 +96,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use postrider_model::TopicPartition;
     use postrider_model::topics::RETRY;
 
     use super::*;
@@ -105,11 +107,12 @@ mod tests {
             route: Route::Hop,
             output: None,
         });
+        let at = TopicPartition {
+            topic: RETRY[tier].topic,
+            partition: 0,
+        };
         Part {
-            at: TopicPartition {
-                topic: RETRY[tier].topic,
-                partition: 0,
-            },
+            of: Tenure { at, epoch: 1 },
             moves: moves.collect(),
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_log::{
-    BatchLimit, Committer, Completion, Followed, Follower, Log, LogError, Polled, Purpose, Reader,
-    Subscription, Weighted, patiently_unless, shrink,
+    Assignment, BatchLimit, Committer, Completion, Followed, Follower, Log, LogError, Polled,
+    Purpose, Reader, Subscription, Weighted, patiently_unless, shrink,
 };
 use postrider_model::{Clock, EndpointId, EndpointState, Record, TopicPartition, topics};
 use tokio::time::Instant;
@@ -185,13 +185,14 @@ impl Pump {
             Ok(Polled::Assigned(assignments)) => {
                 let at: Vec<TopicPartition> = assignments.iter().map(|a| a.at).collect();
                 self.forget(&at);
-                self.hand.assign(at);
+                self.hand.assign(assignments.iter().map(Assignment::tenure));
             }
             Ok(Polled::Records(records)) => self.hand.take(records, self.clock.now()),
             // Nothing is being moved while we wait, so they can be given up at once.
             Ok(Polled::Revoking(at)) => {
+                let released = self.hand.tenures(&at);
                 self.forget(&at);
-                self.committer.release(&at).await?;
+                self.committer.release(&released).await?;
             }
             Ok(Polled::Lost(at)) => self.forget(&at),
             Err(LogError::Trimmed { at, asked, first }) => {
@@ -301,7 +302,7 @@ impl Pump {
                 Err(LogError::Lost(at)) => {
                     self.forget(&[at]);
                     waiting.put_back(parts);
-                    waiting.0.retain(|part| part.at != at);
+                    waiting.0.retain(|part| part.of.at != at);
                 }
                 Err(error @ LogError::TooLarge { limit, .. }) => {
                     if self.shrink(&mut parts, limit) == 0 {
@@ -332,7 +333,7 @@ impl Pump {
             }
         });
         Part {
-            at: due.at,
+            of: due.of,
             moves: moves.collect(),
         }
     }

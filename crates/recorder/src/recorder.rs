@@ -51,11 +51,17 @@ pub(crate) async fn run<S: History + Endpoints + ?Sized>(
         metrics,
         stop,
     };
-    while let Some(batch) = gatherer.gather().await? {
+    while let Some(mut batch) = gatherer.gather().await? {
         let began = Instant::now();
         let records = batch.records.len();
-        if recorder.record(batch).await?.is_err() {
-            break;
+        while !batch.is_empty() {
+            let leave = gatherer.leave();
+            let recording = recorder.record(&mut batch, &leave);
+            match gatherer.beside(&leave, recording).await? {
+                Ok(()) => break,
+                Err(Stopped) if recorder.stop.is_cancelled() => return Ok(()),
+                Err(Stopped) => gatherer.keep_ours(&mut batch).await?,
+            }
         }
         recorder.metrics.batch_records.observe(records as f64);
         recorder
@@ -89,31 +95,39 @@ async fn gatherer(
 }
 
 impl<S: History + Endpoints + ?Sized> Recorder<S> {
-    /// Records one batch: the log's sync first, then the store, then the positions. Where it is to stop before, the batch
-    /// stays in the log.
-    async fn record(&mut self, batch: Batch) -> Result<Result<(), Stopped>, LogError> {
+    /// Records one batch: the log's sync first, then the store, then the positions. Where it would wait and is to leave, the
+    /// batch stays in the log.
+    async fn record(
+        &mut self,
+        batch: &mut Batch,
+        leave: &CancellationToken,
+    ) -> Result<Result<(), Stopped>, LogError> {
         let rows = Rows::of(&batch.records);
         let mut aside = self.malformed(&rows, &batch.records);
         if !rows.history.is_empty() {
-            match sync_patiently(self.log.as_ref(), &self.stop).await {
+            match sync_patiently(self.log.as_ref(), leave).await {
                 Err(error) if error.is_passing() => return Ok(Err(Stopped)),
                 synced => synced?,
             }
-            match self.write(&rows).await {
+            match self.write(&rows, leave).await {
                 Ok(refused) => aside.extend(self.refused(&rows, &batch.records, refused)),
                 Err(stopped) => return Ok(Err(stopped)),
             }
-            if let Err(stopped) = self.disable(&rows.history).await {
+            if let Err(stopped) = self.disable(&rows.history, leave).await {
                 return Ok(Err(stopped));
             }
         }
-        self.finish(batch, aside).await
+        self.finish(batch, aside, leave).await
     }
 
     /// Writes all rows but those that the store will never take, and returns these.
-    async fn write(&self, rows: &Rows) -> Result<Vec<(usize, String)>, Stopped> {
+    async fn write(
+        &self,
+        rows: &Rows,
+        leave: &CancellationToken,
+    ) -> Result<Vec<(usize, String)>, Stopped> {
         let len = rows.history.len();
-        let mut writing = Writing::of(len, self.patience());
+        let mut writing = Writing::of(len, self.patience(leave));
         while let Some(part) = writing.part() {
             let written = if part.len() == len {
                 self.write_part(&rows.history).await
@@ -136,8 +150,12 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
         Ok(())
     }
 
-    async fn disable(&mut self, history: &HistoryBatch) -> Result<(), Stopped> {
-        let mut patience = self.patience();
+    async fn disable(
+        &mut self,
+        history: &HistoryBatch,
+        leave: &CancellationToken,
+    ) -> Result<(), Stopped> {
+        let mut patience = self.patience(leave);
         while let Err(why) = self
             .disabling
             .judge(
@@ -154,9 +172,12 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
     }
 
     /// While the store is down: nothing waits for it but history.
-    fn patience(&self) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
+    fn patience(
+        &self,
+        leave: &CancellationToken,
+    ) -> Patience<impl Fn(&str, Duration) + Send + Sync + use<S>> {
         let failures = self.metrics.store_failures.clone();
-        Patience::new(self.stop.clone(), move |why, wait| {
+        Patience::new(leave.clone(), move |why, wait| {
             failures.inc();
             tracing::warn!(
                 why,
@@ -196,8 +217,9 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
 
     async fn finish(
         &self,
-        batch: Batch,
+        batch: &mut Batch,
         aside: Vec<NewRecord>,
+        leave: &CancellationToken,
     ) -> Result<Result<(), Stopped>, LogError> {
         let refused = |error: &LogError| {
             tracing::warn!(%error, "the log does not take the recorder's progress at present");
@@ -205,7 +227,7 @@ impl<S: History + Endpoints + ?Sized> Recorder<S> {
         };
         let committer = self.committer.as_ref();
         fail_point!("recorder.complete.before");
-        let finished = batch.finish(committer, aside, &self.stop, refused).await?;
+        let finished = batch.finish(committer, aside, leave, refused).await?;
         fail_point!("recorder.complete.after");
         Ok(if finished { Ok(()) } else { Err(Stopped) })
     }

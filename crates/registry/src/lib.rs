@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod away;
 mod keeper;
 #[cfg(test)]
 mod keeper_tests;
@@ -27,6 +28,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use away::AWAY_AFTER;
 pub use keeper::Keeper;
 pub use metrics::{KeeperMetrics, RegistryMetrics};
 pub use registry::{AuthError, Found, Registry};

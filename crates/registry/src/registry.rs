@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::away::Away;
 use crate::{RegistryMetrics, Saved, Snapshot};
 
 /// How often the snapshot is brought up to date when nobody asks.
@@ -52,6 +53,7 @@ pub struct Registry {
     succeeded: AtomicU64,
     /// When the newest successful refresh began.
     fresh_at: ArcSwap<Moment>,
+    away: Away,
     metrics: RegistryMetrics,
 }
 
@@ -136,6 +138,7 @@ impl Registry {
             begun: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             fresh_at: ArcSwap::from_pointee(fresh_at),
+            away: Away::default(),
             metrics,
         };
         registry.report();
@@ -199,7 +202,9 @@ impl Registry {
         }
         let began = Moment::at(Instant::now());
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let out = self.away.begin();
         let read = self.read(&mut cursor).await;
+        out.ended(read.is_ok());
         match &read {
             Ok(()) => {
                 self.fresh_at.store(Arc::new(began));
@@ -211,6 +216,12 @@ impl Registry {
             }
         }
         read
+    }
+
+    /// Whether the store did not answer the newest refresh, or has not answered it for [`crate::AWAY_AFTER`]: who can do
+    /// without one need not wait for another. [`Registry::run`] finds it again.
+    pub fn is_away(&self) -> bool {
+        self.away.is_away()
     }
 
     /// Brings the snapshot to `version` at least, if it is not there. The version of another database says nothing.

@@ -25,6 +25,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Default)]
 struct Known {
     application: Option<Arc<Application>>,
+    /// How many endpoints it has, disabled ones included.
+    endpoints: u32,
     subscriptions: Subscriptions,
 }
 
@@ -63,6 +65,12 @@ impl Snapshot {
     /// How many endpoints there are.
     pub fn endpoint_count(&self) -> usize {
         self.endpoints.len()
+    }
+
+    /// How many endpoints an application has, disabled ones included.
+    pub fn endpoints_of(&self, app_id: AppId) -> usize {
+        let known = self.applications.get(&app_id);
+        known.map_or(0, |known| known.endpoints as usize)
     }
 
     /// A registered event type.
@@ -124,8 +132,9 @@ impl Snapshot {
             }
             Change::Endpoint(mut endpoint) => {
                 self.share_types(&mut endpoint);
-                if let Some(before) = self.endpoints.insert(endpoint.id, Arc::clone(&endpoint)) {
-                    self.unsubscribe(&before);
+                match self.endpoints.insert(endpoint.id, Arc::clone(&endpoint)) {
+                    Some(before) => self.unsubscribe(&before),
+                    None => self.known(endpoint.app_id, |known| known.endpoints += 1),
                 }
                 if endpoint.disabled.is_none() {
                     self.known(endpoint.app_id, |known| {
@@ -136,6 +145,8 @@ impl Snapshot {
             Change::EndpointRemoved(_, id) => {
                 if let Some(gone) = self.endpoints.remove(&id) {
                     self.unsubscribe(&gone);
+                    // It was counted when it came.
+                    self.known(gone.app_id, |known| known.endpoints -= 1);
                 }
             }
             Change::EventType(event_type) => {
@@ -197,7 +208,7 @@ impl Snapshot {
     fn known<T>(&mut self, id: AppId, change: impl FnOnce(&mut Known) -> T) -> T {
         let known = self.applications.entry(id).or_default();
         let result = change(known);
-        if known.application.is_none() && known.subscriptions.is_empty() {
+        if known.application.is_none() && known.endpoints == 0 {
             self.applications.remove(&id);
         }
         result

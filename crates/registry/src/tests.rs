@@ -363,6 +363,38 @@ async fn many_that_ask_a_store_that_hangs_wait_for_it_twice_at_most() {
     assert!(hanging.asked.load(Ordering::SeqCst) <= 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_counts_as_away_after_a_second_until_it_answers() {
+    let hanging = Arc::new(Hanging {
+        store: MemoryStore::new(),
+        asked: AtomicU32::new(0),
+    });
+    let metrics = RegistryMetrics::register(&postrider_metrics::Registry::new()).unwrap();
+    let feed: Arc<dyn ConfigFeed> = Arc::<Hanging>::clone(&hanging);
+    let registry = Registry::load(feed, metrics).await.unwrap();
+    // Given up before it is known, and after.
+    for (within, away) in [(500, false), (1_000, true)] {
+        let refresh = registry.refresh();
+        let given_up = tokio::time::timeout(Duration::from_millis(within), refresh);
+        assert!(given_up.await.is_err());
+        assert_eq!(registry.is_away(), away);
+    }
+    hanging.asked.store(0, Ordering::SeqCst);
+    registry.refresh().await.unwrap();
+    assert!(!registry.is_away());
+    // While another waits for it.
+    let waits = {
+        let registry = Arc::clone(&registry);
+        tokio::spawn(async move { registry.refresh().await })
+    };
+    tokio::time::sleep(Duration::from_millis(999)).await;
+    assert!(!registry.is_away());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(registry.is_away());
+    waits.await.unwrap().unwrap_err();
+    assert!(registry.is_away());
+}
+
 #[tokio::test]
 async fn what_was_removed_and_forgotten_in_the_store_goes_here_too() {
     let store = MemoryStore::new();
@@ -376,4 +408,39 @@ async fn what_was_removed_and_forgotten_in_the_store_goes_here_too() {
     registry.refresh().await.unwrap();
     assert!(registry.snapshot().endpoint(gone.id).is_none());
     assert_eq!(registry.snapshot().endpoint_count(), 0);
+}
+
+#[tokio::test]
+async fn the_endpoints_of_an_application_are_counted_whatever_becomes_of_them() {
+    let store = MemoryStore::new();
+    let (one, other) = (
+        application(&store, None).await,
+        application(&store, None).await,
+    );
+    let registry = registry(&store).await;
+    let counted = async || {
+        registry.refresh().await.unwrap();
+        let snapshot = registry.snapshot();
+        (
+            snapshot.endpoints_of(one.id),
+            snapshot.endpoints_of(other.id),
+        )
+    };
+    assert_eq!(counted().await, (0, 0));
+    let mut made = Vec::new();
+    for app in [one.id, one.id, other.id] {
+        let endpoint = endpoint(app, None, None);
+        made.push(store.insert_endpoint(&endpoint).await.unwrap());
+    }
+    assert_eq!(counted().await, (2, 1));
+    let disabled = Endpoint {
+        disabled: Some(Disabled::ByOwner),
+        ..made[0].clone()
+    };
+    store.replace_endpoint(&disabled).await.unwrap();
+    assert_eq!(counted().await, (2, 1));
+    for gone in &made[..2] {
+        store.delete_endpoint(one.id, gone.id).await.unwrap();
+    }
+    assert_eq!(counted().await, (0, 1));
 }

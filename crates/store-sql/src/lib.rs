@@ -54,12 +54,17 @@ pub async fn open_with(
         "postgres" | "postgresql" => {
             Ok(Arc::new(PostgresStore::open(url, options, metrics).await?))
         }
-        "sqlite" => {
-            let path = sqlite_path(url)?.as_ref();
-            Ok(Arc::new(SqliteStore::open(path, metrics).await?))
-        }
+        "sqlite" => Ok(Arc::new(open_sqlite(url, metrics).await?)),
         other => Err(OpenError::Url(other.to_owned())),
     }
+}
+
+/// Opens the store that `url`, `sqlite:PATH`, names.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_sqlite(url: &str, metrics: StoreMetrics) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(sqlite_path(url)?.as_ref(), metrics).await
 }
 
 /// Looks at the store that `url` names, as [`open_with`] takes it, and changes nothing: the schema stays as it is, and what

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_model::{AppId, Endpoint, EndpointId, EventType, Timestamp, TokenId, Uid};
@@ -115,6 +116,15 @@ impl TokenRecord {
             revoked_at: None,
             version: 0,
             created_at: now,
+        }
+    }
+
+    /// The same, good for so long since it was made.
+    #[must_use]
+    pub fn lasting(self, lifetime: Option<Duration>) -> Self {
+        Self {
+            expires_at: lifetime.map(|lifetime| self.created_at.plus(lifetime)),
+            ..self
         }
     }
 }

@@ -198,7 +198,8 @@ pub trait History: Send + Sync + 'static {
         of: &[Tried],
     ) -> Result<Vec<Attempt>, StoreError>;
 
-    /// Deletes at most `limit` events (with whom they went to) accepted before `before`, oldest first. Returns how many.
+    /// Deletes at most `limit` events accepted before `before`, and whom at most as many went to, also such as are not archived;
+    /// oldest first. Returns the more of both.
     async fn delete_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes at most `limit` attempts started before `before`, oldest first. Returns how many.

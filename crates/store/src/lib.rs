@@ -21,6 +21,7 @@ mod page;
 mod patience;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod turns;
 
 use async_trait::async_trait;
 
@@ -41,6 +42,7 @@ pub use history::{
 pub use idempotency::{Claim, Claims};
 pub use page::{HistoryKey, Order, Page, PageStart};
 pub use patience::{Patience, Stopped, Writing};
+pub use turns::in_turn;
 
 /// The end of a store.
 #[async_trait]

@@ -92,14 +92,17 @@ impl Broker {
         nodes.pop().context("no node")
     }
 
-    /// Likewise, with a broker that compiles its code so.
+    /// Likewise, with a broker that compiles its code so, and has these lines behind its properties.
     ///
     /// # Errors
     /// As [`Broker::start`].
-    pub async fn start_with(dir: &Path, jit: Jit) -> Result<Self> {
+    pub async fn start_with(dir: &Path, jit: Jit, properties: &str) -> Result<Self> {
         let mut nodes = prepare_nodes(dir, 1)?;
         let mut broker = nodes.pop().context("no node")?;
         broker.jit = jit;
+        let file = broker.dir.join("server.properties");
+        let own = fs::read_to_string(&file)?;
+        fs::write(&file, own + properties)?;
         broker.format(&[])?;
         broker.spawn()?;
         broker.started().await?;

@@ -33,6 +33,8 @@ pub struct LossChecker {
     silent: HashSet<String>,
     /// Paths for which deliveries are put aside at times.
     put_aside: HashSet<String>,
+    /// How many repeats are excused at most.
+    bound: Option<usize>,
 }
 
 /// A fault and where it can have struck.
@@ -55,8 +57,10 @@ pub struct Verdict {
     /// Requests beyond the first of their event and path that a kill excuses. For each, how long before the kill
     /// the answer to the one before it had gone out; zero if it never had.
     pub excused: Vec<Duration>,
-    /// Requests that kills found in flight: no more can be excused.
+    /// Requests that kills found in flight.
     pub in_flight: usize,
+    /// How many repeats may be excused, if the test says so: what is excused one by one can be far too much together.
+    pub bound: Option<usize>,
     /// (event, path) that came again though no kill excuses it.
     pub unexcused: Vec<(String, String)>,
     /// (event, path) whose body changed between two arrivals.
@@ -136,6 +140,11 @@ impl LossChecker {
         self.put_aside.insert(path.to_owned());
     }
 
+    /// All faults together excuse so many repeats at most.
+    pub fn excuses_at_most(&mut self, repeats: usize) {
+        self.bound = Some(repeats);
+    }
+
     /// How many of the expected arrivals have not come yet.
     #[must_use]
     pub fn missing(&self, arrivals: &[Arrival]) -> usize {
@@ -151,7 +160,10 @@ impl LossChecker {
                 .or_default()
                 .push(arrival);
         }
-        let mut verdict = Verdict::default();
+        let mut verdict = Verdict {
+            bound: self.bound,
+            ..Verdict::default()
+        };
         let due = self
             .due
             .iter()
@@ -311,10 +323,11 @@ impl Kill {
 }
 
 impl Verdict {
-    /// True if nothing was lost, changed or repeated without excuse.
+    /// True if nothing was lost, changed or repeated without excuse, and no more repeated than may be.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.missing.is_empty() && self.unexcused.is_empty() && self.changed.is_empty()
+        let bounded = self.bound.is_none_or(|bound| self.excused.len() <= bound);
+        self.missing.is_empty() && self.unexcused.is_empty() && self.changed.is_empty() && bounded
     }
 }
 
@@ -327,12 +340,16 @@ impl fmt::Display for Verdict {
         let answered = self.excused.iter().filter(|before| !before.is_zero());
         write!(
             f,
-            "missing {}, repeated without excuse {}, changed {}, repeats {} of {} in flight at a kill, of which {} had \
+            "missing {}, repeated without excuse {}, changed {}, repeats {} ({}) of {} in flight at a kill, of which {} had \
              been answered, none longer before it than {:?}",
             some(&self.missing),
             some(&self.unexcused),
             some(&self.changed),
             self.excused.len(),
+            match self.bound {
+                Some(bound) => format!("{bound} may be"),
+                None => "not bounded".to_owned(),
+            },
             self.in_flight,
             answered.count(),
             self.excused.last().copied().unwrap_or_default()

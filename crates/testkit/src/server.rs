@@ -1,7 +1,7 @@
 //! `postrider serve` as a process: started, watched, killed.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
 use crate::process::signal;
@@ -28,6 +29,7 @@ pub struct Launch {
     listen: String,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    unread: bool,
 }
 
 impl Launch {
@@ -41,6 +43,7 @@ impl Launch {
             listen: "127.0.0.1:0".to_owned(),
             env: Vec::new(),
             arguments: Vec::new(),
+            unread: false,
         };
         launch
             .set("EGRESS__ALLOW", "127.0.0.0/8")
@@ -86,6 +89,13 @@ impl Launch {
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With a pipe for what it logs that is full, and that nobody ever reads.
+    #[must_use]
+    pub fn with_unread_log(mut self) -> Self {
+        self.unread = true;
         self
     }
 
@@ -155,6 +165,12 @@ impl Launch {
             fs::create_dir_all(parent)?;
         }
         let mut stdout_log = File::options().create(true).append(true).open(&log)?;
+        let (unread, stderr): (_, Stdio) = if self.unread {
+            let (unread, pipe) = full_pipe()?;
+            (Some(unread), pipe.into())
+        } else {
+            (None, stdout_log.try_clone()?.into())
+        };
         let mut child = std::process::Command::new(&self.binary)
             .arg("serve")
             .arg("--data")
@@ -164,7 +180,7 @@ impl Launch {
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stdout_log.try_clone()?)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("starting {}", self.binary.display()))?;
         let stdout = child.stdout.take().context("no standard output")?;
@@ -183,10 +199,21 @@ impl Launch {
             child,
             lines,
             log,
+            _unread: unread,
             url: String::new(),
             token: String::new(),
         })
     }
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> Result<(PipeReader, PipeWriter)> {
+    let (unread, mut pipe) = std::io::pipe()?;
+    let flags = fcntl_getfl(&pipe)?;
+    fcntl_setfl(&pipe, flags | OFlags::NONBLOCK)?;
+    while pipe.write(b"\n").is_ok() {}
+    fcntl_setfl(&pipe, flags)?;
+    Ok((unread, pipe))
 }
 
 /// A running server. Killed when dropped.
@@ -195,6 +222,8 @@ pub struct Server {
     child: Child,
     lines: mpsc::Receiver<String>,
     log: PathBuf,
+    /// The end of a pipe that nobody reads: without it, what is written there would be an error.
+    _unread: Option<PipeReader>,
     /// Where it listens: `http://127.0.0.1:PORT`.
     pub url: String,
     /// The token made at its first start.

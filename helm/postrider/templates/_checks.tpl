@@ -90,6 +90,31 @@ together. At the head of every template, because Helm begins with any of them; l
 {{- $wrong = append $wrong (printf "config.%s is not set here: %s" $path $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- $given := dict "config" $config "pod.config" .Values.pod.config -}}
+{{- range $name, $role := .Values.roles }}{{ $_ := set $given (printf "roles.%s.config" $name) ($role | default dict).config }}{{ end -}}
+{{- range $at, $one := $given -}}
+{{- $properties := (((($one | default dict).log | default dict).kafka) | default dict).properties | default dict -}}
+{{- $names := list -}}
+{{- if kindIs "string" $properties -}}
+{{- range splitList ";" $properties }}{{ $names = append $names (splitList "=" . | first | trim) }}{{ end -}}
+{{- else -}}
+{{- $names = keys $properties | sortAlpha -}}
+{{- end -}}
+{{- range $name := $names -}}
+{{- $instead := get (dict
+  "sasl.password" "put name and password into a Secret and name that in secrets.kafkaUser"
+  "ssl.key.password" "put it into the Secret of secrets.kafkaTls, and its key there into secrets.kafkaTls.keyPassword"
+  "ssl.key.pem" "put it into a Secret and name that in secrets.kafkaTls"
+  "ssl.keystore.password" "put the store's certificate and key into a Secret (openssl pkcs12) and name that in secrets.kafkaTls"
+) $name -}}
+{{- if and (not $instead) (regexMatch "password|passphrase|secret|token|private|oauthbearer" $name) -}}
+{{- $instead = "it may hold a secret, which would stand in a ConfigMap" -}}
+{{- end -}}
+{{- if $instead -}}
+{{- $wrong = append $wrong (printf "%s.log.kafka.properties has %s: %s" $at $name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $protocol := $kafka.protocol | default "plaintext" -}}
 {{- if and (hasPrefix "sasl" $protocol) (not $secrets.kafkaUser.name) -}}
 {{- $wrong = append $wrong (printf "config.log.kafka.protocol is %s and secrets.kafkaUser.name empty: put name and password into a Secret (kubectl create secret generic postrider-kafka --from-literal=username=… --from-literal=password=…) and name it there" $protocol) -}}
@@ -143,8 +168,9 @@ together. At the head of every template, because Helm begins with any of them; l
 {{- if and (eq $scaling.kind "keda") $scaling.metrics -}}
 {{- $wrong = append $wrong (printf "%s.autoscaling.metrics is for kind hpa: KEDA scales by what waits; leave it out, or set kind: hpa" $at) -}}
 {{- end -}}
-{{- if and (eq $scaling.kind "hpa") (not (($settings.resources | default dict).requests | default dict).cpu) -}}
-{{- $wrong = append $wrong (printf "%s.autoscaling.kind is hpa and %s.resources.requests.cpu not set: percent of it is what is aimed at; set it, or kind: none" $at $at) -}}
+{{- $byCpu := or (eq $scaling.kind "hpa") (and (eq $scaling.kind "keda") (not (has $name (list "fanout" "recorder" "worker")))) -}}
+{{- if and $byCpu (not (($settings.resources | default dict).requests | default dict).cpu) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.kind is %s and %s.resources.requests.cpu not set: percent of it is what is aimed at; set it, or kind: none" $at $scaling.kind $at) -}}
 {{- end -}}
 {{- end -}}
 {{- $needed := int (include "postrider.longest" (list $ $name $role)) -}}

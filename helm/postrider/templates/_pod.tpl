@@ -148,8 +148,13 @@ spec:
         - {name: admin, containerPort: {{ int $values.listen.adminPort }}, protocol: TCP}
       startupProbe: {{- include "postrider.probe" (list "/health/startup" $settings.probes.startup) | nindent 8 }}
       livenessProbe: {{- include "postrider.probe" (list "/health/live" $settings.probes.live) | nindent 8 }}
+      {{- $without := "" }}
+      {{- if $single }}{{ $without = "?without=space,store" }}
+      # With a full disk it refuses events and answers all else: nobody but it can be told what is to make room.
+      {{- else if $role.routes }}{{ $without = "?without=store" }}
       # All that answer requests share the store: if they were not ready without it, none would be left to take events.
-      readinessProbe: {{- include "postrider.probe" (list (ternary "/health/ready?without=store" "/health/ready" (and $role.routes (not $single))) $settings.probes.ready) | nindent 8 }}
+      {{- end }}
+      readinessProbe: {{- include "postrider.probe" (list (printf "/health/ready%s" $without) $settings.probes.ready) | nindent 8 }}
       {{- if and $role.routes (not $single) (int $settings.preStopSeconds) }}
       lifecycle:
         preStop: {sleep: {seconds: {{ int $settings.preStopSeconds }}}}

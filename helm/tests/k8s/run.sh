@@ -29,7 +29,8 @@ trap 'exit 143' TERM HUP
 "$here/up.sh" start "$dir/bin" "$run"
 export KUBECONFIG=$run/kubeconfig POSTRIDER_TEST_CRDS=$dir/crds PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/..
 cd "$here"
-"${POSTRIDER_TEST_HELM:?}/python/bin/python" -m unittest -v -f "${@:-test_cluster}" &
+[[ $# -gt 0 ]] || set -- test_changes test_cluster
+"${POSTRIDER_TEST_HELM:?}/python/bin/python" -m unittest -v -f "$@" &
 tests=$!
 status=0
 wait "$tests" || status=$?

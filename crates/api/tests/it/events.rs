@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postrider_api::Options;
 use postrider_log::{
-    BatchLimit, Committed, Completion, Durability, Log, Polled, Progress, Purpose, Subscription,
+    BatchLimit, Committed, Completion, Durability, Epochs, Log, Polled, Progress, Purpose,
+    Subscription,
 };
 use postrider_model::{Event, TopicPartition, topics};
 use postrider_store::HistoryBatch;
@@ -94,8 +95,11 @@ async fn archive(house: &House) {
         records: 100,
         bytes: 1 << 20,
     };
+    let mut epochs = Epochs::default();
     loop {
-        let Polled::Records(records) = reader.next(limit).await.unwrap() else {
+        let polled = reader.next(limit).await.unwrap();
+        epochs.hear(&polled);
+        let Polled::Records(records) = polled else {
             continue;
         };
         let events = records
@@ -116,7 +120,11 @@ async fn archive(house: &House) {
             partition: 0,
         };
         let completion = Completion {
-            finished: vec![Progress { at, committed }],
+            finished: vec![Progress {
+                at,
+                epoch: epochs.of(at),
+                committed,
+            }],
             outputs: vec![],
             durability: Durability::Synced,
             purpose: Purpose::Pipeline,

@@ -9,6 +9,7 @@
 
 mod applications;
 mod attempts;
+mod bounds;
 mod breakers;
 mod dead_letters;
 mod endpoint_secrets;
@@ -22,3 +23,4 @@ mod paging;
 mod rejected;
 mod resend;
 mod tokens;
+mod turns;

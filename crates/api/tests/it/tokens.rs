@@ -1,6 +1,10 @@
 //! Tokens, made and revoked over the API.
 
-use postrider_store::{TokenScope, all_tokens};
+use std::time::Duration;
+
+use postrider_access::Token;
+use postrider_model::{Clock, SystemClock, Timestamp};
+use postrider_store::{TokenRecord, TokenScope, Tokens, all_tokens};
 
 use crate::house::{House, add_token};
 
@@ -23,6 +27,35 @@ async fn a_token_that_was_made_opens_what_it_is_for_until_it_is_revoked() {
     assert!(revoked["revokedAt"].is_string(), "{revoked}");
     assert_eq!(house.post(&path, "").await.with(200), revoked, "it stays");
     house.token = text;
+    house.get("/app/acme").await.with(401);
+}
+
+#[tokio::test]
+async fn a_token_that_is_to_expire_says_when_and_opens_nothing_from_then_on() {
+    let mut house = House::new().await;
+    let body = r#"{"name":"an incident","expiresInSeconds":3600}"#;
+    let made = house.post("/token", body).await.with(201);
+    let at = |field: &str| Timestamp::parse(made[field].as_str().unwrap());
+    let (made_at, expires_at) = (at("createdAt").unwrap(), at("expiresAt").unwrap());
+    assert_eq!(expires_at.since(made_at), Duration::from_secs(3600));
+    let text = made["token"].as_str().unwrap().to_owned();
+    let operator = std::mem::replace(&mut house.token, text);
+    house.get("/app/acme").await.with(200);
+
+    house.token = operator;
+    let now = SystemClock.now();
+    let token = Token::generate();
+    let record = TokenRecord::new(
+        *token.hash().as_bytes(),
+        TokenScope::Operator,
+        "over".to_owned(),
+        Timestamp::from_millis(now.as_millis() - 2_000),
+    );
+    let record = record.lasting(Some(Duration::from_secs(1)));
+    house.store.insert_token(&record).await.unwrap();
+    let listed = house.get("/token").await.with(200);
+    assert!(listed["data"][2]["expiresAt"].is_string(), "{listed}");
+    house.token = token.expose().to_owned();
     house.get("/app/acme").await.with(401);
 }
 
@@ -63,6 +96,10 @@ async fn what_is_wrong_with_a_token_that_is_asked_for_is_said() {
             "no such application",
         ),
         (r#"{"name":"a","scope":"operator"}"#.to_owned(), "scope"),
+        (
+            r#"{"name":"a","expiresInSeconds":0}"#.to_owned(),
+            "1 to 315360000",
+        ),
     ] {
         let answer = house.post("/token", &body).await.with(422);
         assert!(answer.to_string().contains(told), "{body}: {answer}");

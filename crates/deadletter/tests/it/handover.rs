@@ -9,6 +9,27 @@ use postrider_store::{DeadLetterFilter, DeadLetters};
 use crate::support::{letter, start};
 
 #[tokio::test(start_paused = true)]
+async fn a_consumer_that_waits_for_the_store_gives_up_what_is_wanted_back_to_another() {
+    let first = start();
+    first.log.share(DEADLETTER);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let second = first.second();
+    first.store.memory.set_available(false);
+    let letter = letter(EndpointId::new(), 0, first.now());
+    first.put(vec![letter.to_record()]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let partitions = first.log.partitions(DEAD_LETTERS);
+    first.log.revoke(DEADLETTER, &partitions);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.store.memory.set_available(true);
+    first.kept().await;
+    let kept = (first.metrics.kept.get(), second.metrics.kept.get());
+    assert_eq!(kept, (0, 1));
+    second.stop().await.unwrap();
+    first.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_goes_to_and_fro_between_two_consumers_is_kept_and_finished_whoever_had_it() {
     const COUNT: usize = 300;
     let first = start();

@@ -157,3 +157,18 @@ async fn old_dead_letters_and_replays_that_ended_are_deleted_and_others_stay() {
     assert_eq!(running.state(&paused).await.status, ReplayStatus::Paused);
     running.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn old_replays_are_deleted_while_there_is_no_end_of_old_dead_letters() {
+    let hour = Duration::from_secs(3600);
+    let running = start_with(Options {
+        keep: Some(hour),
+        delete_every: hour * 2,
+        ..Options::default()
+    });
+    running.store.have_no_end_of_letters();
+    let ended = running.replay(Selection::Ids(Vec::new()), 1).await;
+    tokio::time::sleep(hour * 2 + Duration::from_secs(10)).await;
+    assert_eq!(running.store.replay(ended.id).await.unwrap(), None);
+    running.stop().await.unwrap();
+}

@@ -20,9 +20,15 @@ pub(crate) struct DoorStore {
     hold_take: Arc<AtomicBool>,
     taking: Arc<Notify>,
     refuses_progress: Arc<AtomicBool>,
+    has_no_end_of_letters: Arc<AtomicBool>,
 }
 
 impl DoorStore {
+    /// From now on there are always more dead letters to delete.
+    pub(crate) fn have_no_end_of_letters(&self) {
+        self.has_no_end_of_letters.store(true, Ordering::SeqCst);
+    }
+
     /// While it does, the store refuses every progress of a replay, as it would for ever.
     pub(crate) fn refuse_progress(&self, refuses: bool) {
         self.refuses_progress.store(refuses, Ordering::SeqCst);
@@ -84,6 +90,9 @@ impl DeadLetters for DoorStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
+        if self.has_no_end_of_letters.load(Ordering::SeqCst) {
+            return Ok(limit);
+        }
         self.memory.delete_dead_letters(before, limit).await
     }
 }

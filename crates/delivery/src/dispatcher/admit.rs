@@ -60,7 +60,12 @@ impl<S: Sender> Dispatcher<S> {
             self.metrics.skipped.inc();
             return;
         }
-        match arrived.delivery {
+        // What the reader passed over is finished for the tracker, too. If it were not, it would stay unfinished here, and be
+        // read again by the next owner.
+        let Some(delivery) = arrived.delivery else {
+            return;
+        };
+        match delivery {
             Ok(delivery) if self.partitions.is_repeat(arrived.at, &delivery) => {
                 self.metrics.repeats.inc();
                 self.pass_over(arrived.at, arrived.position, None, now.instant);

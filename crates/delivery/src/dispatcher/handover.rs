@@ -45,7 +45,8 @@ impl<S: Sender> Dispatcher<S> {
         if released.is_empty() {
             return Ok(());
         }
-        self.ports.committer.release(&released).await?;
+        let tenures = self.partitions.tenures(&released);
+        self.ports.committer.release(&tenures).await?;
         self.lose(&released);
         Ok(())
     }

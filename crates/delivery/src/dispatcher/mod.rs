@@ -3,14 +3,17 @@
 //! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
 //! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
 //! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second),
-//! `survey` (which endpoints are worst).
+//! `lagging` (what keeps a watermark back), `survey` (which endpoints are worst).
 
 mod admit;
 mod handover;
+mod lagging;
 mod settle;
 mod start;
 mod survey;
 mod upkeep;
+
+pub(crate) use lagging::Bounds;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -37,6 +40,8 @@ use crate::{DeliveryMetrics, Endpoints, Lane, Now, Options, Sender, Standing, Ta
 const TURN: usize = 256;
 /// How often upkeep is due.
 const TICK: Duration = Duration::from_secs(1);
+/// So long after the turn before, or longer, none begins unless this process was stopped, or nearly.
+const STOPPED: Duration = Duration::from_secs(3);
 
 /// What the dispatcher works with.
 pub(crate) struct Ports<S> {
@@ -109,13 +114,19 @@ pub(crate) struct Dispatcher<S> {
     waiting: usize,
     /// Since when reading has waited for lanes that only our own sockets hold up, until memory was half free again.
     burst_since: Option<Instant>,
-    /// When memory was last looked after.
+    /// When memory, or the budget of unfinished records, was last looked after because it was short.
     shed_at: Option<Instant>,
     /// Where attempts say how they ended.
     ends_to: mpsc::Sender<(End, Standing)>,
     ends: mpsc::Receiver<(End, Standing)>,
     /// When the next upkeep is due.
     tick_at: Instant,
+    /// When lanes are looked through next for what keeps a watermark back.
+    lagging_at: Instant,
+    /// When the present turn began, and since when none began much later than it should have: an attempt that was out when
+    /// this process was stopped does not say how long its endpoint takes.
+    turned_at: Instant,
+    awake_since: Instant,
     /// When all lanes are looked at next.
     survey_at: Instant,
     /// The registry's version at the last look for endpoints that were changed while their breakers are open.
@@ -165,6 +176,9 @@ impl<S: Sender> Dispatcher<S> {
             burst_since: None,
             shed_at: None,
             tick_at: Instant::now() + TICK,
+            lagging_at: Instant::now(),
+            turned_at: Instant::now(),
+            awake_since: Instant::now(),
             survey_at: Instant::now(),
             looked_at: 0,
             stopping: false,
@@ -186,6 +200,9 @@ impl<S: Sender> Dispatcher<S> {
                 () = sleep_until(due) => Woken::Time,
             };
             let now = Now::of(&*self.ports.clock);
+            if std::mem::replace(&mut self.turned_at, now.instant) + STOPPED <= now.instant {
+                self.awake_since = now.instant;
+            }
             match woken {
                 Woken::Inbound(Some(inbound)) => self.take_in(inbound, now),
                 Woken::Inbound(None) => return Ok(()),
@@ -240,6 +257,7 @@ impl<S: Sender> Dispatcher<S> {
         if self.tick_at <= now.instant {
             self.tick_at = now.instant + TICK;
             self.tick(now);
+            self.move_watermarks(now);
         }
         self.take_again(now);
         self.wake_due(now.instant);

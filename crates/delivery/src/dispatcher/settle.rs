@@ -8,7 +8,7 @@ use super::Dispatcher;
 use crate::attempt::{End, Ended};
 use crate::finished::{Finished, Of};
 use crate::metrics::{ByDeath, ByOutcome};
-use crate::{Now, ParkReason, Sender, Standing};
+use crate::{Now, ParkReason, Sender, Standing, Waiting};
 
 impl<S: Sender> Dispatcher<S> {
     pub(super) fn settle(&mut self, ends: &mut Vec<(End, Standing)>, now: Now) {
@@ -65,8 +65,14 @@ impl<S: Sender> Dispatcher<S> {
         let draw = rand::random();
         let policy = &self.options.lane.breaker;
         let lane = &mut entry.lane;
+        if self.awake_since <= ended.began {
+            lane.took(ended.outcome, ended.began, now.instant);
+        }
         if lane.ended(ended.outcome, ended.probe, ended.began, policy, now, draw) {
             self.shed(id, ParkReason::BreakerOpen, now);
+        } else if lane.is_too_long(&self.options.lane) {
+            let behind = lane.take_what_is_too_long(&self.options.lane);
+            self.put_aside(id, behind, ParkReason::Slow, now);
         }
         self.note(id);
         self.wake(id);
@@ -108,6 +114,11 @@ impl<S: Sender> Dispatcher<S> {
             return;
         };
         let all = entry.lane.take_all();
+        self.put_aside(id, all, reason, now);
+    }
+
+    /// Parks what was taken out of a lane.
+    fn put_aside(&mut self, id: EndpointId, all: Vec<Waiting>, reason: ParkReason, now: Now) {
         self.waiting -= all.len();
         for waiting in all {
             let Some(entry) = self.lanes.get_mut(&id) else {

@@ -52,13 +52,13 @@ impl<S: Sender> Dispatcher<S> {
         let (mut backlog, mut failing) = (Largest::default(), Largest::default());
         let [mut closed, mut open, mut half_open] = [0; 3];
         let mut oldest = now.instant;
-        for (id, entry) in &self.lanes {
+        for (id, entry) in &mut self.lanes {
             backlog.see(entry.lane.backlog(), *id);
             if let Some(since) = entry.lane.failing_since() {
                 let ms = now.wall.since(since).as_millis();
                 failing.see(u64::try_from(ms).unwrap_or(u64::MAX), *id);
             }
-            let first = entry.lane.first_ready();
+            let first = entry.lane.first_held_up(now.instant);
             oldest = first.map_or(oldest, |one| one.read_at.min(oldest));
             *match entry.lane.breaker() {
                 BreakerState::Closed => &mut closed,

@@ -144,7 +144,8 @@ impl<S: Sender> Dispatcher<S> {
     }
 
     /// Parks the longest lanes while memory or the budget of unfinished records is short. What is in flight is not
-    /// parked; if only that is left, reading waits.
+    /// parked; if only that is left, reading waits. What is to be written already comes free by that: while the log takes its
+    /// time, nothing more is parked for the same bytes.
     pub(super) fn relieve(&mut self, now: Now) {
         let rested = self
             .shed_at
@@ -154,11 +155,9 @@ impl<S: Sender> Dispatcher<S> {
             if self.held < memory / 2 {
                 self.burst_since = None;
             }
-            let bytes = self.held.saturating_sub(memory);
-            let records = self
-                .partitions
-                .most_unfinished()
-                .saturating_sub(self.options.unfinished);
+            let to_come = self.finisher.weight();
+            let bytes = self.held.saturating_sub(to_come + memory);
+            let records = self.beyond_budget(now);
             // Some more than needed, so that it does not come to this with every record.
             if bytes > 0 {
                 self.shed_longest(bytes + memory / 8, ParkReason::Memory, now);
@@ -172,6 +171,23 @@ impl<S: Sender> Dispatcher<S> {
             }
         }
         self.pause_reading();
+    }
+
+    /// How many unfinished records of one partition are too many, without those that are to be written. Those are counted one
+    /// by one, so not with every turn.
+    fn beyond_budget(&mut self, now: Now) -> usize {
+        let budget = self.options.unfinished;
+        if self.partitions.most_unfinished() <= budget {
+            return 0;
+        }
+        self.shed_at = Some(now.instant);
+        let to_finish = self.finisher.to_finish();
+        let beyond = |at: TopicPartition| {
+            let to_finish = to_finish.get(&at).copied().unwrap_or(0);
+            let unfinished = self.partitions.unfinished(at);
+            unfinished.saturating_sub(to_finish + budget)
+        };
+        self.partitions.all().map(beyond).max().unwrap_or(0)
     }
 
     /// Parks the longest lanes until so many bytes, or deliveries, are parked.

@@ -11,8 +11,10 @@ pub struct LaneLimits {
     pub deliveries: usize,
     /// Their bytes, at most.
     pub bytes: usize,
-    /// What cannot start within this time is parked.
+    /// What is not due, or by the endpoint's rate limit cannot start, within this time is parked.
     pub hold: Duration,
+    /// What would start later than this at the pace at which the endpoint answers is parked, too. A guess, so it is larger.
+    pub ahead: Duration,
     /// Deliveries waiting for a probe's answer, at most.
     pub behind_probe: usize,
     /// Bytes parked, at most; past it, the oldest that come round become dead letters, at twice it newcomers too.
@@ -31,6 +33,7 @@ impl Default for LaneLimits {
             deliveries: 20_000,
             bytes: 24 << 20,
             hold: Duration::from_secs(3),
+            ahead: Duration::from_secs(30),
             behind_probe: 64,
             parked_bytes: 4 << 30,
             first_in_flight: 4,

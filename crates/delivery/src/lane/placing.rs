@@ -16,6 +16,9 @@ const AFTER_PROBE: Duration = Duration::from_secs(2);
 /// How long at least what was accepted and then had no place in memory stays away.
 const SHED_FOR: Duration = Duration::from_secs(5);
 
+/// How long at least what a lane cannot take stays away.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// What became of a delivery that was offered.
 #[derive(Debug)]
 pub enum Offered {
@@ -67,7 +70,10 @@ impl Lane {
     ) -> Offered {
         let (until, reason) = self
             .place(&waiting.delivery, limits, now)
-            .unwrap_or_else(|| (self.later(now, SHED_FOR), reason));
+            .unwrap_or_else(|| {
+                let slot = self.later(&waiting.delivery, limits, now, SHED_FOR);
+                (slot, reason)
+            });
         self.park(waiting, until, reason, limits, now)
     }
 
@@ -109,7 +115,66 @@ impl Lane {
         }
         let full = self.queue.len() >= limits.deliveries
             || self.queue.bytes() + delivery.weight() > limits.bytes;
-        full.then(|| (self.later(now, Duration::ZERO), ParkReason::Full))
+        let reason = match full {
+            true => ParkReason::Full,
+            false if self.is_too_slow(delivery, limits, now.instant) => ParkReason::Slow,
+            false => return None,
+        };
+        let slot = self.later(delivery, limits, now, Duration::ZERO);
+        Some((slot, reason))
+    }
+
+    /// True if too much waits for it to start soon at the pace at which the endpoint answers. While slots are reserved that
+    /// are far off, newcomers stand behind them, unless next to nothing waits here.
+    fn is_too_slow(&self, delivery: &Delivery, limits: &LaneLimits, now: Instant) -> bool {
+        // Where nothing waits there is nothing to reckon: the usual case.
+        if self.queue.is_empty() {
+            return false;
+        }
+        let Some(wait) = self.time_for_queue(limits) else {
+            return false;
+        };
+        let newcomer = delivery.parked_since.is_none();
+        wait > limits.ahead
+            || newcomer && wait > limits.hold && self.parking.is_reserved_beyond(now + limits.ahead)
+    }
+
+    /// True if so much waits that the end of it is to be parked: more than would be taken, by some distance, so that it does
+    /// not come to this with every answer.
+    pub(crate) fn is_too_long(&self, limits: &LaneLimits) -> bool {
+        let wait = || self.time_for_queue(limits);
+        !self.queue.is_empty() && wait().is_some_and(|wait| wait > limits.ahead * 2)
+    }
+
+    /// Takes the end of the queue, of which too much waits: it is to be [put aside](Self::put_aside).
+    pub(crate) fn take_what_is_too_long(&mut self, limits: &LaneLimits) -> Vec<Waiting> {
+        match self.interval(limits) {
+            Some((each, at_a_time)) if !each.is_zero() => {
+                let keep = limits.ahead.as_secs_f64() / each.as_secs_f64();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "saturates, and is not negative"
+                )]
+                // As many as may be out wait here: what starts next is not parked just when it could start.
+                self.queue.take_behind((keep as usize).max(at_a_time))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// How long what waits here takes, if the endpoint's pace is known.
+    fn time_for_queue(&self, limits: &LaneLimits) -> Option<Duration> {
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        Some(self.interval(limits)?.0.saturating_mul(queued))
+    }
+
+    /// The time between two deliveries at the pace at which the endpoint answers, if that is known, and how many it is
+    /// expected to take at a time.
+    fn interval(&self, limits: &LaneLimits) -> Option<(Duration, usize)> {
+        let attempt = self.pace.attempt()?;
+        let at_a_time = self.concurrency.expected(limits.ahead, attempt).max(1);
+        Some((attempt / at_a_time, at_a_time as usize))
     }
 
     /// The slot that a limited endpoint has for a delivery that cannot start within the hold.
@@ -136,12 +201,27 @@ impl Lane {
         )
     }
 
-    /// A slot after the time that the queue takes at its present pace, and after `least`.
-    fn later(&mut self, now: Now, least: Duration) -> Timestamp {
-        let wait = self.pace.time_for(self.queue.len()).max(least);
-        let slot = self
-            .parking
-            .reserve(now.instant, now.instant + wait, SPREAD);
+    /// A slot when half of the queue is done at its present pace, so that it does not run empty before what is parked comes
+    /// back, and after `least`.
+    fn later(
+        &mut self,
+        delivery: &Delivery,
+        limits: &LaneLimits,
+        now: Now,
+        least: Duration,
+    ) -> Timestamp {
+        let half = self.time_for_queue(limits).unwrap_or_default() / 2;
+        let wait = half.min(limits.ahead).max(LEAST).max(least);
+        let each = self
+            .interval(limits)
+            .map_or(SPREAD, |(each, _)| each.max(SPREAD));
+        let waited = delivery.parked_since.map(|since| now.wall.since(since));
+        let slot = self.parking.reserve_in_line(
+            now.instant,
+            now.instant + wait,
+            each,
+            waited.unwrap_or_default(),
+        );
         now.wall_of(slot)
     }
 

@@ -250,6 +250,8 @@ async fn while_states_are_read_neighbours_are_served_and_partitions_are_given_up
         .await;
     assert!(began.elapsed() >= 10 * S);
     assert_eq!(events(&world.sender, returns).len(), 2);
+    // Of the endpoints whose deliveries it took over, and no others.
+    assert_eq!(*world.followed.lock().unwrap(), partitions(0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! No attempt starts whose outcome could not be written.
 
-use postrider_delivery::DeliveryError;
+use postrider_delivery::{DeliveryError, ParkReason};
 use postrider_log::{Log, LogError, Purpose};
 use postrider_model::{DeathReason, Delivery, EndpointId, topics};
 
@@ -167,6 +167,36 @@ async fn a_worker_whose_refused_commit_was_all_that_it_had_and_is_lost_reads_wha
         .until(5 * S, "what it is given back is read", World::is_finished)
         .await;
     assert_eq!(attempts_at(&world, moved), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_had_no_room_for_gives_its_memory_back_when_its_partition_is_lost() {
+    let mut world = members::world();
+    let id = endpoint_in(&mut world, 0, 0, Does::Dead);
+    let large = |world: &mut World| Delivery {
+        payload: vec![b'x'; LARGE].into(),
+        ..world.delivery(id)
+    };
+    let deliveries: Vec<_> = (0..40).map(|_| large(&mut world)).collect();
+    world.write(&deliveries).await;
+    world.log.refuse_beyond(LARGE / 2);
+    world.start();
+    world
+        .until(5 * S, "what waits is put aside", |world| {
+            world.metrics.parked.of(ParkReason::BreakerOpen).get() > 20
+        })
+        .await;
+    world
+        .until(5 * S, "it is in memory", |world| {
+            world.metrics.held.get() > 20 * LARGE as i64
+        })
+        .await;
+    world.log.lose(topics::WORKER, &partitions(0));
+    world
+        .until(5 * S, "its memory is free", |world| {
+            world.metrics.held.get() == 0
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

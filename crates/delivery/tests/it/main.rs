@@ -12,6 +12,7 @@ mod handover;
 mod http;
 mod in_flight;
 mod isolation;
+mod lagging;
 mod log_refuses;
 mod members;
 mod names;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postrider_delivery::ParkReason;
 use postrider_model::{
-    BreakerState, DeadLetter, DeathReason, EndpointPolicy, EndpointState, topics,
+    BreakerState, DeadLetter, DeathReason, EndpointId, EndpointPolicy, EndpointState, topics,
 };
 
 use crate::world::{Does, MS, S, World};
@@ -342,4 +342,47 @@ async fn beyond_the_budget_of_unfinished_records_what_is_read_is_parked() {
     world
         .until(S, "the neighbour is not delayed", delivered)
         .await;
+}
+
+/// So many lanes of endpoints that hang, with `each` deliveries; the log's first commit takes longer than the test. Then one
+/// after another is read for another, so that memory is looked after again and again.
+async fn short_while_a_commit_is_slow(mut world: World, lanes: u64, each: u64) -> World {
+    world.commit_takes = 60 * S;
+    world.options.timeout = 120 * S;
+    let ids: Vec<_> = (0..lanes).map(|n| world.endpoint(n, Does::Hang)).collect();
+    let other = world.endpoint(lanes, Does::Hang);
+    world.start();
+    for _ in 0..each {
+        world.publish(&ids).await;
+    }
+    for _ in 0..200 {
+        world.publish(&[other]).await;
+        tokio::time::sleep(20 * MS).await;
+    }
+    assert_eq!(world.parked(), [], "the commit is through");
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_commit_is_slow_nothing_is_parked_for_memory_that_comes_free_with_it() {
+    let mut world = World::new();
+    world.options.memory = 1 << 20;
+    let weight = world.delivery(EndpointId::derive(&[])).weight() as u64;
+    let memory = world.options.memory as u64;
+    let each = memory * 7 / 8 / 16 / weight;
+    let world = short_while_a_commit_is_slow(world, 16, each).await;
+    // From three quarters down to five eighths, and once or twice again as the rest comes in.
+    let parked = world.metrics.parked.of(ParkReason::Memory).get() * weight;
+    let some = memory / 8..memory / 2;
+    assert!(some.contains(&parked), "{parked} bytes of {memory}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_commit_is_slow_nothing_is_parked_for_records_that_are_finished_with_it() {
+    let mut world = World::new();
+    world.options.unfinished = 800;
+    let world = short_while_a_commit_is_slow(world, 16, 60).await;
+    // 360 above the budget with what is read for another, and up to three times a hundred to spare.
+    let parked = world.metrics.parked.of(ParkReason::Budget).get();
+    assert!((360..720).contains(&parked), "{parked} are parked");
 }

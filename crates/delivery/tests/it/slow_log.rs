@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use postrider_log::testing::MemoryLog;
 use postrider_log::{
     Committer, Completion, Durability, Follower, Group, Lag, Limits, Log, LogError, NewRecord,
-    Partition, Position, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
+    Partition, Position, Purpose, Reader, Subscription, Tenure, Topic, TopicPartition, TopicSpec,
 };
 use postrider_model::topics;
 
@@ -17,6 +17,8 @@ pub(crate) struct SlowLog {
     pub(crate) commit_takes: Duration,
     /// How long it takes to begin to follow a topic, in milliseconds.
     pub(crate) follow_takes: Arc<AtomicU64>,
+    /// Beside which partitions a topic was followed last.
+    pub(crate) followed: Arc<Mutex<Vec<TopicPartition>>>,
     /// The worker loses these as its next commit is made: that ends before the reader hears of it.
     pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
     /// The process is stopped once it has asked for the lease of one of these, and wakes up late: the answer was yes, and is
@@ -55,7 +57,7 @@ impl Committer for SlowCommitter {
         held
     }
 
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    async fn release(&self, partitions: &[Tenure]) -> Result<(), LogError> {
         self.committer.release(partitions).await
     }
 }
@@ -104,6 +106,15 @@ impl Log for SlowLog {
             tokio::time::sleep(takes).await;
         }
         self.log.follow(topic).await
+    }
+
+    async fn follow_beside(
+        &self,
+        topic: Topic,
+        beside: &[TopicPartition],
+    ) -> Result<Box<dyn Follower>, LogError> {
+        *self.followed.lock().unwrap() = beside.to_vec();
+        self.follow(topic).await
     }
 
     async fn ends(&self, topic: Topic) -> Result<Vec<(Partition, Position)>, LogError> {

@@ -13,7 +13,8 @@ use postrider_delivery::{
 };
 use postrider_log::testing::MemoryLog;
 use postrider_log::{
-    BatchLimit, Committed, Completion, Durability, Log, Polled, Progress, Purpose, Subscription,
+    BatchLimit, Committed, Completion, Durability, Epochs, Log, Polled, Progress, Purpose,
+    Subscription,
 };
 use postrider_metrics::Registry;
 use postrider_model::topics::Tier;
@@ -202,6 +203,7 @@ pub(crate) struct World {
     pub(crate) commit_takes: Duration,
     /// How long it takes the worker to begin to follow a topic, in milliseconds.
     pub(crate) follow_takes: Arc<AtomicU64>,
+    pub(crate) followed: Arc<Mutex<Vec<TopicPartition>>>,
     /// What the worker loses as it makes its next commit.
     pub(crate) loses: Arc<Mutex<Vec<TopicPartition>>>,
     /// At the lease of which of these the process is stopped.
@@ -226,6 +228,7 @@ impl World {
             log: MemoryLog::with_clock(topics::all(), clock.clone()),
             commit_takes: Duration::ZERO,
             follow_takes: Arc::default(),
+            followed: Arc::default(),
             loses: Arc::default(),
             stops: Arc::default(),
             clock,
@@ -269,6 +272,7 @@ impl World {
             log: self.log.clone(),
             commit_takes: self.commit_takes,
             follow_takes: Arc::clone(&self.follow_takes),
+            followed: Arc::clone(&self.followed),
             loses: Arc::clone(&self.loses),
             stops: Arc::clone(&self.stops),
         });
@@ -446,7 +450,9 @@ async fn wait_out(log: MemoryLog, clock: Arc<Paced>, tiers: &'static [Tier], tie
         records: 1000,
         bytes: 1 << 30,
     };
+    let mut epochs = Epochs::default();
     while let Ok(polled) = reader.next(limit).await {
+        epochs.hear(&polled);
         let Polled::Records(records) = polled else {
             continue;
         };
@@ -465,6 +471,7 @@ async fn wait_out(log: MemoryLog, clock: Arc<Paced>, tiers: &'static [Tier], tie
             let completion = Completion {
                 finished: vec![Progress {
                     at: record.at,
+                    epoch: epochs.of(record.at),
                     committed,
                 }],
                 outputs: vec![next],

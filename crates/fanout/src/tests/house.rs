@@ -14,7 +14,7 @@ use postrider_model::{
 };
 use postrider_registry::{Registry, RegistryMetrics};
 use postrider_store::testing::MemoryStore;
-use postrider_store::{Application, Applications, Endpoints};
+use postrider_store::{Application, Applications, ConfigFeed, Endpoints};
 use postrider_trace::Tracer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,11 +55,25 @@ impl House {
         app_id: AppId,
         options: Options,
     ) -> Self {
+        let feed = Arc::clone(&store) as _;
+        Self::fed(log, store, feed, app_id, options).await
+    }
+
+    /// The same, told by `feed` of what changes.
+    pub(super) async fn fed(
+        log: Arc<MemoryLog>,
+        store: Arc<MemoryStore>,
+        feed: Arc<dyn ConfigFeed>,
+        app_id: AppId,
+        options: Options,
+    ) -> Self {
         let metrics = Metrics::new();
-        let registry = Registry::load(store.clone(), RegistryMetrics::register(&metrics).unwrap())
+        let registry = Registry::load(feed, RegistryMetrics::register(&metrics).unwrap())
             .await
             .unwrap();
         let stop = CancellationToken::new();
+        let (current, stopped) = (Arc::clone(&registry), stop.clone());
+        tokio::spawn(async move { current.run(stopped).await });
         let metrics = FanoutMetrics::register(&metrics).unwrap();
         let service = tokio::spawn(run(
             log.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postrider_log::testing::conformance::{A, DEADLINE, FIRST, Member, SECOND, topics};
 use postrider_log::{Durability, Log, Purpose};
 use postrider_log_embedded::{EmbeddedLog, Options};
-use postrider_testkit::SmallDisk;
+use postrider_testkit::{SmallDisk, eventually};
 
 use crate::support::{append_patiently, fill, finish_all, numbers, options, sized};
 
@@ -24,9 +24,21 @@ async fn intake_ends_at_the_reserve_and_begins_again_when_records_are_finished()
     let dir = tempfile::tempdir().unwrap();
     let mut options = small(dir.path());
     options.max_bytes = Some(8 * MIB);
+    let metrics = options.metrics.clone();
     let log = EmbeddedLog::open(options).unwrap();
+    let bound = 6 * MIB as i64;
+    let told = "what may be filled, and that nothing was filled yet";
+    let told = eventually(told, DEADLINE, async || {
+        let (max, room) = (metrics.max.get(), metrics.room.get());
+        (max == bound && room > bound - MIB as i64 && room <= bound).then_some(())
+    });
+    told.await.unwrap();
     let mut taken = Vec::new();
     fill(&log, Purpose::Intake, 10_000, &mut taken).await;
+    let told = eventually("that there is no room", DEADLINE, async || {
+        (metrics.room.get() < 100_000).then_some(())
+    });
+    told.await.unwrap();
     let at_reserve = taken.len();
     assert!(
         at_reserve > 400,

@@ -14,6 +14,7 @@ mod crash;
 mod full;
 mod opening;
 mod readers;
+mod reading_on;
 mod steady;
 mod support;
 mod syncing;

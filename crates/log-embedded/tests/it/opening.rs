@@ -255,6 +255,38 @@ async fn looking_finds_damage_that_opening_does_not_and_says_when_its_time_was_o
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
+#[tokio::test]
+async fn looking_at_a_log_in_use_reads_every_record_and_finds_what_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    append(&log, numbered(A, 3, 0, 20_000)).await;
+    log.close().await.unwrap();
+    drop(log);
+    let _log = EmbeddedLog::open(options(dir.path(), topics())).unwrap();
+    let sound = |seen| matches!(seen, Ok(Inspected::Sound { whole: true, .. }));
+    assert!(sound(inspect(
+        options(dir.path(), topics()),
+        Duration::from_secs(60)
+    )));
+    let seen = inspect(options(dir.path(), topics()), Duration::ZERO).unwrap();
+    assert!(matches!(seen, Inspected::Sound { whole: false, .. }));
+
+    // Not by opening it as a file of ours: closing that would give away SQLite's locks.
+    let file = dir.path().join("log.db");
+    let length = std::fs::metadata(&file).unwrap().len();
+    let middle = length / 2 / 8192;
+    let status = std::process::Command::new("dd")
+        .args(["if=/dev/urandom", "bs=8192", "count=3", "conv=notrunc"])
+        .arg(format!("of={}", file.display()))
+        .arg(format!("seek={middle}"))
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let error = inspect(options(dir.path(), topics()), Duration::from_secs(60)).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+}
+
 #[test]
 fn options_that_contradict_each_other_are_refused() {
     let dir = tempfile::tempdir().unwrap();

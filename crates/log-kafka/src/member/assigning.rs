@@ -1,10 +1,12 @@
 //! Taking partitions over: where was the group in them, and where does reading begin?
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use postrider_log::{Committed, Position, TopicPartition};
+use postrider_log::{Committed, Position, Tenure, TopicPartition};
+use postrider_model::{Clock as _, SystemClock};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,10 +15,14 @@ use super::context::{Consumer, take_over};
 use super::seats::Seat;
 use super::{Clients, Member};
 use crate::catalog::Catalog;
+use crate::metrics::{LogMetrics, Misplaced};
 use crate::onlooker::Onlooker;
 
 /// Between two questions to brokers that did not answer the first.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Where positions are not to be believed, reading goes on at what was written so long ago: that covers the time from a cut
+/// until it is found, and clocks that differ.
+const BACK: Duration = Duration::from_secs(60 * 60);
 
 /// Partitions that the group gives us.
 pub(super) struct Arrival {
@@ -51,12 +57,14 @@ impl Arrival {
         &mut self,
         consumer: &Consumer,
         catalog: &Catalog,
+        cut: &BTreeSet<TopicPartition>,
+        metrics: &LogMetrics,
         within: Duration,
     ) -> Option<Vec<Placed>> {
         if Instant::now() < self.ask_at {
             return None;
         }
-        match place(&self.partitions, consumer, catalog, within) {
+        match place(&self.partitions, consumer, catalog, cut, metrics, within) {
             Ok(placed) => Some(placed),
             Err(error) => {
                 tracing::warn!(%error, "asking for committed positions; it is asked again");
@@ -71,6 +79,8 @@ fn place(
     partitions: &[TopicPartition],
     consumer: &Consumer,
     catalog: &Catalog,
+    cut: &BTreeSet<TopicPartition>,
+    metrics: &LogMetrics,
     within: Duration,
 ) -> KafkaResult<Vec<Placed>> {
     let list = catalog.list(partitions.iter().copied());
@@ -99,39 +109,92 @@ fn place(
             _ => never.push(at),
         }
     }
-    placed.extend(beginnings(&never, consumer, catalog, within)?);
+    let known: Vec<_> = placed.iter().map(|placed| placed.at).collect();
+    let ends = edges(&known, Offset::End, consumer, catalog, within)?;
+    let firsts = edges(&never, Offset::Beginning, consumer, catalog, within)?;
+    let is_misplaced = |placed: &Placed| {
+        let is_beyond =
+            |(at, end): &(TopicPartition, Position)| *at == placed.at && *end < placed.from;
+        cut.contains(&placed.at) || ends.iter().any(is_beyond)
+    };
+    let misplaced = placed.iter().filter(|one| is_misplaced(one));
+    let misplaced: Vec<_> = misplaced.map(|one| one.at).collect();
+    let recent = SystemClock.now().minus(BACK).as_millis();
+    let recent = edges(
+        &misplaced,
+        Offset::Offset(recent),
+        consumer,
+        catalog,
+        within,
+    )?;
+    for (at, recent) in recent {
+        let end = ends.iter().find(|(of, _)| *of == at);
+        let end = end.map_or(recent, |(_, end)| *end);
+        if let Some(placed) = placed.iter_mut().find(|placed| placed.at == at) {
+            misplace(placed, recent.min(end), end, metrics);
+        }
+    }
+    let begins = |(at, first)| begins(at, first, metrics);
+    placed.extend(firsts.into_iter().map(begins));
     Ok(placed)
 }
 
-/// A group that never committed begins where the partition does: for it, nothing was lost.
-fn beginnings(
+/// The position lies behind the end, or did until others were written there: brokers lost what they had acknowledged, or the
+/// topic was made anew. Nobody can say what of the records that are there was dealt with. To read all would send again
+/// whatever retention has kept, and to go on at the end would lose what was written since; so what is recent is read again.
+fn misplace(placed: &mut Placed, recent: Position, end: Position, metrics: &LogMetrics) {
+    let (at, asked) = (placed.at, placed.from);
+    let from = asked.min(recent);
+    tracing::error!(%at, asked, end, from, "the partition ended before the group's position, because it was made anew or has lost records: reading goes on at what was written within the last hour, which may be sent again. If older records there were never read, stop this group's members and set its position to the earliest (kafka-consumer-groups --reset-offsets)");
+    metrics.misplaced.of(Misplaced::Beyond).inc();
+    let metadata = String::new();
+    placed.committed = Committed {
+        next: from,
+        metadata,
+    };
+    placed.from = from;
+}
+
+/// A group that never committed begins where the partition does. If that has lost its first records, nobody can say whether
+/// the group had read them, and its positions were forgotten.
+fn begins(at: TopicPartition, first: Position, metrics: &LogMetrics) -> Placed {
+    if first > 0 {
+        tracing::warn!(%at, first, "the group has no position here, and the first records of the partition are gone: it begins with what is left. If it is not new, its positions were forgotten (offsets.retention.minutes), and what is left is read again");
+        metrics.misplaced.of(Misplaced::Missing).inc();
+    }
+    Placed {
+        at,
+        committed: Committed::default(),
+        from: first,
+    }
+}
+
+/// Where these begin, or end, or what was written at a time begins; behind everything where nothing is as young.
+fn edges(
     partitions: &[TopicPartition],
+    edge: Offset,
     consumer: &Consumer,
     catalog: &Catalog,
     within: Duration,
-) -> KafkaResult<Vec<Placed>> {
+) -> KafkaResult<Vec<(TopicPartition, Position)>> {
     let mut list = catalog.list(partitions.iter().copied());
     if list.count() == 0 {
         return Ok(Vec::new());
     }
-    list.set_all_offsets(Offset::Beginning)?;
+    list.set_all_offsets(edge)?;
     let found = consumer.offsets_for_times(list, within)?;
-    let mut placed = Vec::new();
+    let mut edges = Vec::new();
     for element in found.elements() {
         element.error()?;
-        let (Some(at), Offset::Offset(first)) = (
-            catalog.at(element.topic(), element.partition()),
-            element.offset(),
-        ) else {
-            return Err(KafkaError::NoMessageReceived);
+        let at = catalog.at(element.topic(), element.partition());
+        let position = match element.offset() {
+            Offset::Offset(offset) => Position::try_from(offset).unwrap_or_default(),
+            Offset::End => Position::MAX,
+            _ => return Err(KafkaError::NoMessageReceived),
         };
-        placed.push(Placed {
-            at,
-            committed: Committed::default(),
-            from: Position::try_from(first).unwrap_or_default(),
-        });
+        edges.push((at.ok_or(KafkaError::NoMessageReceived)?, position));
     }
-    Ok(placed)
+    Ok(edges)
 }
 
 /// Begins to read, and to commit, which begins the leases.
@@ -154,12 +217,14 @@ pub(super) fn begin(
         from,
     } in placed
     {
-        let mut seat = Seat::new(at, from, committed.clone());
+        let epoch = member.seats().next_epoch();
+        let tenure = Tenure { at, epoch };
+        let mut seat = Seat::new(tenure, from, committed.clone());
         // Before it is assigned, so that nothing is fetched into the queue of all.
         listen(member, fetcher, &mut seat);
         let metadata = committed.metadata;
         member.commits().take_over(
-            at,
+            tenure,
             Committed {
                 next: from,
                 metadata,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use postrider_log::{Committed, LogError, Position, Progress, TopicPartition};
+use postrider_log::{Committed, LogError, Position, Progress, Tenure, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -17,10 +17,13 @@ use crate::error::{CommitFailure, commit_failure};
 const RENEW: Duration = Duration::from_secs(1);
 /// After a commit that failed.
 const AGAIN: Duration = Duration::from_millis(100);
+/// After one that our user may not make: until an operator acts, each fails alike. A broker that is just loading rights may
+/// say so once, and leases are to outlast that.
+const FORBIDDEN: Duration = Duration::from_secs(1);
 
 /// Waits until some positions are committed.
 struct Waiter {
-    partitions: Vec<TopicPartition>,
+    tenures: Vec<Tenure>,
     since: Instant,
     reply: oneshot::Sender<Result<(), LogError>>,
 }
@@ -31,15 +34,16 @@ impl Waiter {
         let _ = self.reply.send(result);
     }
 
-    fn lost(&self, lost: &[TopicPartition]) -> Option<TopicPartition> {
-        self.partitions.iter().copied().find(|at| lost.contains(at))
+    fn lost(&self, lost: &[Tenure]) -> Option<TopicPartition> {
+        let lost = self.tenures.iter().find(|one| lost.contains(one));
+        lost.map(|one| one.at)
     }
 }
 
 /// The commit that is under way.
 struct Flight {
     sent: Instant,
-    positions: Vec<(TopicPartition, Position)>,
+    positions: Vec<(Tenure, Position)>,
     waiters: Vec<Waiter>,
 }
 
@@ -53,16 +57,27 @@ pub(crate) struct Landed {
     /// Of which somebody had finished something.
     pub(crate) finished: Vec<TopicPartition>,
     /// What belongs to another member by now.
-    pub(crate) lost: Vec<TopicPartition>,
+    pub(crate) lost: Vec<Tenure>,
     /// True if it is committed again.
     pub(crate) again: bool,
+    /// The brokers took no metadata of the length that was sent, and are sent none above this, in bytes.
+    pub(crate) shortened: Option<usize>,
+    /// Why our user may not commit.
+    pub(crate) forbidden: Option<RDKafkaErrorCode>,
+}
+
+/// What is or will be committed of a partition.
+struct Current {
+    /// Under which assignment it is ours.
+    epoch: u64,
+    committed: Committed,
 }
 
 /// The positions of one member.
 #[derive(Default)]
 pub(crate) struct Commits {
-    /// What is or will be committed, of every partition that is ours.
-    current: BTreeMap<TopicPartition, Committed>,
+    /// Of every partition that is ours.
+    current: BTreeMap<TopicPartition, Current>,
     /// What has changed since it was sent last.
     changed: BTreeSet<TopicPartition>,
     waiters: Vec<Waiter>,
@@ -71,12 +86,14 @@ pub(crate) struct Commits {
     renewed: Option<Instant>,
     /// No commit before then, because the last one failed.
     pause: Option<Instant>,
+    /// The longest metadata that the brokers may take, in bytes, where they refused longer.
+    longest: Option<usize>,
 }
 
 impl Commits {
     /// A partition is ours from now on.
-    pub(crate) fn take_over(&mut self, at: TopicPartition, committed: Committed) {
-        self.current.insert(at, committed);
+    pub(crate) fn take_over(&mut self, Tenure { at, epoch }: Tenure, committed: Committed) {
+        self.current.insert(at, Current { epoch, committed });
         self.changed.insert(at);
     }
 
@@ -84,14 +101,19 @@ impl Commits {
     pub(crate) fn restart(&mut self, at: TopicPartition, next: Position) {
         if let Some(current) = self.current.get_mut(&at) {
             let metadata = String::new();
-            *current = Committed { next, metadata };
+            current.committed = Committed { next, metadata };
             self.changed.insert(at);
         }
     }
 
-    /// Which of these is not ours, if one is not.
+    fn is_ours(&self, tenure: Tenure) -> bool {
+        let current = self.current.get(&tenure.at);
+        current.is_some_and(|current| current.epoch == tenure.epoch)
+    }
+
+    /// Which of these is not ours, or not under that assignment, if one is not.
     pub(crate) fn foreign(&self, finished: &[Progress]) -> Option<TopicPartition> {
-        let foreign = |progress: &&Progress| !self.current.contains_key(&progress.at);
+        let foreign = |progress: &&Progress| !self.is_ours(progress.tenure());
         finished.iter().find(foreign).map(|progress| progress.at)
     }
 
@@ -106,27 +128,29 @@ impl Commits {
         if let Some(at) = self.foreign(&finished) {
             return Err(LogError::Lost(at));
         }
-        let partitions = finished.iter().map(|progress| progress.at).collect();
+        let tenures = finished.iter().map(Progress::tenure).collect();
         for progress in finished {
             if let Some(current) = self.current.get_mut(&progress.at)
-                && progress.committed.next >= current.next
+                && progress.committed.next >= current.committed.next
             {
-                *current = progress.committed;
+                current.committed = progress.committed;
                 self.changed.insert(progress.at);
             }
         }
         let (reply, replied) = oneshot::channel();
         self.waiters.push(Waiter {
-            partitions,
+            tenures,
             since: Instant::now(),
             reply,
         });
         Ok(replied)
     }
 
-    /// These are not ours any more.
-    pub(crate) fn drop_partitions(&mut self, lost: &[TopicPartition]) {
-        for at in lost {
+    /// These are not ours any more. Returns those that were, under that assignment.
+    pub(crate) fn drop_tenures(&mut self, lost: &[Tenure]) -> Vec<TopicPartition> {
+        let ours = lost.iter().filter(|one| self.is_ours(**one));
+        let dropped: Vec<TopicPartition> = ours.map(|one| one.at).collect();
+        for at in &dropped {
             self.current.remove(at);
             self.changed.remove(at);
         }
@@ -134,9 +158,10 @@ impl Commits {
         self.waiters = fail_lost(waiting, lost);
         if let Some(flight) = &mut self.flight {
             // One that is taken over again before this lands has nothing to do with how it lands.
-            flight.positions.retain(|(at, _)| !lost.contains(at));
+            flight.positions.retain(|(one, _)| !lost.contains(one));
             flight.waiters = fail_lost(std::mem::take(&mut flight.waiters), lost);
         }
+        dropped
     }
 
     /// Everything that was asked for fails: the member leaves, or the whole log is closed.
@@ -147,11 +172,14 @@ impl Commits {
             .into_iter()
             .flat_map(|flight| flight.waiters);
         for waiter in flight.chain(std::mem::take(&mut self.waiters)) {
-            let lost = waiter.partitions.first().map(|at| LogError::Lost(*at));
+            let lost = waiter.tenures.first().map(|one| LogError::Lost(one.at));
             let error = closed.cloned().or(lost);
             waiter.answer(error.map_or(Ok(()), Err));
         }
-        *self = Self::default();
+        *self = Self {
+            longest: self.longest,
+            ..Self::default()
+        };
     }
 
     /// How long the one who waits longest has waited.
@@ -182,9 +210,9 @@ impl Commits {
             return None;
         }
         let positions = self.positions();
-        let list = catalog.list(positions.iter().map(|(at, _)| *at));
-        for (at, next) in &positions {
-            let (Some((name, partition)), Some(committed)) =
+        let list = catalog.list(positions.iter().map(|(one, _)| one.at));
+        for (Tenure { at, .. }, next) in &positions {
+            let (Some((name, partition)), Some(current)) =
                 (catalog.name(*at), self.current.get(at))
             else {
                 continue;
@@ -196,7 +224,7 @@ impl Commits {
             if let Err(error) = element.set_offset(offset) {
                 tracing::error!(%at, %error, "a position cannot be committed");
             }
-            element.set_metadata(&committed.metadata);
+            element.set_metadata(self.sent(&current.committed));
         }
         self.flight = Some(Flight {
             sent: Instant::now(),
@@ -206,9 +234,23 @@ impl Commits {
         Some(list)
     }
 
-    fn positions(&mut self) -> Vec<(TopicPartition, Position)> {
+    /// What goes with a position. It saves the next owner repeats, and nothing is lost without it: where the brokers take
+    /// less, none is sent.
+    fn sent<'a>(&self, committed: &'a Committed) -> &'a str {
+        let metadata = committed.metadata.as_str();
+        match self.longest {
+            Some(longest) if metadata.len() > longest => "",
+            _ => metadata,
+        }
+    }
+
+    fn positions(&mut self) -> Vec<(Tenure, Position)> {
         let changed = std::mem::take(&mut self.changed);
-        let position = |at: TopicPartition| Some((at, self.current.get(&at)?.next));
+        let position = |at: TopicPartition| {
+            let current = self.current.get(&at)?;
+            let epoch = current.epoch;
+            Some((Tenure { at, epoch }, current.committed.next))
+        };
         changed.into_iter().filter_map(position).collect()
     }
 
@@ -217,38 +259,51 @@ impl Commits {
         let Some(flight) = self.flight.take() else {
             return Landed::default();
         };
-        let partitions = || flight.positions.iter().map(|(at, _)| *at);
+        let tenures = || flight.positions.iter().map(|(one, _)| *one);
+        // What was given up meanwhile has no lease to renew.
+        let held = || tenures().filter(|one| self.is_ours(*one)).map(|one| one.at);
         let mut landed = Landed::default();
         match failed.map(commit_failure) {
             None => {
-                // What was given up meanwhile has no lease to renew.
-                let held = partitions()
-                    .filter(|at| self.current.contains_key(at))
-                    .collect();
-                landed.renewed = Some((flight.sent, held));
-                landed.written = flight.positions;
+                landed.renewed = Some((flight.sent, held().collect()));
+                let positions = flight.positions.iter();
+                landed.written = positions.map(|(one, next)| (one.at, *next)).collect();
                 for waiter in flight.waiters {
-                    landed.finished.extend(&waiter.partitions);
+                    landed
+                        .finished
+                        .extend(waiter.tenures.iter().map(|one| one.at));
                     waiter.answer(Ok(()));
                 }
             }
             Some(CommitFailure::Lost) => {
-                landed.lost = partitions().collect();
+                landed.lost = tenures().collect();
                 fail_lost(flight.waiters, &landed.lost);
             }
-            Some(CommitFailure::Again) => {
+            Some(why) => {
                 landed.again = true;
-                let held = partitions().filter(|at| self.current.contains_key(at));
+                let held: Vec<_> = held().collect();
+                let pause = match why {
+                    CommitFailure::Forbidden => FORBIDDEN,
+                    _ => AGAIN,
+                };
+                if why == CommitFailure::TooLong {
+                    let current = held.iter().filter_map(|at| self.current.get(at));
+                    let sent = current.map(|current| self.sent(&current.committed).len());
+                    // Where none was sent it is not the metadata that is too long.
+                    landed.shortened = sent.max().filter(|sent| *sent > 0).map(|sent| sent / 2);
+                    self.longest = landed.shortened.or(self.longest);
+                }
+                landed.forbidden = failed.filter(|_| why == CommitFailure::Forbidden);
                 self.changed.extend(held);
                 self.waiters.extend(flight.waiters);
-                self.pause = Some(Instant::now().plus(AGAIN));
+                self.pause = Some(Instant::now().plus(pause));
             }
         }
         landed
     }
 }
 
-fn fail_lost(waiters: Vec<Waiter>, lost: &[TopicPartition]) -> Vec<Waiter> {
+fn fail_lost(waiters: Vec<Waiter>, lost: &[Tenure]) -> Vec<Waiter> {
     let mut left = Vec::new();
     for waiter in waiters {
         match waiter.lost(lost) {
@@ -264,15 +319,66 @@ mod tests {
     use super::*;
     use postrider_model::topics;
 
-    #[test]
-    fn a_commit_that_fails_takes_nothing_away_that_was_given_up_and_taken_over_again_meanwhile() {
+    fn catalog() -> Catalog {
         let registry = postrider_metrics::Registry::new();
         let metrics = crate::LogMetrics::register(&registry).unwrap();
-        let catalog = Catalog::new(&crate::Options::new("127.0.0.1:9", topics::all(), metrics));
-        let [gone, kept] = [0, 1].map(|partition| TopicPartition {
+        Catalog::new(&crate::Options::new("127.0.0.1:9", topics::all(), metrics))
+    }
+
+    #[test]
+    fn metadata_that_brokers_refuse_for_its_length_is_left_out_and_the_rest_is_committed() {
+        let catalog = catalog();
+        let mut commits = Commits::default();
+        for (partition, length) in [(0, 4000), (1, 40)] {
+            let at = TopicPartition {
+                topic: topics::EVENTS,
+                partition,
+            };
+            let metadata = "m".repeat(length);
+            commits.take_over(Tenure { at, epoch: 1 }, Committed { next: 5, metadata });
+        }
+        let mut sent = |failed| {
+            commits.pause = None;
+            let list = commits.take(&catalog).unwrap();
+            let elements = list.elements();
+            let sent: Vec<_> = elements.iter().map(|one| one.metadata().len()).collect();
+            (sent, commits.land(failed))
+        };
+        let too_long = RDKafkaErrorCode::OffsetMetadataTooLarge;
+        let (lengths, landed) = sent(Some(too_long));
+        assert_eq!((lengths, landed.again), (vec![4000, 40], true));
+        let (lengths, landed) = sent(None);
+        assert_eq!((lengths, landed.written.len()), (vec![0, 40], 2));
+    }
+
+    #[test]
+    fn a_commit_that_is_forbidden_is_told_and_asked_for_again_after_a_while() {
+        let catalog = catalog();
+        let at = TopicPartition {
             topic: topics::EVENTS,
-            partition,
+            partition: 0,
+        };
+        let mut commits = Commits::default();
+        commits.take_over(Tenure { at, epoch: 1 }, Committed::default());
+        commits.take(&catalog).unwrap();
+        let began = Instant::now();
+        let landed = commits.land(Some(RDKafkaErrorCode::GroupAuthorizationFailed));
+        assert!(landed.again && landed.forbidden.is_some());
+        let until = commits.pause.unwrap();
+        assert!(began.plus(FORBIDDEN) <= until && until <= Instant::now().plus(FORBIDDEN));
+    }
+
+    #[test]
+    fn a_commit_that_fails_takes_nothing_away_that_was_given_up_and_taken_over_again_meanwhile() {
+        let catalog = catalog();
+        let [gone, kept] = [0, 1].map(|partition| Tenure {
+            at: TopicPartition {
+                topic: topics::EVENTS,
+                partition,
+            },
+            epoch: 1,
         });
+        let anew = Tenure { epoch: 2, ..gone };
         let at = |next| Committed {
             next,
             metadata: String::new(),
@@ -282,12 +388,14 @@ mod tests {
             commits.take_over(gone, at(5));
             commits.take_over(kept, at(5));
             assert_eq!(commits.take(&catalog).unwrap().count(), 2);
-            commits.drop_partitions(&[gone]);
-            commits.take_over(gone, at(7));
+            assert_eq!(commits.drop_tenures(&[gone]), [gone.at]);
+            commits.take_over(anew, at(7));
+            assert_eq!(commits.drop_tenures(&[gone]), []);
             let landed = commits.land(failed);
             let renewed = landed.renewed.map(|(_, held)| held).unwrap_or_default();
             // Its lease begins with a commit of its own.
-            assert_eq!([landed.lost, renewed].concat(), [kept]);
+            let lost = landed.lost.iter().map(|one| one.at);
+            assert_eq!(lost.chain(renewed).collect::<Vec<_>>(), [kept.at]);
         }
     }
 }

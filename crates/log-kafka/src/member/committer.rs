@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_failpoint::fail_point;
-use postrider_log::{Committer, Completion, LogError, Progress, TopicPartition};
+use postrider_log::{Committer, Completion, LogError, Progress, Tenure, TopicPartition};
 
 use super::Member;
 use crate::clock::Instant;
@@ -83,7 +83,7 @@ impl Committer for KafkaCommitter {
             self.member
                 .shared
                 .producer
-                .append(completion.outputs)
+                .append_outputs(completion.outputs)
                 .await?;
             fail_point!("kafka.outputs.after");
         }
@@ -99,18 +99,13 @@ impl Committer for KafkaCommitter {
         self.member.leases.hold(at)
     }
 
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    async fn release(&self, partitions: &[Tenure]) -> Result<(), LogError> {
         if self.member.shared.is_closed() {
             return Err(closed());
         }
         self.member.let_go(partitions);
-        // What was lost meanwhile is not given back when the group wants it the next time.
-        let mut seats = self.member.seats();
-        for at in partitions {
-            if seats.get(*at).is_some() {
-                seats.released.push(*at);
-            }
-        }
+        // What was lost meanwhile, and may be ours anew, is not given back when the group wants it the next time.
+        self.member.seats().release(partitions);
         Ok(())
     }
 }

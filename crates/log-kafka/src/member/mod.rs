@@ -16,7 +16,7 @@ mod thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
-use postrider_log::{Group, LogError, Polled, Subscription, Topic, TopicPartition};
+use postrider_log::{Group, LogError, Polled, Subscription, Tenure, Topic, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use tokio::sync::{Notify, watch};
@@ -24,6 +24,7 @@ use tokio::sync::{Notify, watch};
 use self::commits::Commits;
 use self::context::{Consumer, Context};
 use self::lease::Leases;
+use self::refused::Refused;
 use self::seats::Seats;
 use crate::catalog::Catalog;
 use crate::config;
@@ -61,6 +62,8 @@ pub(crate) struct Member {
     /// Something is to be committed, or the member ends.
     asked: Condvar,
     leases: Leases,
+    /// What was told of commits that our user may not make.
+    refused: Mutex<Refused>,
     /// Something may be there for the reader.
     notify: Arc<Notify>,
     /// The reader is gone, or the log was closed.
@@ -70,11 +73,8 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Joins the group, and starts the member's thread.
-    pub(crate) fn join(
-        shared: Arc<Shared>,
-        subscription: &Subscription,
-    ) -> Result<(KafkaReader, KafkaCommitter), LogError> {
+    /// One that has not joined yet.
+    fn new(shared: Arc<Shared>, subscription: &Subscription) -> Result<Arc<Self>, LogError> {
         let names = names(&shared.catalog, subscription)?;
         let group = shared.catalog.group(subscription.group);
         let nobody = shared.catalog.group(NOBODY);
@@ -92,7 +92,7 @@ impl Member {
             .topics
             .iter()
             .map(|topic| (topic.topic, topic.weight));
-        let member = Arc::new(Self {
+        Ok(Arc::new(Self {
             config: config::member(&shared.options, &group, &topics),
             fetching: config::fetcher(&shared.options, &nobody, queues, subscription.patience),
             group: subscription.group,
@@ -103,11 +103,21 @@ impl Member {
             commits: Mutex::default(),
             asked: Condvar::new(),
             leases: Leases::new(shared.options.lease),
+            refused: Mutex::default(),
             notify: Arc::new(Notify::new()),
             closed: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             shared,
-        });
+        }))
+    }
+
+    /// Joins the group, and starts the member's threads.
+    pub(crate) fn join(
+        shared: Arc<Shared>,
+        subscription: &Subscription,
+    ) -> Result<(KafkaReader, KafkaCommitter), LogError> {
+        let group = shared.catalog.group(subscription.group);
+        let member = Self::new(shared, subscription)?;
         // The first is built here, so that a configuration that librdkafka does not take is heard of.
         let stopped = |error| LogError::Stopped(format!("joining group {group}: {error}"));
         let clients = member.build().map_err(stopped)?;
@@ -194,24 +204,32 @@ impl Member {
         if landed.again {
             metrics.commits_repeated.inc();
         }
+        if let Some(longest) = landed.shortened {
+            tracing::warn!(group = %self.group, longest, "the brokers take less with a position than they should (offset.metadata.max.bytes): what is finished behind one that is not is not kept there, and is done again after a kill");
+        }
+        if let Some(error) = landed.forbidden {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.tell(self.group, &error);
+        }
         if !landed.lost.is_empty() {
             self.lose(&landed.lost);
         }
     }
 
     /// These are not ours any more: nothing of them is committed, and no attempt starts.
-    fn let_go(&self, partitions: &[TopicPartition]) {
-        self.commits().drop_partitions(partitions);
-        self.leases.end(partitions);
+    fn let_go(&self, tenures: &[Tenure]) {
+        let mut commits = self.commits();
+        // Under the lock, so that no lease of a later assignment ends with them.
+        self.leases.end(&commits.drop_tenures(tenures));
     }
 
     /// These belong to others by now: their work is thrown away.
-    fn lose(&self, partitions: &[TopicPartition]) {
-        let last = self.leases.last(partitions);
-        self.let_go(partitions);
+    fn lose(&self, tenures: &[Tenure]) {
+        let partitions: Vec<_> = tenures.iter().map(|one| one.at).collect();
+        let last = self.leases.last(&partitions);
+        self.let_go(tenures);
         let mut seats = self.seats();
-        let told = seats.remove(partitions);
-        seats.released.retain(|at| !partitions.contains(at));
+        let told = seats.remove(tenures);
         let metrics = &self.shared.options.metrics;
         metrics.owned.add(-count(&told));
         metrics.lost.inc_by(told.len() as u64);

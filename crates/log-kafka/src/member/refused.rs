@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use postrider_log::Group;
-use rdkafka::error::KafkaError;
 
 /// So often, while it lasts.
 const EVERY: Duration = Duration::from_secs(30);
@@ -16,7 +15,7 @@ pub(super) struct Refused {
 
 impl Refused {
     /// Tells it, unless it was told a moment ago: librdkafka asks again and again.
-    pub(super) fn tell(&mut self, group: Group, error: &KafkaError) {
+    pub(super) fn tell(&mut self, group: Group, error: &dyn std::fmt::Display) {
         if self.told.is_some_and(|told| told.elapsed() < EVERY) {
             return;
         }

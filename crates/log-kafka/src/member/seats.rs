@@ -1,12 +1,13 @@
 //! The partitions that a member owns, and what was fetched of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use postrider_log::{
-    BatchLimit, Committed, LogError, Polled, Position, Record, Topic, TopicPartition, Turns,
+    BatchLimit, Committed, LogError, Polled, Position, Record, Tenure, Topic, TopicPartition, Turns,
 };
+use postrider_model::{Clock as _, SystemClock};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -16,6 +17,8 @@ use crate::record::{position, record};
 /// One partition that is ours.
 pub(super) struct Seat {
     pub(super) at: TopicPartition,
+    /// Under which assignment.
+    pub(super) epoch: u64,
     /// What librdkafka has fetched of it. Not asking is what holds it back: librdkafka's own pause throws away what was
     /// fetched.
     pub(super) queue: Option<PartitionQueue<Looking>>,
@@ -42,9 +45,10 @@ enum Pulled {
 }
 
 impl Seat {
-    pub(super) fn new(at: TopicPartition, next: Position, committed: Committed) -> Self {
+    pub(super) fn new(Tenure { at, epoch }: Tenure, next: Position, committed: Committed) -> Self {
         Self {
             at,
+            epoch,
             queue: None,
             filled: Arc::new(AtomicBool::new(true)),
             ahead: VecDeque::new(),
@@ -53,6 +57,13 @@ impl Seat {
             told: false,
             revoking: false,
             paused: false,
+        }
+    }
+
+    pub(super) fn tenure(&self) -> Tenure {
+        Tenure {
+            at: self.at,
+            epoch: self.epoch,
         }
     }
 
@@ -111,8 +122,12 @@ pub(crate) struct Seats {
     pub(super) events: VecDeque<Result<Polled, LogError>>,
     /// Partitions whose next position is not there; the member's thread looks for another.
     pub(super) gone: Vec<TopicPartition>,
-    /// Given up by the reader's side, not yet by the member's thread.
-    pub(super) released: Vec<TopicPartition>,
+    /// Partitions that were cut at their end while they were ours: no position of them is believed when they come again.
+    pub(super) cut: BTreeSet<TopicPartition>,
+    /// Given up by the reader's side, not yet by the member's thread. All of them have seats.
+    released: Vec<TopicPartition>,
+    /// That of the newest seat.
+    epoch: u64,
 }
 
 /// Records that a topic of weight one gives before it is the next one's turn.
@@ -130,7 +145,9 @@ impl Seats {
             turns: Turns::new(topics.map(|(_, weight)| weight), TURN),
             events: VecDeque::new(),
             gone: Vec::new(),
+            cut: BTreeSet::new(),
             released: Vec::new(),
+            epoch: 0,
         }
     }
 
@@ -142,8 +159,36 @@ impl Seats {
         self.all().find(|seat| seat.at == at)
     }
 
+    /// One for a new assignment: greater than all before, of this member and of any other that owned the partition.
+    pub(super) fn next_epoch(&mut self) -> u64 {
+        // A clock serves: the group's own epoch is not told to us, and each owner comes later than the one before.
+        let now = u64::try_from(SystemClock.now().as_millis()).unwrap_or_default();
+        self.epoch = now.max(self.epoch + 1);
+        self.epoch
+    }
+
+    /// What is ours of these, under its assignment.
+    pub(super) fn tenures(&mut self, partitions: &[TopicPartition]) -> Vec<Tenure> {
+        let ours = self.all().filter(|seat| partitions.contains(&seat.at));
+        ours.map(|seat| seat.tenure()).collect()
+    }
+
+    /// The reader's side gives these up, as far as they are still its own under that assignment.
+    pub(super) fn release(&mut self, tenures: &[Tenure]) {
+        let ours = self.all().filter(|seat| tenures.contains(&seat.tenure()));
+        let mut ours: Vec<_> = ours.map(|seat| seat.at).collect();
+        self.released.append(&mut ours);
+    }
+
+    /// What the reader's side has given up since this was asked last.
+    pub(super) fn take_released(&mut self) -> Vec<TopicPartition> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// In the place of one that it may have had under an earlier assignment.
     pub(super) fn add(&mut self, seat: Seat) {
-        self.remove(&[seat.at]);
+        let before = self.tenures(&[seat.at]);
+        self.remove(&before);
         let row = self.rows.iter_mut().find(|row| row.topic == seat.at.topic);
         if let Some(row) = row {
             row.seats.push(seat);
@@ -151,11 +196,14 @@ impl Seats {
     }
 
     /// Takes these away, with what was fetched of them. Returns those whose assignment had been returned.
-    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-        let mut told = Vec::new();
+    pub(super) fn remove(&mut self, tenures: &[Tenure]) -> Vec<TopicPartition> {
+        let (mut removed, mut told) = (Vec::new(), Vec::new());
         for row in &mut self.rows {
             row.seats.retain(|seat| {
-                let goes = partitions.contains(&seat.at);
+                let goes = tenures.contains(&seat.tenure());
+                if goes {
+                    removed.push(seat.at);
+                }
                 if goes && seat.told {
                     told.push(seat.at);
                 }
@@ -163,7 +211,8 @@ impl Seats {
             });
             row.turn = 0;
         }
-        self.gone.retain(|at| !partitions.contains(at));
+        self.gone.retain(|at| !removed.contains(at));
+        self.released.retain(|at| !removed.contains(at));
         told
     }
 
@@ -204,7 +253,12 @@ impl Seats {
             self.turns.took(taken);
             ready[index] = taken > 0;
         }
-        self.gone.append(&mut gone);
+        for at in gone {
+            // Both looking and taking may have met it.
+            if !self.gone.contains(&at) {
+                self.gone.push(at);
+            }
+        }
         batch.records
     }
 }
@@ -220,7 +274,7 @@ struct Batch {
 impl Batch {
     /// Takes a record in, or gives it back if it does not fit.
     fn push(&mut self, record: Record) -> Option<Record> {
-        let size = record.value.len();
+        let size = record.size();
         if size > self.bytes && !self.records.is_empty() {
             self.full = true;
             return Some(record);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{Assignment, Backoff, Polled, TopicPartition};
-use postrider_model::{Clock as _, SystemClock};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 
-use super::assigning::{self, Arrival};
+use super::assigning::{self, Arrival, Placed};
 use super::context::{Consumer, Mark, give_back};
+use super::gone::Found;
 use super::refused::Refused;
 use super::{Clients, Member, count, gone};
 use crate::error::{closed, forbids};
@@ -164,7 +164,8 @@ impl<'a> Thread<'a> {
                 if let Some(arrival) = &mut self.arriving {
                     arrival.forget(&partitions);
                 }
-                self.member.lose(&partitions);
+                let lost = self.member.seats().tenures(&partitions);
+                self.member.lose(&lost);
                 self.leaving.clear();
                 self.left.clear();
                 self.hand_back(&partitions);
@@ -177,11 +178,19 @@ impl<'a> Thread<'a> {
         let Some(arrival) = &mut self.arriving else {
             return;
         };
-        let asked = arrival.ask(&self.clients.consumer, &self.member.shared.catalog, ASK);
-        let Some(placed) = asked else {
-            return;
-        };
-        self.arriving = None;
+        let shared = &self.member.shared;
+        let (catalog, metrics) = (&shared.catalog, &shared.options.metrics);
+        let cut = self.member.seats().cut.clone();
+        let asked = arrival.ask(&self.clients.consumer, catalog, &cut, metrics, ASK);
+        if let Some(placed) = asked {
+            self.arriving = None;
+            let is_placed = |at: &TopicPartition| placed.iter().any(|one| one.at == *at);
+            self.member.seats().cut.retain(|at| !is_placed(at));
+            self.take_over(placed);
+        }
+    }
+
+    fn take_over(&mut self, placed: Vec<Placed>) {
         let partitions: Vec<_> = placed.iter().map(|placed| placed.at).collect();
         // One that was lost to a commit is still being read if the group gives it back at once.
         self.stop_fetching(&partitions);
@@ -214,8 +223,6 @@ impl<'a> Thread<'a> {
                 .iter()
                 .all(|topic| owned.contains(&of(*topic)))
         };
-        // A clock serves: the group's own epoch is not told to us, and each owner comes later than the one before.
-        let epoch = u64::try_from(SystemClock.now().as_millis()).unwrap_or_default();
         let mut assigned = Vec::new();
         for seat in seats.all().filter(|seat| !seat.told && !seat.revoking) {
             if member.leases.hold(seat.at) && whole(seat.at.partition) {
@@ -224,7 +231,7 @@ impl<'a> Thread<'a> {
                 assigned.push(Assignment {
                     at: seat.at,
                     committed,
-                    epoch,
+                    epoch: seat.epoch,
                 });
             }
         }
@@ -270,8 +277,9 @@ impl<'a> Thread<'a> {
         }
         let leaving = std::mem::take(&mut self.leaving);
         self.left.clear();
-        self.member.let_go(&leaving);
-        let told = self.member.seats().remove(&leaving);
+        let tenures = self.member.seats().tenures(&leaving);
+        self.member.let_go(&tenures);
+        let told = self.member.seats().remove(&tenures);
         let metrics = &self.member.shared.options.metrics;
         metrics.owned.add(-count(&told));
         metrics.given_up.inc_by(told.len() as u64);
@@ -281,7 +289,7 @@ impl<'a> Thread<'a> {
     /// Is something of what the group wants back still in the reader's hands?
     fn is_awaited(&mut self) -> bool {
         let mut seats = self.member.seats();
-        self.left.append(&mut seats.released);
+        self.left.append(&mut seats.take_released());
         // One without a seat was lost to a commit meanwhile: nobody releases it any more, and librdkafka tells of no loss
         // before what it wanted back is given.
         let (leaving, left) = (&self.leaving, &self.left);
@@ -312,9 +320,16 @@ impl<'a> Thread<'a> {
     fn find_gone(&mut self) {
         let gone = std::mem::take(&mut self.member.seats().gone);
         for at in gone {
-            if let Err(error) = gone::restart(self.member, &self.clients.fetcher, at, ASK) {
-                tracing::warn!(%at, %error, "looking for the beginning of a partition");
-                self.member.seats().gone.push(at);
+            match gone::restart(self.member, &self.clients.fetcher, at, ASK) {
+                Ok(Found::Restarted) => {}
+                Ok(Found::Cut) => {
+                    tracing::error!(group = %self.member.group, %at, "a partition was cut before what was to be read next: the member joins anew");
+                    self.broken = true;
+                }
+                Err(error) => {
+                    tracing::warn!(%at, %error, "looking for the beginning of a partition");
+                    self.member.seats().gone.push(at);
+                }
             }
         }
     }
@@ -332,7 +347,7 @@ impl<'a> Thread<'a> {
         let member = self.member;
         self.publish(None);
         self.clients.consumer.context().close();
-        let owned: Vec<TopicPartition> = member.seats().all().map(|seat| seat.at).collect();
+        let owned: Vec<_> = member.seats().all().map(|seat| seat.tenure()).collect();
         if member.is_closed() {
             let told = member.seats().remove(&owned);
             member.shared.options.metrics.owned.add(-count(&told));
@@ -355,3 +370,7 @@ impl<'a> Thread<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

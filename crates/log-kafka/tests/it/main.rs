@@ -10,6 +10,7 @@
 mod brokers;
 mod conformance;
 mod finishing;
+mod following;
 mod newest;
 mod oversize;
 mod rebalance;

@@ -149,7 +149,8 @@ async fn what_a_member_keeps_is_read_on_while_it_drains_the_rest() {
         .await;
     }
     assert!(wanted.iter().all(|at| one.committer.holds(*at)));
-    one.committer.release(&wanted).await.unwrap();
+    let released = one.tenures(&wanted);
+    one.committer.release(&released).await.unwrap();
     while !wanted.iter().all(|at| other.owned.contains_key(at)) {
         other.step().await;
         deadline.check("the other owns what was given up");

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use postrider_log::testing::conformance::Harness;
 use postrider_log::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Group, Log, LogError,
-    Polled, Position, Progress, Purpose, Reader, Subscription, Topic, TopicPartition, TopicSpec,
-    Weighted,
+    Polled, Position, Progress, Purpose, Reader, Subscription, Tenure, Topic, TopicPartition,
+    TopicSpec, Weighted,
 };
 use postrider_log_kafka::{GroupProtocol, KafkaLog, LogMetrics, Options, ensure_topics};
 
@@ -140,7 +140,8 @@ impl Party {
             Polled::Revoking(_) if self.clings => self.kept += 1,
             Polled::Revoking(partitions) => {
                 self.finish(&partitions).await;
-                self.committer.release(&partitions).await.unwrap();
+                let released = self.tenures(&partitions);
+                self.committer.release(&released).await.unwrap();
                 self.forget(&partitions);
             }
             Polled::Lost(partitions) => {
@@ -165,11 +166,16 @@ impl Party {
     /// Commits how far these were read, with their names as metadata.
     pub(crate) async fn finish(&self, partitions: &[TopicPartition]) {
         let progress = |at: &TopicPartition| {
-            let committed = self.owned.get(at)?.committed.next;
+            let owned = self.owned.get(at)?;
+            let (epoch, committed) = (owned.epoch, owned.committed.next);
             let next = self.read.get(at).copied().unwrap_or(committed);
             let metadata = format!("of {at}");
             let committed = Committed { next, metadata };
-            Some(Progress { at: *at, committed })
+            Some(Progress {
+                at: *at,
+                epoch,
+                committed,
+            })
         };
         let completion = Completion {
             finished: partitions.iter().filter_map(progress).collect(),
@@ -181,6 +187,12 @@ impl Party {
             Ok(()) | Err(LogError::Lost(_)) => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// What is ours of these, under its assignment.
+    pub(crate) fn tenures(&self, partitions: &[TopicPartition]) -> Vec<Tenure> {
+        let owned = partitions.iter().filter_map(|at| self.owned.get(at));
+        owned.map(Assignment::tenure).collect()
     }
 
     fn forget(&mut self, partitions: &[TopicPartition]) {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use postrider_log::Log as _;
 use postrider_log::testing::conformance::topics;
-use postrider_log_kafka::{KafkaLog, OpenError, check_brokers, check_topics, ensure_topics};
+use postrider_log_kafka::{
+    KafkaLog, LogMetrics, OpenError, check_brokers, check_topics, ensure_topics, is_bearable,
+};
 use postrider_testkit::{eventually, kafka};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
 use crate::support::{open, options};
@@ -93,7 +96,14 @@ async fn each_setting_of_a_topic_that_breaks_a_promise_is_named_alone() {
         ("retention.ms", "604800000"),
         ("retention.bytes", "-1"),
     ];
-    let newest = [&kept[..3], &[("cleanup.policy", "compact")]].concat();
+    let compacted_soon = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "16777216"),
+        ("segment.ms", "600000"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+        ("max.compaction.lag.ms", "600000"),
+    ];
+    let newest = [&kept[..3], &compacted_soon[..]].concat();
     let (a, compacted) = (
         format!("{}a", options.topic_prefix),
         format!("{}newest", options.topic_prefix),
@@ -106,6 +116,15 @@ async fn each_setting_of_a_topic_that_breaks_a_promise_is_named_alone() {
         (&a, &kept[..], "retention.ms", "86400000"),
         (&a, &kept[..], "retention.bytes", "1073741824"),
         (&compacted, &newest[..], "cleanup.policy", "delete"),
+        (&compacted, &newest[..], "segment.bytes", "1073741824"),
+        (&compacted, &newest[..], "segment.ms", "604800000"),
+        (&compacted, &newest[..], "min.cleanable.dirty.ratio", "0.5"),
+        (
+            &compacted,
+            &newest[..],
+            "max.compaction.lag.ms",
+            "9223372036854775807",
+        ),
     ] {
         let as_wrong = right.iter().map(|(key, value)| match *key == name {
             true => (*key, wrong),
@@ -119,7 +138,10 @@ async fn each_setting_of_a_topic_that_breaks_a_promise_is_named_alone() {
             DEADLINE,
             async || {
                 let faults = check_topics(&options).await.unwrap();
-                (faults.len() == 1 && faults[0].starts_with(&expected)).then_some(())
+                let runs_with_it =
+                    name.contains("compact") || name.contains("segment") || name.contains("dirty");
+                (faults.len() == 1 && faults[0].starts_with(&expected))
+                    .then(|| assert_eq!(is_bearable(&faults[0]), runs_with_it))
             },
         );
         named
@@ -132,6 +154,30 @@ async fn each_setting_of_a_topic_that_breaks_a_promise_is_named_alone() {
         faults.is_empty().then_some(())
     });
     well.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_added_while_a_log_is_open_are_told_of() {
+    let brokers = kafka().unwrap();
+    let mut options = options(&brokers, topics());
+    let registry = postrider_metrics::Registry::new();
+    options.metrics = LogMetrics::register(&registry).unwrap();
+    let log = open(&options).await;
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let name = format!("{}a", options.topic_prefix);
+    let more = [NewPartitions::new(&name, 5)];
+    let added = admin.create_partitions(&more, &AdminOptions::new()).await;
+    assert!(added.unwrap().iter().all(Result::is_ok));
+    let known = eventually("the broker knows of them", DEADLINE, async || {
+        let faults = check_topics(&options).await.unwrap();
+        (faults.len() == 1 && faults[0].contains("has 5 partitions")).then_some(())
+    });
+    known.await.unwrap();
+    assert_eq!(options.metrics.unknown_partitions.get(), 0);
+    log.lags().await.unwrap();
+    assert_eq!(options.metrics.unknown_partitions.get(), 2);
 }
 
 #[tokio::test]

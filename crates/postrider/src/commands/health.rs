@@ -20,6 +20,10 @@ const SHOWN: usize = 2_000;
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
+    /// Parts that it need not have to be well, such as space,store: for whoever acts on the answer, and would take away
+    /// what goes on without them
+    #[arg(long, value_name = "PART,…", conflicts_with = "url")]
+    without: Option<String>,
     /// What to ask instead of /health/ready of the server that this configuration starts
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -28,7 +32,10 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let url = match &args.url {
         Some(url) => url.clone(),
-        None => of(&config::load(&args.sources.flags())?),
+        None => of(
+            &config::load(&args.sources.flags())?,
+            args.without.as_deref(),
+        ),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -37,9 +44,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn of(config: &Config) -> String {
+/// The server knows its parts, and refuses what is none.
+fn of(config: &Config, without: Option<&str>) -> String {
     let listens = config.admin.listen.unwrap_or(config.listen);
-    format!("http://{}/health/ready", reached(listens))
+    let asked = without.map(|parts| format!("?without={parts}"));
+    format!(
+        "http://{}/health/ready{}",
+        reached(listens),
+        asked.unwrap_or_default()
+    )
 }
 
 async fn ask(url: &str) -> anyhow::Result<()> {

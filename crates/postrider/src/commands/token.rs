@@ -3,14 +3,18 @@
 mod kept;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use postrider_model::TokenId;
 
-use self::kept::{Kept, Reach};
+use self::kept::{Kept, New, Reach};
 use super::{Sources, serve};
 use crate::config::Config;
 use crate::{config, data_dir, out, telemetry};
+
+/// Ten years, in seconds.
+const LONGEST_LIFETIME: u64 = 3650 * 86_400;
 
 /// What is done about tokens.
 #[derive(Debug, clap::Subcommand)]
@@ -64,6 +68,19 @@ pub(crate) struct Args {
     /// What it is for, so that others know it again
     #[arg(long, default_value = "made by postrider token create")]
     name: String,
+    /// How long it is good for, such as 1h; without it, until it is revoked
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    expires: Option<Duration>,
+}
+
+/// Whole seconds, as the API takes them.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = config::duration(text).map_err(|error| error.to_string())?;
+    let whole = lifetime.subsec_nanos() == 0;
+    match lifetime.as_secs() {
+        1..=LONGEST_LIFETIME if whole => Ok(lifetime),
+        _ => Err("expected whole seconds, from 1s to 3650d".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -110,7 +127,12 @@ fn create(args: &Args) -> anyhow::Result<()> {
     let config = configured(&args.sources)?;
     let made = serve::runtime()?.block_on(async {
         let kept = Kept::open(&config, &args.reach).await?;
-        let made = kept.create(&args.name, args.application.as_deref()).await;
+        let new = New {
+            name: &args.name,
+            application: args.application.as_deref(),
+            lifetime: args.expires,
+        };
+        let made = kept.create(&new).await;
         kept.close().await;
         made
     })?;

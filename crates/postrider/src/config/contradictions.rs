@@ -18,6 +18,7 @@ pub(super) fn all(config: &Config, wrong: &[&str]) -> Vec<Problem> {
     let mut pairs: Vec<Together> = vec![
         (&["listen", "admin.listen"], two_listeners(config)),
         (&["ingest.max_payload", "log.record"], payload(config)),
+        (&["ingest.max_payload", "http.bodies"], bodies(config)),
         (
             &["delivery.breaker_wait", "delivery.breaker_longest_wait"],
             breaker(config),
@@ -71,6 +72,19 @@ fn payload(config: &Config) -> Option<String> {
             payload.toml(),
             record.toml(),
             ENVELOPE.toml()
+        )
+    })
+}
+
+/// Large bodies may hold three quarters, and a payload comes in an envelope.
+fn bodies(config: &Config) -> Option<String> {
+    let (payload, bodies) = (config.ingest.max_payload, config.http.bodies);
+    (payload.0.saturating_mul(2) > bodies.0).then(|| {
+        format!(
+            "ingest.max_payload is {} and http.bodies {}: bodies that are being received must have room for two such \
+             payloads at least",
+            payload.toml(),
+            bodies.toml()
         )
     })
 }

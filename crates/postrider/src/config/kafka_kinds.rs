@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::kinds::choice;
-use super::secret::{HIDDEN, was_hidden};
 use super::value::{Value, quoted};
 
 /// `HOST:PORT` of some brokers; empty where there are none.
@@ -133,30 +132,33 @@ choice! {
     }
 }
 
-/// Properties of librdkafka by name.
-#[derive(Clone, PartialEq, Eq)]
+/// Properties of librdkafka by name. None of them is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Properties(pub(crate) BTreeMap<String, String>);
 
-impl Properties {
-    /// With what may be a secret hidden.
-    fn shown(&self) -> String {
-        let pairs = self.0.iter().map(|(name, value)| {
-            let value = if is_secret(name) { HIDDEN } else { value };
-            format!("{name}={value}")
-        });
-        pairs.collect::<Vec<_>>().join(";")
-    }
-}
-
-impl fmt::Debug for Properties {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
+/// What is set in the place of a property that has a key of its own, or may hold a secret: properties stand where everybody
+/// may read them, such as in a ConfigMap.
+fn instead_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "security.protocol" => "log.kafka.protocol is its key",
+        "sasl.password" => "log.kafka.password is its key",
+        "ssl.key.password" => "log.kafka.key_password is its key",
+        "ssl.key.pem" => "write it into a file, and name that in log.kafka.key",
+        "ssl.keystore.password" | "ssl.keystore.location" => {
+            "write the store's certificate and key into files (openssl pkcs12), and name those in log.kafka.certificate \
+             and log.kafka.key"
+        }
+        _ if name.contains("oauthbearer") => {
+            "log.kafka.sasl_mechanism takes plain, scram-sha-256 and scram-sha-512"
+        }
+        _ if is_secret(name) => "it may hold a secret, for which there is no key",
+        _ => return None,
+    })
 }
 
 /// Whether a property's value may be a secret, by its name.
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "pem", "token", "oauthbearer.config"]
+    ["password", "passphrase", "secret", "token", "private"]
         .iter()
         .any(|part| name.contains(part))
 }
@@ -164,6 +166,7 @@ fn is_secret(name: &str) -> bool {
 impl Value for Properties {
     const EXPECTED: &'static str =
         "properties such as client.rack=a;socket.timeout.ms=30000, separated by semicolons";
+    // What is refused may be one.
     const SECRET: bool = true;
     const TABLE: bool = true;
 
@@ -172,11 +175,8 @@ impl Value for Properties {
         for pair in text.split(';').filter(|pair| !pair.trim().is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(String::new)?;
             let (name, value) = (name.trim(), value.trim());
-            if value == HIDDEN {
-                return Err(format!("{name}: {}", was_hidden()));
-            }
-            if name == "security.protocol" {
-                return Err(format!("{name} has a key of its own, log.kafka.protocol"));
+            if let Some(instead) = instead_of(name) {
+                return Err(format!("{name} is not set here: {instead}"));
             }
             properties.insert(name.to_owned(), value.to_owned());
         }
@@ -184,6 +184,7 @@ impl Value for Properties {
     }
 
     fn toml(&self) -> String {
-        quoted(&self.shown())
+        let pairs = self.0.iter().map(|(name, value)| format!("{name}={value}"));
+        quoted(&pairs.collect::<Vec<_>>().join(";"))
     }
 }

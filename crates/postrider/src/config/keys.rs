@@ -35,7 +35,7 @@ keys! {
         tail: Bytes = "32MiB", "1MiB" ..= "4GiB";
             "Embedded log: what is kept in memory for readers, over all topics."
         wal: Bytes = "64MiB", "8MiB" ..= "4GiB";
-            "Embedded log: how large the write-ahead log may grow before the writer pauses while it is emptied; at most an eighth of the disk."
+            "Embedded log: how large the write-ahead log may grow before the writer pauses while it is emptied; at most an eighth of the disk. While another program reads log.db it may hold four times as much, before commits wait for that program."
         reserve: Bytes = "128MiB", "16MiB" ..= "1TiB";
             "Embedded log: free disk space below which new events are refused with 507, so that what is inside can still be finished; at most a quarter of the disk."
         max: Option<Bytes> = "none";
@@ -131,6 +131,10 @@ keys! {
         strict_event_types: bool = "false";
             "Whether events of a type that nobody registered are refused."
     }
+    api: Api in "api" {
+        max_endpoints: usize = "10000", "1" ..= "1000000";
+            "How many endpoints an application may have: one more is answered with 409. Every process holds all of them in memory. What is there already stays."
+    }
     delivery: Delivery in "delivery" {
         schedule: Schedule = "0s,5s,5m,30m,2h,5h,10h,14h,20h,1d";
             "The waits before each attempt, for endpoints that set none; after the last a delivery becomes a dead letter."
@@ -169,7 +173,9 @@ keys! {
     }
     http: Http in "http" {
         max_connections: usize = "10000", "10" ..= "1000000";
-            "Connections that are served at once; further ones wait to be accepted."
+            "Connections that are served at once. For a further one the connection is closed that has been without a request longest, for a second at least; while there is none it waits."
+        bodies: Bytes = "64MiB", "4MiB" ..= "1TiB";
+            "What the bodies of requests may hold together while they are being received; beyond it they are refused with 503. What comes as a whole counts for nothing, and a quarter is for those up to 16 KiB. At least twice ingest.max_payload; three times that by itself where it is more than the default."
         request_timeout: Duration = "30s", "1s" ..= "10m";
             "How long one request may take, from its headers to its answer."
         leave: Duration = "1s", "0s" ..= "5m";

@@ -31,6 +31,7 @@ pub(crate) use value::duration;
 
 use crate::roles::Roles;
 use given::Given;
+use value::Bytes;
 
 /// What the command line says over file and environment.
 #[derive(Debug, Clone, Default)]
@@ -72,14 +73,11 @@ fn load_with(
             problems.push(error::Problem::of_unknown(path, leaf, KEYS));
         }
     }
-    let config = Config::read(&given, &mut problems);
+    let config = read(&given, &mut problems);
     // What cannot be read is taken as its default, so that what else does not go together is told at once, too.
     let wrong = error::wrong_keys(&problems);
     wrong.iter().for_each(|path| given.forget(path));
-    if let Some(config) = config
-        .clone()
-        .or_else(|| Config::read(&given, &mut Vec::new()))
-    {
+    if let Some(config) = config.clone().or_else(|| read(&given, &mut Vec::new())) {
         problems.extend(contradictions::all(&config, &wrong));
         let decided = !wrong.contains(&"log.kind") && !wrong.contains(&"store.url");
         let refused = roles
@@ -91,6 +89,16 @@ fn load_with(
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError(problems)),
     }
+}
+
+/// Every key, and what a default depends on.
+fn read(given: &Given, problems: &mut Vec<error::Problem>) -> Option<Config> {
+    let mut config = Config::read(given, problems)?;
+    if given.leaf("http.bodies").is_none() {
+        let few = Bytes(config.ingest.max_payload.0.saturating_mul(3));
+        config.http.bodies = config.http.bodies.max(few);
+    }
+    Some(config)
 }
 
 fn gather(

@@ -57,7 +57,8 @@ fn told(looked: Result<Inspected, OpenError>, config: &Config) -> Finding {
                 bytes >> 20
             ),
             format!(
-                "to read all of it, however long it takes: sqlite3 {file} 'PRAGMA quick_check'"
+                "to read all of it, however long it takes: stop the server, whose log grows while somebody reads it for long, \
+                 and then: sqlite3 {file} 'PRAGMA quick_check'"
             ),
         ),
         Err(error) => Finding::wrong(PART, error.to_string(), advice(&error)),

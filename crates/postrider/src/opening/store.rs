@@ -19,6 +19,8 @@ use crate::options;
 /// The store, and what goes with it.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
+    /// The same, for the pipeline's own questions.
+    pub(super) pipeline: Arc<dyn Store>,
     /// Where a role needs it.
     pub(super) registry: Option<Arc<Registry>>,
     pub(super) away: Option<Away>,
@@ -67,8 +69,10 @@ pub(super) async fn open(
     let registry = registry.transpose()?;
     let url = options::store_url(config);
     if config.store.url.is_sqlite() {
-        let store = sql::open(&url, counts).await?;
-        return there(store, registry.as_ref(), condition).await;
+        let store = sql::open_sqlite(&url, counts).await?;
+        let pipeline = Arc::new(store.for_pipeline());
+        let opened = there(Arc::new(store), registry.as_ref(), condition).await?;
+        return Ok(Opened { pipeline, ..opened });
     }
     let store = PostgresStore::unopened(&url, options::postgres(config), counts)?;
     let (store, snapshot) = (Arc::new(store), options::snapshot(config)?);
@@ -79,6 +83,7 @@ pub(super) async fn open(
             away: Some(Away(Arc::clone(&store))),
             registry: Some(restored),
             snapshot,
+            pipeline: Arc::clone(&store) as _,
             store,
         });
     }
@@ -99,6 +104,7 @@ async fn there(
         None => None,
     };
     Ok(Opened {
+        pipeline: Arc::clone(&store),
         store,
         registry,
         away: None,

@@ -7,7 +7,12 @@ use postrider_testkit::{Behaviour, SmallDisk, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::asking::command;
 use crate::world::{DEADLINE, World};
+
+/// What the chart makes of one process with a volume.
+const CHART: &str = include_str!("../../../../helm/tests/golden/single.yaml");
+const IMAGE: &str = include_str!("../../../../deploy/Dockerfile");
 
 /// How long events are sent to a log that is full.
 const FULL: Duration = Duration::from_secs(8);
@@ -52,6 +57,7 @@ async fn a_lack_of_space_is_logged_named_by_readiness_and_over_once_deliveries_a
     });
     let why = told.await.unwrap()["why"].to_string();
     assert!(why.contains("bytes are left of the 20971520"), "{why}");
+    stays_with_its_clients(&world).await;
 
     world.receiver.on("/ill", Behaviour::Ok);
     let taken = eventually("an event is taken again", DEADLINE, async || {
@@ -76,6 +82,26 @@ async fn a_lack_of_space_is_logged_named_by_readiness_and_over_once_deliveries_a
         said("no new events are taken: ") < 5,
         "once a change: {log}"
     );
+}
+
+/// Whoever takes those away that are not well, Kubernetes from the Service or an engine of containers, leaves it there: it
+/// says 507 to producers, and the API is what room is made by.
+async fn stays_with_its_clients(world: &World) {
+    let (_, probe) = CHART.split_once("readinessProbe:").unwrap();
+    let (_, probe) = probe.split_once("path: \"").unwrap();
+    let (path, _) = probe.split_once('"').unwrap();
+    assert_eq!(world.api.try_get(path).await.unwrap().status, 200, "{path}");
+
+    let (_, check) = IMAGE.split_once("HEALTHCHECK ").unwrap();
+    let (_, check) = check.split_once("CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(check.lines().next().unwrap()).unwrap();
+    let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+    let address = world.server().address().unwrap().to_string();
+    let asked = [words.as_slice(), &["--listen", &address]].concat();
+    let (well, told) = command(&asked, &[]);
+    assert!(well, "{asked:?}: {told}");
+    let (well, told) = command(&["health", "--listen", &address], &[]);
+    assert!(!well && told.contains("are left of the"), "{told}");
 }
 
 /// An endpoint that hangs keeps the place of all that came behind; another fails, and what it is to have is written again

@@ -1,11 +1,11 @@
 //! Tokens that belong to one application.
 
-use postrider_testkit::Api;
+use postrider_testkit::{Api, eventually};
 use reqwest::Method;
 use serde_json::json;
 
 use crate::asking::command;
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 async fn status(api: &Api, method: Method, path: &str) -> u16 {
     let body = match path {
@@ -139,4 +139,47 @@ async fn beside_a_running_server_tokens_are_made_listed_and_revoked_by_asking_it
     let nowhere = ["list", "--url", "http://127.0.0.1:1"];
     let (listed, told) = token(&nowhere);
     assert!(!listed && told.contains("--url says where"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_opens_nothing_afterwards_wherever_it_was_made() {
+    let mut world = World::with(&[]).await;
+    let data = world.launch.data().to_str().unwrap().to_owned();
+    let token =
+        |arguments: &[&str]| command(&[&["token"], arguments, &["--data", &data]].concat(), &[]);
+    let create = ["create", "--scope", "operator", "--expires"];
+    for wrong in ["soon", "0s", "10ms", "4000d"] {
+        let (made, told) = token(&[&create[..], &[wrong]].concat());
+        assert!(!made && told.contains("expected"), "{wrong}: {told}");
+    }
+    // By the server, and then in the store that it left.
+    let (made, short) = token(&[&create[..], &["1s", "--name", "short"]].concat());
+    assert!(made, "{short}");
+    let (made, long) = token(&[&create[..], &["1h", "--name", "long"]].concat());
+    assert!(made, "{long}");
+    world.terminate().await;
+    let (made, other) = token(&[&create[..], &["1s", "--name", "other"]].concat());
+    assert!(made, "{other}");
+    world.start().await;
+    for over in [short, other] {
+        let api = world.api.with_token(&over);
+        let refused = eventually("it has expired", DEADLINE, async || {
+            (status(&api, Method::GET, "/app").await == 401).then_some(())
+        });
+        refused.await.unwrap();
+    }
+    let api = world.api.with_token(&long);
+    assert_eq!(status(&api, Method::GET, "/app").await, 200);
+    let listed = || {
+        let (_, tokens) = token(&["list"]);
+        let state = |name: &str| {
+            let line = tokens.lines().find(|line| line.ends_with(name)).unwrap();
+            line.split_whitespace().nth(2).unwrap().to_owned()
+        };
+        let states = ["short", "long", "other"].map(state);
+        assert_eq!(states, ["expired", "good", "expired"], "{tokens}");
+    };
+    listed();
+    world.terminate().await;
+    listed();
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider_log::TopicPartition;
+use postrider_model::Outcome;
 use postrider_model::topics::{ATTEMPTS, EVENTS, FANOUTS, RECORDER};
 use postrider_recorder::RowKind;
 
@@ -20,25 +21,31 @@ fn recorded(recorder: &Running) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_recorder_finishes_what_it_has_begun_before_it_leaves() {
+async fn a_recorder_that_waits_for_the_store_gives_up_what_is_wanted_back_and_records_what_it_keeps()
+ {
     let first = start().await;
+    let endpoint = first.endpoint().await;
     first.log.share(RECORDER);
     tokio::time::sleep(Duration::from_millis(1)).await;
     let second = first.second();
     first.store.set_available(false);
     let events: Vec<_> = (0..20).map(|_| first.event()).collect();
-    let records = events.iter().map(|event| event.to_record());
-    first.put(records.collect()).await;
+    let mut records: Vec<_> = events.iter().map(|event| event.to_record()).collect();
+    let attempt = first.attempt(&endpoint, Outcome::Succeeded);
+    records.push(attempt.to_record());
+    first.put(records).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    first.log.revoke(RECORDER, &partitions(&first));
-    // What comes later is the next owner's.
+    first.log.revoke(RECORDER, &first.log.partitions(EVENTS));
+    // What comes later is the next owner's, too.
     let later = first.event();
     first.put(vec![later.to_record()]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(first.log.committed(RECORDER, EVENTS).next, 0);
     first.store.set_available(true);
     first.finished(EVENTS).await;
-    assert_eq!((recorded(&first), recorded(&second)), (20, 1));
+    first.finished(ATTEMPTS).await;
+    assert_eq!((recorded(&first), recorded(&second)), (0, 21));
+    let attempts = |recorder: &Running| recorder.metrics.recorded.of(RowKind::Attempt).get();
+    assert_eq!((attempts(&first), attempts(&second)), (1, 0));
     for event in events.iter().chain([&later]) {
         assert!(first.is_archived(event).await);
     }

@@ -1,6 +1,7 @@
 //! Errors of PostgreSQL, divided by what the caller does next.
 
 use postrider_store::StoreError;
+use sqlx::postgres::PgDatabaseError;
 
 /// Codes and classes (the first two characters) that decide what happens next:
 /// <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
@@ -14,7 +15,8 @@ mod code {
     /// A key that is too long for an index, and the like.
     pub(super) const LIMIT: &str = "54";
     pub(super) const CORRUPTED: &str = "XX";
-    /// Of a prepared statement: its result would have other columns than when it was prepared.
+    /// Much that the server does not do, and of a prepared statement also that its result would have other columns than when
+    /// it was prepared.
     pub(super) const NOT_SUPPORTED: &str = "0A000";
     /// A standby, or a primary that is being made one.
     pub(super) const READ_ONLY: &str = "25006";
@@ -30,6 +32,10 @@ mod code {
     /// I/O.
     pub(super) const SYSTEM: &str = "58";
 }
+
+/// The server's function that finds a prepared statement outdated, and no other error. Its words depend on the server's
+/// language.
+const REVALIDATION: &str = "RevalidateCachedQuery";
 
 const OUTDATED: &str = "the schema was changed beside this connection, and the next one knows it";
 
@@ -91,7 +97,9 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     if code == code::DISK_FULL {
         return StoreError::Unavailable(format!("the disk is full ({words})"));
     }
-    if code == code::NOT_SUPPORTED {
+    let place = from_database.try_downcast_ref::<PgDatabaseError>();
+    if code == code::NOT_SUPPORTED && place.and_then(PgDatabaseError::routine) == Some(REVALIDATION)
+    {
         return StoreError::Unavailable(OUTDATED.to_owned());
     }
     match code.get(..2) {

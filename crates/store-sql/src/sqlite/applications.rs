@@ -74,7 +74,7 @@ impl Applications for SqliteStore {
                 ApplicationRef::Uid(uid) => sqlx::query("SELECT * FROM applications WHERE uid = ?")
                     .bind(uid.as_str().to_owned()),
             };
-            let row = query.fetch_optional(&self.readers).await;
+            let row = query.fetch_optional(&mut *self.reader().await?).await;
             let row = row.map_err(store_error)?;
             row.as_ref().map(rows::application).transpose()
         })
@@ -85,7 +85,7 @@ impl Applications for SqliteStore {
         self.timed(Operation::ConfigRead, async {
             let window = Window::of(page);
             let mut query = listing(&window);
-            let found = query.build().fetch_all(&self.readers).await;
+            let found = query.build().fetch_all(&mut *self.reader().await?).await;
             let found = read_all(&found.map_err(store_error)?, rows::application)?;
             Ok(window.arrange(found))
         })

@@ -99,7 +99,7 @@ impl DeadLetters for SqliteStore {
             query.push(" WHERE id = ").push_bind(blob(id));
             let row = query
                 .build()
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.reader().await?)
                 .await
                 .map_err(store_error)?;
             row.as_ref().map(rows::stored_dead_letter).transpose()
@@ -114,7 +114,8 @@ impl DeadLetters for SqliteStore {
                 let mut query =
                     QueryBuilder::new("SELECT id FROM dead_letters WHERE replay_id IS NULL");
                 push_ids(&mut query, ids.iter().map(|id| blob(*id)));
-                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let mut reader = self.reader().await?;
+                let found = query.build().persistent(false).fetch_all(&mut *reader);
                 for row in found.await.map_err(store_error)? {
                     given_up.push(row.some_id("id")?);
                 }
@@ -148,7 +149,7 @@ impl DeadLetters for SqliteStore {
             let mut query = counting(filter);
             let count: i64 = query
                 .build_query_scalar()
-                .fetch_one(&self.readers)
+                .fetch_one(&mut *self.reader().await?)
                 .await
                 .map_err(store_error)?;
             Ok(count.unsigned_abs())

@@ -112,7 +112,7 @@ impl Endpoints for SqliteStore {
                         .bind(uid.as_str().to_owned())
                 }
             };
-            let row = query.fetch_optional(&self.readers).await;
+            let row = query.fetch_optional(&mut *self.reader().await?).await;
             let row = row.map_err(store_error)?;
             row.as_ref().map(rows::endpoint).transpose()
         })
@@ -127,7 +127,7 @@ impl Endpoints for SqliteStore {
         self.timed(Operation::ConfigRead, async {
             let window = Window::of(page);
             let mut query = listing(app_id, &window);
-            let found = query.build().fetch_all(&self.readers).await;
+            let found = query.build().fetch_all(&mut *self.reader().await?).await;
             let found = read_all(&found.map_err(store_error)?, rows::endpoint)?;
             Ok(window.arrange(found))
         })

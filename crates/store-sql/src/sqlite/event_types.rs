@@ -83,7 +83,7 @@ impl EventTypes for SqliteStore {
         self.timed(Operation::ConfigRead, async {
             let row = sqlx::query("SELECT * FROM event_types WHERE name = ?")
                 .bind(name.as_str().to_owned())
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.reader().await?)
                 .await
                 .map_err(store_error)?;
             row.as_ref().map(rows::event_type).transpose()
@@ -99,7 +99,7 @@ impl EventTypes for SqliteStore {
         self.timed(Operation::ConfigRead, async {
             let window = Window::of(page);
             let mut query = listing(archived, &window);
-            let found = query.build().fetch_all(&self.readers).await;
+            let found = query.build().fetch_all(&mut *self.reader().await?).await;
             let found = read_all(&found.map_err(store_error)?, rows::event_type)?;
             Ok(window.arrange(found))
         })

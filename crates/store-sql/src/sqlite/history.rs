@@ -149,7 +149,7 @@ impl History for SqliteStore {
                 .bind(blob(app_id))
                 .bind(uid.as_str().to_owned()),
             };
-            let row = query.fetch_optional(&self.readers).await;
+            let row = query.fetch_optional(&mut *self.reader().await?).await;
             let row = row.map_err(store_error)?;
             row.as_ref().map(rows::event).transpose()
         })
@@ -183,7 +183,8 @@ impl History for SqliteStore {
                 let mut query = QueryBuilder::new("SELECT * FROM events WHERE +app_id = ");
                 query.push_bind(blob(app_id));
                 push_ids(&mut query, ids.iter().map(|id| blob(*id)));
-                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let mut reader = self.reader().await?;
+                let found = query.build().persistent(false).fetch_all(&mut *reader);
                 let found = found.await.map_err(store_error)?;
                 events.extend(self.metrics.readable(Skipped::Event, &found, rows::event));
             }
@@ -201,7 +202,7 @@ impl History for SqliteStore {
             let parts = sqlx::query("SELECT * FROM fanouts WHERE event_id = ? AND app_id = ?")
                 .bind(blob(event))
                 .bind(blob(app_id))
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *self.reader().await?)
                 .await
                 .map_err(store_error)?;
             rows::fanned_out(&parts)
@@ -220,7 +221,8 @@ impl History for SqliteStore {
             let window = Window::of(page).between(filter.after, filter.before);
             if filter.all_readable {
                 let mut query = attempts_listing(app_id, filter, &window);
-                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let mut reader = self.reader().await?;
+                let found = query.build().persistent(false).fetch_all(&mut *reader);
                 let found = found.await.map_err(store_error)?;
                 let found = found.iter().map(rows::attempt).collect::<Result<_, _>>()?;
                 return Ok(window.arrange(found));
@@ -251,7 +253,7 @@ impl History for SqliteStore {
             .bind(blob(event))
             .bind(blob(id))
             .bind(blob(app_id))
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *self.reader().await?)
             .await
             .map_err(store_error)?;
             row.as_ref().map(rows::attempt).transpose()
@@ -261,10 +263,11 @@ impl History for SqliteStore {
 
     async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError> {
         self.timed(Operation::HistoryRead, async {
+            let mut reader = self.reader().await?;
             let found = sqlx::query(TRIED)
                 .bind(blob(event))
                 .bind(blob(app_id))
-                .fetch(&self.readers);
+                .fetch(&mut *reader);
             let found = found.map_err(store_error);
             let tried = found.and_then(|row| future::ready(rows::tried(&row)));
             tried.try_collect().await
@@ -282,7 +285,8 @@ impl History for SqliteStore {
             let mut attempts = Vec::with_capacity(of.len());
             for of in of.chunks(IDS_AT_ONCE) {
                 let mut query = latest_of(app_id, event, of);
-                let found = query.build().persistent(false).fetch_all(&self.readers);
+                let mut reader = self.reader().await?;
+                let found = query.build().persistent(false).fetch_all(&mut *reader);
                 let found = found.await.map_err(store_error)?;
                 let readable = self
                     .metrics

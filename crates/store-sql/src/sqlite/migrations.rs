@@ -9,7 +9,7 @@ use crate::OpenError;
 use crate::error::is_damage;
 use crate::steps::{Newer, Step};
 
-const MIGRATIONS: [Step; 4] = [
+const MIGRATIONS: [Step; 5] = [
     (
         1,
         "first",
@@ -29,6 +29,11 @@ const MIGRATIONS: [Step; 4] = [
         4,
         "expand_left_out",
         include_str!("../../migrations/sqlite/0004_expand_left_out.sql"),
+    ),
+    (
+        5,
+        "expand_fanout_times",
+        include_str!("../../migrations/sqlite/0005_expand_fanout_times.sql"),
     ),
 ];
 

@@ -1,4 +1,5 @@
-//! The store in SQLite: one connection that writes, one that reads changes, a few that read all else.
+//! The store in SQLite: one connection that writes, one that reads changes, a few that read for the pipeline, and a few for
+//! the API.
 
 mod applications;
 mod claims;
@@ -15,6 +16,7 @@ mod migrations;
 mod open;
 #[cfg(test)]
 mod plans;
+mod reading;
 mod recording;
 mod replays;
 mod retention;
@@ -24,7 +26,7 @@ mod unreadable_rows;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 pub(crate) use inspect::inspect;
@@ -42,19 +44,36 @@ use crate::window::Window;
 pub struct SqliteStore {
     /// One connection: SQLite has one writer, and a queue in front of it is fairer than its busy handler.
     writer: SqlitePool,
+    /// For whoever this handle was made for: callers of the API, or the pipeline.
     readers: SqlitePool,
+    /// The pipeline's, which never waits for slow questions of the API.
+    pipeline: SqlitePool,
     /// One connection for the feed of changes alone: fan-out waits for it, and slow questions of others may have all readers.
     feed: SqlitePool,
     id: StoreId,
     /// No change of configuration has a version above this. It is raised before the commit, because the caller of a
     /// change may be gone when it is carried out.
-    announced: AtomicU64,
+    announced: Arc<AtomicU64>,
     metrics: StoreMetrics,
     /// On the file beside it, until the store is closed.
-    lock: Mutex<Option<File>>,
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 impl SqliteStore {
+    /// The same store for the pipeline's own questions.
+    pub fn for_pipeline(&self) -> Self {
+        Self {
+            writer: self.writer.clone(),
+            readers: self.pipeline.clone(),
+            pipeline: self.pipeline.clone(),
+            feed: self.feed.clone(),
+            id: self.id,
+            announced: Arc::clone(&self.announced),
+            metrics: self.metrics.clone(),
+            lock: Arc::clone(&self.lock),
+        }
+    }
+
     /// A transaction that writes. It takes the write lock at once: one that reads first and locks later can be refused.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -105,7 +124,8 @@ impl SqliteStore {
         let mut left = Some(window.clone());
         while let Some(part) = left {
             let mut query = statement(&part);
-            let rows = query.build().persistent(false).fetch_all(&self.readers);
+            let mut reader = self.reader().await?;
+            let rows = query.build().persistent(false).fetch_all(&mut *reader);
             let rows = rows.await.map_err(store_error)?;
             let readable = self.metrics.readable(kind, &rows, read);
             left = part.behind(&rows, rows.len() - readable.len(), key)?;
@@ -130,6 +150,7 @@ impl Closing for SqliteStore {
         // Readers would keep the checkpoint from its end.
         self.feed.close().await;
         self.readers.close().await;
+        self.pipeline.close().await;
         let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&self.writer)
             .await;

@@ -3,8 +3,8 @@
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postrider_store::StoreId;
@@ -21,8 +21,11 @@ use crate::{OpenError, StoreMetrics};
 /// Only the owner may read what holds secrets. The files of the WAL take the mode of the database.
 const MODE: u32 = 0o600;
 
-/// Connections that read, beside the feed's. Each costs its page cache.
-const READERS: u32 = 3;
+/// Connections that read for the API. Each costs its page cache.
+pub(super) const READERS: u32 = 3;
+
+/// Those that read for the pipeline: the recorder waits for its answers, beside a replay and the retention.
+const PIPELINE_READERS: u32 = 2;
 
 /// How long a call waits for a connection before the store counts as not available.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +51,7 @@ impl SqliteStore {
         let writer = connect(path, writer_options(path), 1).await?;
         migrate(path, &writer).await?;
         let readers = connect(path, reader_options(path), READERS).await?;
+        let pipeline = connect(path, reader_options(path), PIPELINE_READERS).await?;
         let feed = connect(path, reader_options(path), 1).await?;
         let row = sqlx::query("SELECT store_id, version FROM meta")
             .fetch_one(&writer)
@@ -59,12 +63,15 @@ impl SqliteStore {
         };
         Ok(Self {
             id: StoreId(row.bytes("store_id").map_err(unreadable)?),
-            announced: AtomicU64::new(row.some_number("version").map_err(unreadable)?),
+            announced: Arc::new(AtomicU64::new(
+                row.some_number("version").map_err(unreadable)?,
+            )),
             writer,
             readers,
+            pipeline,
             feed,
             metrics,
-            lock: Mutex::new(Some(lock)),
+            lock: Arc::new(Mutex::new(Some(lock))),
         })
     }
 }
@@ -158,7 +165,7 @@ mod tests {
         let metrics = StoreMetrics::register(&postrider_metrics::Registry::new()).unwrap();
         let path = dir.path().join("store.db");
         let store = SqliteStore::open(&path, metrics).await.unwrap();
-        for pool in [&store.writer, &store.readers, &store.feed] {
+        for pool in [&store.writer, &store.readers, &store.pipeline, &store.feed] {
             let pragma = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
             assert_eq!(pragma.fetch_one(pool).await.unwrap(), FULL);
         }

@@ -213,6 +213,8 @@ async fn retention_finds_what_is_old_by_an_index() {
     let store = store(&dir).await;
     for statement in [
         retention::OLD_FANOUTS,
+        retention::OLD_FANOUT_TIMES,
+        retention::FANOUTS_OF_OLD_EVENTS,
         retention::OLD_EVENTS,
         retention::OLD_ATTEMPTS,
         retention::OLD_DEAD_LETTERS,

@@ -1,5 +1,7 @@
 //! Writing history: the one path of the store that every delivery pays for.
 
+use std::collections::HashSet;
+
 use postrider_model::{Event, Fanout};
 use postrider_store::{EncodedAttempt, HistoryBatch, StoreError};
 
@@ -23,6 +25,11 @@ static FANOUTS: Insert = Insert::new(
     6,
     "ON CONFLICT DO NOTHING",
 );
+static FANOUT_TIMES: Insert = Insert::new(
+    "INSERT OR ROLLBACK INTO fanout_times (accepted_at, event_id)",
+    2,
+    "ON CONFLICT DO NOTHING",
+);
 static ATTEMPTS: Insert = Insert::new(
     "INSERT OR ROLLBACK INTO attempts \
      (event_id, started_at, id, endpoint_id, app_id, status, status_code, event_type, detail)",
@@ -38,6 +45,9 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         EVENTS.run(&mut tx, &batch.events, bind_event).await?;
         FANOUTS.run(&mut tx, &batch.fanouts, bind_fanout).await?;
+        FANOUT_TIMES
+            .run(&mut tx, &without_event(batch), bind_fanout_time)
+            .await?;
         let attempts = by_endpoint(&batch.attempts);
         ATTEMPTS.run(&mut tx, &attempts, bind_attempt).await?;
         tx.commit().await.map_err(store_error)?;
@@ -68,6 +78,20 @@ fn bind_fanout(values: &mut Values, part: &Fanout) -> Result<(), StoreError> {
     values.push(signed("registry version", part.registry_version)?)?;
     values.push(part.stale)?;
     values.push(part.complete)
+}
+
+/// Those whose event is not written with them, and so perhaps never. The others go with their events.
+fn without_event(batch: &HistoryBatch) -> Vec<&Fanout> {
+    let events: HashSet<_> = batch.events.iter().map(|event| event.id).collect();
+    let fanouts = batch.fanouts.iter();
+    fanouts
+        .filter(|part| !events.contains(&part.event_id))
+        .collect()
+}
+
+fn bind_fanout_time(values: &mut Values, part: &&Fanout) -> Result<(), StoreError> {
+    values.push(part.accepted_at.as_millis())?;
+    values.push(blob(part.event_id))
 }
 
 /// In this order each page of the index by endpoint is found once a batch. The other indexes lose little by it.

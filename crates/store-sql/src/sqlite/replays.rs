@@ -90,7 +90,7 @@ impl Replays for SqliteStore {
         self.timed(Operation::Replay, async {
             let row = sqlx::query(ONE)
                 .bind(blob(id))
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.reader().await?)
                 .await
                 .map_err(store_error)?;
             row.as_ref().map(rows::replay).transpose()

@@ -8,8 +8,13 @@ use super::SqliteStore;
 use crate::error::store_error;
 use crate::metrics::RowKind;
 
-/// Both choose the same events: the index by time has the rowid behind the time.
+// Each of two that belong together chooses the same rows: the index by time has the rowid behind the time.
 pub(super) const OLD_FANOUTS: &str = "DELETE FROM fanouts WHERE event_id IN \
+    (SELECT event_id FROM fanout_times WHERE accepted_at < ? ORDER BY accepted_at, event_id LIMIT ?)";
+pub(super) const OLD_FANOUT_TIMES: &str = "DELETE FROM fanout_times WHERE (accepted_at, event_id) IN \
+    (SELECT accepted_at, event_id FROM fanout_times WHERE accepted_at < ? ORDER BY accepted_at, event_id LIMIT ?)";
+/// Of those without a time, which were written with their events, or by builds that kept none.
+pub(super) const FANOUTS_OF_OLD_EVENTS: &str = "DELETE FROM fanouts WHERE event_id IN \
     (SELECT id FROM events WHERE accepted_at < ? ORDER BY accepted_at, rowid LIMIT ?)";
 pub(super) const OLD_EVENTS: &str = "DELETE FROM events WHERE rowid IN \
     (SELECT rowid FROM events WHERE accepted_at < ? ORDER BY accepted_at, rowid LIMIT ?)";
@@ -21,7 +26,7 @@ pub(super) const OLD_CLAIMS: &str = "DELETE FROM claims WHERE key IN \
     (SELECT key FROM claims WHERE made_at < ?1 AND (answer IS NOT NULL OR until <= ?1) ORDER BY made_at LIMIT ?2)";
 
 impl SqliteStore {
-    /// Deletes events, and whom they went to.
+    /// Deletes events, and whom they went to. Returns the more of both.
     pub(super) async fn expunge_events(
         &self,
         before: Timestamp,
@@ -29,11 +34,13 @@ impl SqliteStore {
     ) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
         delete(&mut tx, OLD_FANOUTS, before, limit).await?;
-        let count = delete(&mut tx, OLD_EVENTS, before, limit).await?;
+        let fanouts = delete(&mut tx, OLD_FANOUT_TIMES, before, limit).await?;
+        delete(&mut tx, FANOUTS_OF_OLD_EVENTS, before, limit).await?;
+        let events = delete(&mut tx, OLD_EVENTS, before, limit).await?;
         tx.commit().await.map_err(store_error)?;
         let deleted = self.metrics.deleted.of(RowKind::Event);
-        deleted.inc_by(count as u64);
-        Ok(count)
+        deleted.inc_by(events as u64);
+        Ok(events.max(fanouts))
     }
 
     pub(super) async fn expunge_attempts(

@@ -56,7 +56,7 @@ impl Tokens for SqliteStore {
         self.timed(Operation::ConfigRead, async {
             let window = Window::of(page);
             let mut query = listing(&window);
-            let found = query.build().fetch_all(&self.readers).await;
+            let found = query.build().fetch_all(&mut *self.reader().await?).await;
             let found = read_all(&found.map_err(store_error)?, rows::token)?;
             Ok(window.arrange(found))
         })

@@ -11,11 +11,13 @@ use super::{Broker, Jit};
 const PROPERTIES: &str = include_str!("../../kafka/server.properties");
 const LOGGING: &str = include_str!("../../kafka/log4j2.properties");
 
-/// Three nodes that replicate everything to all, with `min.insync.replicas` 2.
+/// Three brokers that replicate everything to all, with `min.insync.replicas` 2, and a controller that is none of them:
+/// leaders are chosen however many of the brokers are gone.
 #[derive(Debug)]
 pub struct BrokerCluster {
-    /// The nodes; node n has the id n + 1.
+    /// The brokers; node n has the id n + 1.
     pub nodes: Vec<Broker>,
+    _controller: Broker,
 }
 
 impl BrokerCluster {
@@ -24,8 +26,9 @@ impl BrokerCluster {
     /// # Errors
     /// As [`Broker::start`].
     pub async fn start(dir: &Path) -> Result<Self> {
-        let nodes = start_nodes(dir, 3).await?;
-        Ok(Self { nodes })
+        let mut nodes = start(prepare_cluster(dir, 3)?).await?;
+        let _controller = nodes.pop().context("no controller")?;
+        Ok(Self { nodes, _controller })
     }
 
     /// `HOST:PORT` of every node, as clients take them.
@@ -42,8 +45,19 @@ struct Ports {
     controller: u16,
 }
 
+/// What a node does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plays {
+    Both,
+    Broker,
+    Controller,
+}
+
 pub(super) async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
-    let mut brokers = prepare_nodes(dir, count)?;
+    start(prepare_nodes(dir, count)?).await
+}
+
+async fn start(mut brokers: Vec<Broker>) -> Result<Vec<Broker>> {
     for broker in &brokers {
         broker.format(&[])?;
     }
@@ -58,16 +72,29 @@ pub(super) async fn start_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>>
 }
 
 pub(super) fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
-    let ports = free_ports(count)?;
-    let voters: Vec<String> = ports
-        .iter()
-        .enumerate()
-        .map(|(node, ports)| format!("{}@127.0.0.1:{}", node + 1, ports.controller))
+    prepare_all(dir, &vec![Plays::Both; count])
+}
+
+/// So many brokers, and behind them one controller.
+fn prepare_cluster(dir: &Path, brokers: usize) -> Result<Vec<Broker>> {
+    let mut nodes = vec![Plays::Broker; brokers];
+    nodes.push(Plays::Controller);
+    prepare_all(dir, &nodes)
+}
+
+fn prepare_all(dir: &Path, nodes: &[Plays]) -> Result<Vec<Broker>> {
+    let ports = free_ports(nodes.len())?;
+    let all = || (1..).zip(nodes.iter().zip(&ports));
+    let voters: Vec<String> = all()
+        .filter(|(_, (plays, _))| **plays != Plays::Broker)
+        .map(|(node, (_, ports))| format!("{node}@127.0.0.1:{}", ports.controller))
         .collect();
+    let copies = nodes.iter().filter(|plays| **plays != Plays::Controller);
+    let copies = copies.count();
     let mut brokers = Vec::new();
-    for (node, ports) in ports.iter().enumerate() {
-        let dir = dir.join(format!("broker-{}", node + 1));
-        prepare(&dir, node + 1, ports, &voters)?;
+    for (node, (plays, ports)) in all() {
+        let dir = dir.join(format!("broker-{node}"));
+        prepare(&dir, (node, *plays), ports, &voters, copies)?;
         brokers.push(Broker {
             dir,
             port: ports.client,
@@ -79,18 +106,24 @@ pub(super) fn prepare_nodes(dir: &Path, count: usize) -> Result<Vec<Broker>> {
     Ok(brokers)
 }
 
-fn prepare(dir: &Path, node: usize, ports: &Ports, voters: &[String]) -> Result<()> {
+fn prepare(
+    dir: &Path,
+    (node, plays): (usize, Plays),
+    ports: &Ports,
+    voters: &[String],
+    copies: usize,
+) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
     }
     fs::create_dir_all(dir)?;
     let data = dir.join("data");
     // Alone it has nobody who takes over from it: on a machine that is short of time it is not to fence itself.
-    let alone = match voters.len() {
+    let alone = match copies {
         1 => "broker.session.timeout.ms=30000\n",
         _ => "",
     };
-    let (replication, min_isr) = match voters.len() {
+    let (replication, min_isr) = match copies {
         1 => ("1", "1"),
         _ => ("3", "2"),
     };
@@ -103,9 +136,31 @@ fn prepare(dir: &Path, node: usize, ports: &Ports, voters: &[String]) -> Result<
         .replace("@REPLICATION@", replication)
         .replace("@MIN_ISR@", min_isr)
         + alone;
-    fs::write(dir.join("server.properties"), properties)?;
+    fs::write(dir.join("server.properties"), of_role(&properties, plays))?;
     fs::write(dir.join("log4j2.properties"), LOGGING)?;
     Ok(())
+}
+
+/// The properties of a node that plays both, for one that plays this: without the other's way in.
+fn of_role(properties: &str, plays: Plays) -> String {
+    let lines = properties.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        match (plays, key) {
+            (Plays::Broker, "process.roles") => Some(format!("{key}=broker")),
+            (Plays::Controller, "process.roles") => Some(format!("{key}=controller")),
+            (Plays::Broker, "listeners") => {
+                let (clients, _) = value.split_once(',')?;
+                Some(format!("{key}={clients}"))
+            }
+            (Plays::Controller, "listeners") => {
+                let (_, controllers) = value.split_once(',')?;
+                Some(format!("{key}={controllers}"))
+            }
+            (Plays::Controller, "advertised.listeners" | "inter.broker.listener.name") => None,
+            _ => Some(line.to_owned()),
+        }
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Asks the system for ports, all held until all are known. Another program may take one before the broker does: then

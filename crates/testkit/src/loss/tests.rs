@@ -77,6 +77,32 @@ fn a_repeat_of_what_was_in_flight_at_a_kill_is_excused() {
 }
 
 #[test]
+fn more_repeats_than_may_be_are_not_good_though_each_is_excused() {
+    let (mut checker, now) = checker();
+    let kill = now + seconds(5);
+    checker.killed(kill_at(kill));
+    let came: Vec<_> = ["msg_1", "msg_2"]
+        .into_iter()
+        .flat_map(|event| {
+            let again = kill + seconds(1);
+            [
+                arrival(event, now, None),
+                arrival(event, again, Some(again)),
+            ]
+        })
+        .collect();
+    checker.excuses_at_most(2);
+    let verdict = checker.judge(&came);
+    assert!(verdict.is_good() && verdict.excused.len() == 2, "{verdict}");
+    checker.excuses_at_most(1);
+    let verdict = checker.judge(&came);
+    assert!(
+        verdict.unexcused.is_empty() && !verdict.is_good(),
+        "{verdict}"
+    );
+}
+
+#[test]
 fn a_repeat_without_a_kill_or_long_before_one_is_not_excused() {
     let (mut checker, now) = checker();
     let came = [

@@ -6,7 +6,7 @@ use postrider_model::{NewRecord, Partition, Position, TopicPartition};
 
 use super::member::sorted_numbers;
 use super::{A, B, DEADLINE, FIRST, Harness, Member, SECOND, append, numbered, topics};
-use crate::{Assignment, Committed, Durability, LogError, Progress, Purpose};
+use crate::{Assignment, Committed, Durability, LogError, Progress, Purpose, Tenure};
 
 fn committed(assigned: &[Assignment]) -> Vec<(Partition, Committed)> {
     let mut committed: Vec<_> = assigned
@@ -67,6 +67,7 @@ pub async fn the_watermark_never_goes_back(harness: &impl Harness) {
         .expect("completed");
     let back = |progress: &Progress| Progress {
         at: progress.at,
+        epoch: progress.epoch,
         committed: Committed {
             next: 1.min(progress.committed.next),
             metadata: "back".to_owned(),
@@ -141,16 +142,20 @@ pub async fn what_was_given_up_cannot_be_finished_and_giving_it_up_again_is_no_e
     append(&*log, numbered(A, 1, 0, 10)).await;
     let mut member = Member::join(&*log, FIRST, A).await;
     member.read(10).await;
-    let ours: Vec<_> = member.assigned.iter().map(|one| one.at).collect();
+    let ours: Vec<_> = member.assigned.iter().map(Assignment::tenure).collect();
     let nobodys = TopicPartition {
         topic: B,
         partition: 0,
+    };
+    let nobodys = Tenure {
+        at: nobodys,
+        ..ours[0]
     };
     for given_up in [&ours[..], &ours[..], &[nobodys]] {
         let released = member.committer.release(given_up).await;
         released.expect("nothing stands in the way");
     }
-    assert!(ours.iter().all(|at| !member.committer.holds(*at)));
+    assert!(ours.iter().all(|one| !member.committer.holds(one.at)));
     let refused = member.finish(Vec::new()).await;
     assert!(matches!(refused, Err(LogError::Lost(_))), "{refused:?}");
 }

@@ -7,8 +7,8 @@ use postrider_model::{Group, NewRecord, Position, Record, Topic, TopicPartition}
 
 use super::DEADLINE;
 use crate::{
-    Assignment, BatchLimit, Committed, Committer, Completion, Durability, Log, LogError, Polled,
-    Progress, Purpose, Reader, Subscription, Weighted,
+    Assignment, BatchLimit, Committed, Committer, Completion, Durability, Epochs, Log, LogError,
+    Polled, Progress, Purpose, Reader, Subscription, Weighted,
 };
 
 /// Enough for any batch.
@@ -25,6 +25,8 @@ pub struct Member {
     pub committer: Arc<dyn Committer>,
     /// What it was given at first.
     pub assigned: Vec<Assignment>,
+    /// Under which assignment it reads each partition.
+    pub epochs: Epochs,
     read: BTreeMap<TopicPartition, Position>,
 }
 
@@ -48,6 +50,7 @@ impl Member {
             reader,
             committer,
             assigned: Vec::new(),
+            epochs: Epochs::default(),
             read: BTreeMap::new(),
         };
         match member.next(PLENTY).await {
@@ -61,6 +64,7 @@ impl Member {
     pub async fn next(&mut self, limit: BatchLimit) -> Result<Polled, LogError> {
         let next = tokio::time::timeout(DEADLINE, self.reader.next(limit)).await;
         let polled = next.expect("something comes within the deadline")?;
+        self.epochs.hear(&polled);
         if let Polled::Records(records) = &polled {
             for record in records {
                 let before = self.read.insert(record.at, record.position + 1);
@@ -107,6 +111,7 @@ impl Member {
         };
         let progress = |(at, next): (&TopicPartition, &Position)| Progress {
             at: *at,
+            epoch: self.epochs.of(*at),
             committed: committed(*next),
         };
         self.read.iter().map(progress).collect()

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use postrider_model::{Group, Topic, TopicPartition};
 
+use crate::Tenure;
+
 /// A member's number: no two of a log have the same.
 pub(super) type MemberId = u64;
 
@@ -150,12 +152,14 @@ impl Members {
     }
 
     /// `member` gives these up, as far as it owns them. They go to another member, if there is one.
-    pub(super) fn release(&mut self, member: MemberId, partitions: &[TopicPartition]) {
+    pub(super) fn release(&mut self, member: MemberId, partitions: &[Tenure]) {
         let Some(group) = self.members.get(&member).map(|member| member.group) else {
             return;
         };
-        let owned = |at: &TopicPartition| self.owns(member, *at).is_some();
-        let owned: Vec<_> = partitions.iter().copied().filter(owned).collect();
+        let owned = partitions
+            .iter()
+            .filter(|one| self.may_finish(member, **one));
+        let owned: Vec<_> = owned.map(|one| one.at).collect();
         for at in &owned {
             self.owners.remove(&(group, *at));
         }
@@ -209,9 +213,10 @@ impl Members {
         (owner.member == member).then_some(owner)
     }
 
-    /// True if `member` may finish records of this partition.
-    pub(super) fn may_finish(&self, member: MemberId, at: TopicPartition) -> bool {
-        self.owns(member, at).is_some()
+    /// True if `member` may finish records that it read under this assignment.
+    pub(super) fn may_finish(&self, member: MemberId, tenure: Tenure) -> bool {
+        let owner = self.owns(member, tenure.at);
+        owner.is_some_and(|owner| owner.epoch == tenure.epoch)
     }
 
     /// True if `member` may read this partition.

@@ -10,7 +10,8 @@ use super::Shared;
 use super::members::{MemberId, News};
 use super::state::{self, State};
 use crate::{
-    Assignment, BatchLimit, Committer, Completion, LogError, Polled, Reader, Subscription, Turns,
+    Assignment, BatchLimit, Committer, Completion, LogError, Polled, Reader, Subscription, Tenure,
+    Turns,
 };
 
 /// How far a partition was read.
@@ -123,7 +124,7 @@ impl MemoryReader {
             let Some((index, record)) = next(self.topics[turn]) else {
                 break;
             };
-            bytes += record.value.len();
+            bytes += record.size();
             if bytes > limit.bytes && !records.is_empty() {
                 break;
             }
@@ -215,7 +216,7 @@ impl Committer for MemoryCommitter {
         let now = self.shared.clock.now();
         self.shared.change(|state| {
             for progress in &completion.finished {
-                if !state.may_finish(self.member, progress.at) {
+                if !state.may_finish(self.member, progress.tenure()) {
                     return Err(LogError::Lost(progress.at));
                 }
             }
@@ -233,7 +234,7 @@ impl Committer for MemoryCommitter {
         self.shared.state().holds(self.member, at)
     }
 
-    async fn release(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    async fn release(&self, partitions: &[Tenure]) -> Result<(), LogError> {
         self.shared.change(|state| {
             state.members.release(self.member, partitions);
             Ok(())

@@ -10,7 +10,7 @@ use postrider_model::{
 };
 
 use super::members::{MemberId, Members};
-use crate::{BatchLimit, Committed, Lag, LogError, Progress, Purpose, Subscription};
+use crate::{BatchLimit, Committed, Lag, LogError, Progress, Purpose, Subscription, Tenure};
 
 /// The state of a partition.
 #[derive(Clone)]
@@ -279,8 +279,8 @@ impl State {
         })
     }
 
-    pub(super) fn may_finish(&self, member: MemberId, at: TopicPartition) -> bool {
-        !self.stopped && self.members.may_finish(member, at)
+    pub(super) fn may_finish(&self, member: MemberId, tenure: Tenure) -> bool {
+        !self.stopped && self.members.may_finish(member, tenure)
     }
 
     pub(super) fn holds(&self, member: MemberId, at: TopicPartition) -> bool {
@@ -346,7 +346,7 @@ impl State {
         let mut bytes = 0;
         let within = |record: &&Record| {
             let first = bytes == 0;
-            bytes += record.value.len().max(1);
+            bytes += record.size().max(1);
             first || bytes <= limit.bytes
         };
         let records = self.from(at, from).take(limit.records);

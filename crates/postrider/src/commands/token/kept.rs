@@ -1,15 +1,17 @@
 //! Where the tokens are: in a store that nobody has open, or behind a server that has it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use postrider_access::Token;
 use postrider_http::application_ref;
 use postrider_metrics::Registry as Metrics;
-use postrider_model::{AppId, Clock, SystemClock, TokenId};
+use postrider_model::{AppId, Clock, SystemClock, Timestamp, TokenId};
 use postrider_store::{Store, TokenRecord, TokenScope, all_tokens, revoke_token};
 use postrider_store_sql::{OpenError, StoreMetrics};
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::server::{Credentials, Server, next, reached};
@@ -25,6 +27,15 @@ pub(super) struct Reach {
     url: Option<String>,
     #[command(flatten)]
     credentials: Credentials,
+}
+
+/// What a token is to be.
+pub(super) struct New<'a> {
+    pub(super) name: &'a str,
+    /// By id or uid; none: an operator's.
+    pub(super) application: Option<&'a str>,
+    /// In whole seconds; none: until it is revoked.
+    pub(super) lifetime: Option<Duration>,
 }
 
 /// Where the tokens are.
@@ -68,29 +79,31 @@ impl Kept {
         }
     }
 
-    /// Makes a token for an operator, or for the application that an id or a uid names.
-    pub(super) async fn create(
-        &self,
-        name: &str,
-        application: Option<&str>,
-    ) -> anyhow::Result<Token> {
-        TokenRecord::check_name(name).map_err(|why| anyhow!("--name: {why}"))?;
+    /// Makes a token.
+    pub(super) async fn create(&self, new: &New<'_>) -> anyhow::Result<Token> {
+        TokenRecord::check_name(new.name).map_err(|why| anyhow!("--name: {why}"))?;
         let store = match self {
             Self::Store(store) => store.as_ref(),
             Self::Server(server) => {
-                let body = json!({ "name": name, "applicationId": application });
+                let lifetime = new.lifetime.map(|lifetime| lifetime.as_secs());
+                let body = json!({
+                    "name": new.name,
+                    "applicationId": new.application,
+                    "expiresInSeconds": lifetime,
+                });
                 let made = asked(server, Method::POST, "/token", Some(&body)).await?;
                 let token = made["token"].as_str().context("the answer has no token")?;
                 return token.parse().context("the answer has no token");
             }
         };
-        let scope = match application {
+        let scope = match new.application {
             None => TokenScope::Operator,
             Some(given) => TokenScope::Application(app_id(store, given).await?),
         };
         let token = Token::generate();
         let hash = *token.hash().as_bytes();
-        let record = TokenRecord::new(hash, scope, name.to_owned(), SystemClock.now());
+        let record = TokenRecord::new(hash, scope, new.name.to_owned(), SystemClock.now());
+        let record = record.lasting(new.lifetime);
         let stored = store.insert_token(&record).await;
         stored.context("cannot store the token")?;
         Ok(token)
@@ -190,23 +203,32 @@ fn stored_line(token: &TokenRecord) -> String {
         TokenScope::Application(app) => Some(app.to_string()),
     };
     let (id, made) = (token.id.to_string(), token.created_at.to_string());
-    let revoked = token.revoked_at.is_some();
-    line(&id, scope.as_deref(), revoked, &made, &token.name)
+    let state = state(token.revoked_at.is_some(), token.expires_at);
+    line(&id, scope.as_deref(), state, &made, &token.name)
 }
 
 fn shown_line(token: &Value) -> String {
     let text = |field: &str| token[field].as_str();
+    let expires_at = Timestamp::deserialize(&token["expiresAt"]).ok();
     line(
         text("id").unwrap_or_default(),
         text("applicationId"),
-        text("revokedAt").is_some(),
+        state(text("revokedAt").is_some(), expires_at),
         text("createdAt").unwrap_or_default(),
         text("name").unwrap_or_default(),
     )
 }
 
-fn line(id: &str, scope: Option<&str>, revoked: bool, made: &str, name: &str) -> String {
+/// Whether it opens anything.
+fn state(revoked: bool, expires_at: Option<Timestamp>) -> &'static str {
+    match expires_at {
+        _ if revoked => "revoked",
+        Some(at) if at <= SystemClock.now() => "expired",
+        _ => "good",
+    }
+}
+
+fn line(id: &str, scope: Option<&str>, state: &str, made: &str, name: &str) -> String {
     let scope = scope.unwrap_or("operator");
-    let state = if revoked { "revoked" } else { "good" };
     format!("{id}  {scope:30}  {state:7}  {made}  {name}")
 }

@@ -9,6 +9,27 @@ fn two_listeners_cannot_share_an_address() {
 }
 
 #[test]
+fn bodies_on_their_way_have_room_for_the_largest_payload() {
+    let given = |payload, bodies| {
+        from_environment(&[
+            ("ingest.max_payload", payload),
+            ("log.record", "65MiB"),
+            ("http.bodies", bodies),
+        ])
+    };
+    let error = given("33MiB", "64MiB").unwrap_err().to_string();
+    assert!(error.contains("two such payloads"), "{error}");
+    given("32MiB", "64MiB").unwrap();
+    given("64MiB", "128MiB").unwrap();
+    // Unless it is said they have it by themselves.
+    for (payload, bodies) in [("1MiB", "64MiB"), ("21MiB", "64MiB"), ("64MiB", "192MiB")] {
+        let alone = [("ingest.max_payload", payload), ("log.record", "65MiB")];
+        let taken = from_environment(&alone).unwrap().http.bodies;
+        assert_eq!(Ok(taken), value::Value::read(bodies), "{payload}");
+    }
+}
+
+#[test]
 fn values_that_do_not_fit_together_are_told_together() {
     let given = [
         ("ingest.max_payload", "1MiB"),

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::crowd::Crowd;
 use super::process::lasted;
-use super::{Basis, Cluster, PATIENCE};
+use super::{Basis, Cluster, PATIENCE, sessions};
 use crate::world::Running;
+
+const EVENTS_PER_SECOND: f64 = 20.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_restarted_killed_or_hangs_under_load_loses_nothing() {
@@ -24,12 +26,13 @@ async fn a_broker_that_is_restarted_killed_or_hangs_under_load_loses_nothing() {
     cluster.set("LOG__KAFKA__QUEUE", "1MiB");
     cluster.set("LOG__KAFKA__QUEUE_WAIT", "500ms");
     cluster.lay_out().await;
+    cluster.sessions_last(sessions::DEFAULT).await;
     cluster.play_the_rest().await;
     cluster.play("worker-1", "worker").await;
     cluster.play("worker-2", "worker").await;
     cluster.ready().await;
-    let crowd = Crowd::settle(&cluster, "rest").await;
-    let load = crowd.load(&cluster, "rest", 20.0);
+    let crowd = Crowd::settle_for(&cluster, "rest", EVENTS_PER_SECOND).await;
+    let load = crowd.load(&cluster, "rest", EVENTS_PER_SECOND);
     goes_on(&cluster).await;
 
     let mut faults = Vec::new();
@@ -39,6 +42,15 @@ async fn a_broker_that_is_restarted_killed_or_hangs_under_load_loses_nothing() {
     goes_on(&cluster).await;
     let fault = lasted(since);
     faults.extend(["rest", "worker-1", "worker-2"].map(|name| (name, fault)));
+    // Sessions outlast a restart, so everybody is who he was before it.
+    match since.elapsed() < sessions::DEFAULT {
+        true => cluster.only_lost_by(&[]),
+        false => println!(
+            "the restart took {:?}, longer than a session",
+            since.elapsed()
+        ),
+    }
+    cluster.sessions_last(sessions::SHORT).await;
 
     let since = Instant::now();
     broker.kill();

@@ -1,13 +1,15 @@
 //! Customers of every kind, and a load for all of them: what a fault is to be borne under.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use postrider_log_kafka::partition_of;
 use postrider_model::EndpointId;
 use postrider_testkit::{Api, Behaviour, Kill, Load, LossChecker, Pace, Report};
 use serde_json::{Value, json};
 
 use super::attempts::LOGGED;
-use super::losses::Receiving;
+use super::losses::{IN_FLIGHT, Receiving, most_repeats};
 use super::{Cluster, PATIENCE, limits};
 use crate::killing::expect_everywhere;
 use crate::world::{Running, hold};
@@ -24,8 +26,15 @@ pub(crate) const PATHS: [&str; 8] = [
     "/dead",
 ];
 
-/// Starts of attempts in any one second at `/limited`, at most: fewer than events come in some tests.
+/// Starts of attempts in any one second at `/limited`, at most, unless a test says otherwise: what is read again after a
+/// fault meets it.
 const LIMIT: usize = 40;
+
+/// What the paths of those begin with that do not answer, or not always.
+const BAD: [&str; 3] = ["/flapping", "/hanging", "/dead"];
+
+/// For a test that waits in vain for ids that lie where they are wanted.
+const MOST: usize = 200;
 
 /// What was done to whom.
 pub(crate) type Faults = Vec<(&'static str, Kill)>;
@@ -37,6 +46,10 @@ pub(crate) struct Crowd {
     pub(crate) app: String,
     /// Everybody.
     all: Vec<Receiving>,
+    /// Those that have a limit, and which.
+    limited: Vec<(EndpointId, usize)>,
+    /// Limits are below the load, so they must have been met.
+    meets_limits: bool,
 }
 
 impl Crowd {
@@ -55,17 +68,38 @@ impl Crowd {
         cluster.set(LOGGED.0, LOGGED.1);
         // An answer that came is read within this, also on a machine that is short of time.
         cluster.set("DELIVERY__TIMEOUT", "30s");
+        // What a process can have in flight when it is killed.
+        cluster.set("DELIVERY__IN_FLIGHT", IN_FLIGHT);
         cluster.set("DELIVERY__BREAKER_WAIT", "500ms");
         cluster.set("DELIVERY__BREAKER_LONGEST_WAIT", "2s");
     }
 
     /// Registers them by the API of this process.
     pub(crate) async fn settle(cluster: &Cluster, api: &str) -> Self {
+        Self::settle_with(cluster, api, LIMIT).await
+    }
+
+    /// Likewise, for so many events a second: the limit is below that, so it is met all the time.
+    pub(crate) async fn settle_for(cluster: &Cluster, api: &str, rate: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a few a second"
+        )]
+        let limit = (rate * 0.8) as usize;
+        let mut crowd = Self::settle_with(cluster, api, limit).await;
+        crowd.meets_limits = true;
+        crowd
+    }
+
+    async fn settle_with(cluster: &Cluster, api: &str, limit: usize) -> Self {
         let api = cluster.api(api);
         let app = api.create_app("crowd").await.unwrap();
         let mut crowd = Self {
             app,
             all: Vec::new(),
+            limited: Vec::new(),
+            meets_limits: false,
         };
         for path in PATHS {
             let how = match path {
@@ -77,7 +111,7 @@ impl Crowd {
                 _ => Behaviour::Ok,
             };
             let more = match path {
-                "/limited" => json!({ "throttleRate": LIMIT }),
+                "/limited" => json!({ "throttleRate": limit }),
                 "/hanging" => json!({ "timeoutMs": 2_000 }),
                 _ => json!({}),
             };
@@ -99,21 +133,67 @@ impl Crowd {
         let id = api.create_endpoint(&self.app, &spec).await.unwrap();
         let secret = api.secret(&self.app, &id).await.unwrap();
         cluster.receiver.verify(path, &secret);
-        self.all.push((path.to_owned(), id.parse().unwrap()));
+        let id = id.parse().unwrap();
+        if let Some(limit) = spec["throttleRate"].as_u64() {
+            self.limited.push((id, usize::try_from(limit).unwrap()));
+        }
+        self.all.push((path.to_owned(), id));
     }
 
-    fn limited(&self) -> EndpointId {
-        let limited = self.all.iter().find(|(path, _)| path == "/limited");
-        limited.unwrap().1
+    /// More of a kind, by paths that begin so, until there are so many in each partition.
+    pub(crate) async fn join_everywhere(
+        &mut self,
+        cluster: &Cluster,
+        api: &Api,
+        (beginning, each): (&str, usize),
+        how: Behaviour,
+        spec: Value,
+    ) {
+        let partitions: usize = cluster.setting("LOG__KAFKA__PARTITIONS").parse().unwrap();
+        for number in 0..MOST {
+            let there = self.by_partition(cluster, beginning);
+            if there.len() == partitions && there.values().all(|paths| paths.len() >= each) {
+                return;
+            }
+            let path = format!("{beginning}{number}");
+            self.join(cluster, api, &path, how.clone(), spec.clone())
+                .await;
+        }
+        panic!("{MOST} ids, and not {each} of them in each partition");
+    }
+
+    /// The paths that begin so, by the number of the partition in which their deliveries lie.
+    pub(crate) fn by_partition(
+        &self,
+        cluster: &Cluster,
+        beginning: &str,
+    ) -> BTreeMap<u32, Vec<String>> {
+        let count = cluster.setting("LOG__KAFKA__PARTITIONS").parse().unwrap();
+        let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (path, id) in self.all.iter().filter(|one| one.0.starts_with(beginning)) {
+            let partition = partition_of(id.as_bytes(), count);
+            found.entry(partition).or_default().push(path.clone());
+        }
+        found
+    }
+
+    /// Everybody's, or only those of whom nothing bad is known.
+    pub(crate) fn paths(&self, good_only: bool) -> Vec<&str> {
+        let all = self.all.iter().map(|(path, _)| path.as_str());
+        let bad = |path: &str| good_only && BAD.iter().any(|bad| path.starts_with(bad));
+        all.filter(|path| !bad(path)).collect()
     }
 
     /// What some of them make of a request when nothing else does.
     pub(crate) fn checker(&self) -> LossChecker {
         let mut checker = LossChecker::default();
-        checker.is_silent("/hanging");
-        checker.is_silent("/dead");
-        for path in ["/limited", "/flapping", "/hanging", "/dead"] {
-            checker.puts_aside(path);
+        for path in self.paths(false) {
+            if path.starts_with("/hanging") || path.starts_with("/dead") {
+                checker.is_silent(path);
+            }
+            if path.starts_with("/limited") || BAD.iter().any(|bad| path.starts_with(bad)) {
+                checker.puts_aside(path);
+            }
         }
         checker
     }
@@ -130,13 +210,13 @@ impl Crowd {
 
     /// Everybody answers from now on.
     pub(crate) fn recover(&self, cluster: &Cluster) {
-        for path in ["/hanging", "/flapping", "/dead"] {
+        for path in BAD {
             cluster.receiver.on(path, Behaviour::Ok);
         }
     }
 
     /// Everybody recovers. Every event that was accepted must come to all, and again only what the faults excuse and what a
-    /// worker had in hand that lost its partitions; and the limited one's limit must have been held.
+    /// worker had in hand that lost its partitions; and every limit must have been held.
     pub(crate) async fn hold(
         &self,
         cluster: &Cluster,
@@ -146,7 +226,7 @@ impl Crowd {
     ) {
         self.recover(cluster);
         let mut checker = self.checker();
-        expect_everywhere(&mut checker, report, &PATHS);
+        expect_everywhere(&mut checker, report, &self.paths(false));
         for (name, fault) in faults {
             match *name {
                 // What these wrote twice a worker passes over, unless it is killed before it read the second.
@@ -166,12 +246,17 @@ impl Crowd {
         assert!(!report.accepted.is_empty(), "{}", report.last_failure);
         // What would come again would come by then.
         cluster.idle().await;
-        cluster.excuse_losses(&mut checker, &self.all);
+        let mut struck: Vec<Kill> = faults.iter().map(|(_, fault)| *fault).collect();
+        struck.extend(cluster.excuse_losses(&mut checker, &self.all));
+        checker.excuses_at_most(most_repeats(&struck, &cluster.receiver.arrivals()));
         cluster.explain(&checker).await;
         hold(&cluster.receiver, &checker, PATIENCE).await;
-        let starts =
-            limits::starts(&cluster.api(api), &self.app, &self.limited().to_string()).await;
-        assert!(starts.len() >= report.accepted.len(), "not all is recorded");
-        limits::hold(&starts, LIMIT);
+        for (endpoint, limit) in &self.limited {
+            let starts = limits::starts(&cluster.api(api), &self.app, &endpoint.to_string()).await;
+            assert!(starts.len() >= report.accepted.len(), "not all is recorded");
+            limits::hold(&starts, *limit);
+            let met = !self.meets_limits || limits::is_met(&starts, *limit);
+            assert!(met, "never were there {limit} starts in a second");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_testkit::{Seed, setting};
 
 use super::crowd::Crowd;
-use super::{Basis, Cluster};
+use super::{Basis, Cluster, sessions};
 
 /// Each a process of its own, and two workers.
 const PROCESSES: [(&str, &str); 8] = [
@@ -19,6 +19,8 @@ const PROCESSES: [(&str, &str); 8] = [
     ("api", "api"),
 ];
 
+const EVENTS_PER_SECOND: f64 = 20.0;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_role_is_killed_under_load_nothing_is_lost_and_only_what_was_in_hand_repeats() {
     let mut seed = Seed::printed();
@@ -26,12 +28,13 @@ async fn whichever_role_is_killed_under_load_nothing_is_lost_and_only_what_was_i
     let mut cluster = Cluster::on(&Basis::shared()).await;
     Crowd::prepare(&mut cluster);
     cluster.lay_out().await;
+    cluster.sessions_last(sessions::LONG).await;
     for (name, role) in PROCESSES {
         cluster.play(name, role).await;
     }
     cluster.ready().await;
-    let crowd = Crowd::settle(&cluster, "api").await;
-    let load = crowd.load(&cluster, "ingest", 20.0);
+    let crowd = Crowd::settle_for(&cluster, "api", EVENTS_PER_SECOND).await;
+    let load = crowd.load(&cluster, "ingest", EVENTS_PER_SECOND);
     let mut faults = Vec::new();
     for _ in 0..rounds {
         let mut left: Vec<_> = PROCESSES.iter().map(|(name, _)| *name).collect();
@@ -49,6 +52,8 @@ async fn whichever_role_is_killed_under_load_nothing_is_lost_and_only_what_was_i
     }
     let report = load.stop().await;
     crowd.hold(&cluster, "api", &report, &faults).await;
+    // Who is killed has nobody left to lose anything, and nobody else is to.
+    cluster.only_lost_by(&[]);
 }
 
 /// A moment of at most so many milliseconds.

@@ -1,5 +1,6 @@
 //! Partitions that were lost, as their owner says in its log, and what that excuses: repeats of what it had in hand then, at
-//! the endpoints whose deliveries lie there, and nothing else.
+//! the endpoints whose deliveries lie there, and nothing else. Who may have lost any, a test says; and how many repeats all
+//! of it can have come to, is bounded.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,13 +8,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use postrider_log_kafka::partition_of;
 use postrider_model::EndpointId;
-use postrider_testkit::{Kill, LossChecker, setting};
+use postrider_testkit::{Arrival, Kill, LossChecker, setting};
 
 use super::Cluster;
 use super::process::{COMMITTED_WITHIN, READ_WITHIN};
 
 /// The lease, as it is configured by default: nothing starts that long after the last commit that was acknowledged.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// Requests that a process has in flight, at most: what it cannot have finished when it is killed.
+pub(crate) const IN_FLIGHT: usize = 128;
 
 /// A release that did not tell yet when it last committed: longer than a session lasts, and the lease after it.
 const UNTOLD_MS: u64 = 10_000;
@@ -83,11 +87,12 @@ impl Loss {
 
 impl Cluster {
     /// Tells `checker` of every loss: a worker's for those of `all` whose deliveries lie where it struck; where fan-out or a
-    /// pump lost what it had written of, that may be there twice.
-    pub(crate) fn excuse_losses(&self, checker: &mut LossChecker, all: &[Receiving]) {
+    /// pump lost what it had written of, that may be there twice. Returns what they excuse.
+    pub(crate) fn excuse_losses(&self, checker: &mut LossChecker, all: &[Receiving]) -> Vec<Kill> {
+        let mut struck = Vec::new();
         let count = self.setting("LOG__KAFKA__PARTITIONS").parse().unwrap();
-        for loss in self.losses() {
-            println!("{loss:?}");
+        for (name, loss) in self.losses() {
+            println!("{name}: {loss:?}");
             let lies_there = |id: EndpointId| {
                 let partition = partition_of(id.as_bytes(), count);
                 loss.partitions.contains(&partition)
@@ -103,10 +108,34 @@ impl Cluster {
                 }
                 "pump" => checker.written_twice(loss.kill(), there),
                 // What these write is the store's, which takes nothing twice.
-                _ => {}
+                _ => continue,
             }
+            struck.push(loss.kill());
         }
+        struck
     }
+
+    /// Nobody but these lost partitions.
+    pub(crate) fn only_lost_by(&self, names: &[&str]) {
+        let all = self.losses();
+        let others: Vec<_> = all
+            .iter()
+            .filter(|(name, _)| !names.contains(name))
+            .collect();
+        assert!(others.is_empty(), "lost partitions: {others:?}");
+    }
+}
+
+/// How many repeats these can have come to, at most: for each, what its process had in flight, and what was over within a
+/// commit interval before it, or before the lease ended by which the process went on.
+pub(crate) fn most_repeats(struck: &[Kill], arrivals: &[Arrival]) -> usize {
+    let finished = |kill: &Kill| {
+        let from = kill.before.checked_sub(kill.reach).unwrap_or(kill.before);
+        let to = kill.after.min(kill.before + LEASE + READ_WITHIN);
+        let over = arrivals.iter().filter_map(|one| one.over);
+        over.filter(|over| (from..=to).contains(over)).count()
+    };
+    struck.iter().map(|kill| IN_FLIGHT + finished(kill)).sum()
 }
 
 /// How long ago a worker sent the last commit that was acknowledged and finished something, by its log; none if it logs

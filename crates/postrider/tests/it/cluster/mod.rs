@@ -19,6 +19,8 @@ mod replicas;
 mod roles;
 mod rolling;
 mod scaling;
+mod service;
+mod sessions;
 mod sizes;
 mod snapshot;
 mod stale;
@@ -73,7 +75,7 @@ pub(crate) struct Cluster {
     // Processes end before their folders do.
     processes: BTreeMap<&'static str, Process>,
     /// What processes logged that are not wanted again.
-    forgotten: Vec<String>,
+    forgotten: Vec<(&'static str, String)>,
     pub(crate) receiver: Receiver,
     token: String,
     prefix: String,
@@ -208,13 +210,13 @@ impl Cluster {
 
     /// Ends a process that is not wanted again, by SIGTERM.
     pub(crate) async fn dismiss(&mut self, name: &str) {
-        let Some(mut process) = self.processes.remove(name) else {
+        let Some((name, mut process)) = self.processes.remove_entry(name) else {
             return;
         };
         let data = self.directory.path().join(name);
         process.terminate().await;
         let log = std::fs::read_to_string(data.with_extension("server.log"));
-        self.forgotten.push(log.unwrap());
+        self.forgotten.push((name, log.unwrap()));
     }
 
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
@@ -247,14 +249,13 @@ impl Cluster {
         }
     }
 
-    /// Every time that a process lost partitions, also one that was replaced or is not wanted any more.
-    pub(crate) fn losses(&self) -> Vec<Loss> {
-        let running = self
-            .processes
-            .values()
-            .map(|process| process.server().log());
+    /// Every time that a process lost partitions, by its name, also one that was replaced or is not wanted any more.
+    pub(crate) fn losses(&self) -> Vec<(&'static str, Loss)> {
+        let running = self.processes.iter();
+        let running = running.map(|(name, process)| (*name, process.server().log()));
         let logs = running.chain(self.forgotten.iter().cloned());
-        logs.flat_map(|log| Loss::all_in(&log)).collect()
+        logs.flat_map(|(name, log)| Loss::all_in(&log).into_iter().map(move |loss| (name, loss)))
+            .collect()
     }
 
     /// For a failing test: what processes say of the first events that came again without excuse, and what they lost.
@@ -279,24 +280,25 @@ impl Cluster {
         }
     }
 
-    /// Waits until every reader has finished all that there is in the log, a minute at most: what comes again on a starved
-    /// machine after that is not judged. Each process tells of what it reads.
+    /// Waits until every reader has finished all that there is in the log: nothing comes again after that. Each process tells
+    /// of what it reads.
     pub(crate) async fn idle(&self) {
-        let idle = eventually("all is finished", Duration::from_secs(60), async || {
-            for process in self.processes.values() {
+        let mut left = String::new();
+        let idle = eventually("all is finished", PATIENCE, async || {
+            for (name, process) in &self.processes {
                 let metrics = process.server().api().ok()?.metrics().await.ok()?;
                 let mut lags = metrics
                     .lines()
                     .filter(|line| line.starts_with("postrider_log_lag_records{"));
-                if !lags.all(|line| line.ends_with(" 0")) {
+                if let Some(lag) = lags.find(|line| !line.ends_with(" 0")) {
+                    left = format!("{name}: {lag}");
                     return None;
                 }
             }
             Some(())
         });
-        if let Err(error) = idle.await {
-            println!("{error}");
-        }
+        let idle = idle.await;
+        idle.unwrap_or_else(|error| panic!("{error}: {left}"));
     }
 
     /// Ends every process by SIGTERM.

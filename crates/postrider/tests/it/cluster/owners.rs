@@ -12,7 +12,7 @@ use super::attempts::Attempt;
 use super::crowd::{Crowd, Faults};
 use super::losses::{LEASE, Loss};
 use super::process::Process;
-use super::{Basis, Cluster, PATIENCE};
+use super::{Basis, Cluster, PATIENCE, sessions};
 
 /// Partitions that the members of a process own.
 const OWNED: &str = "postrider_kafka_owned_partitions";
@@ -24,15 +24,16 @@ async fn owned(process: &Process) -> f64 {
     process.counted(OWNED).await
 }
 
-/// Two workers that share the partitions, and a crowd. Returns what both own together.
-async fn shared_out(cluster: &mut Cluster, brokers_of_first: &str) -> (Crowd, f64) {
+/// Two workers that share the partitions, and a crowd for so many events a second. Returns what both own together.
+async fn shared_out(cluster: &mut Cluster, brokers_of_first: &str, rate: f64) -> (Crowd, f64) {
     cluster.lay_out().await;
+    cluster.sessions_last(sessions::LONG).await;
     cluster.play_the_rest().await;
     let behind = [("LOG__KAFKA__BROKERS", brokers_of_first)];
     cluster.play_with("worker-1", "worker", &behind).await;
     cluster.play("worker-2", "worker").await;
     cluster.ready().await;
-    let mut crowd = Crowd::settle(cluster, "rest").await;
+    let mut crowd = Crowd::settle_for(cluster, "rest", rate).await;
     let api = cluster.api("rest");
     for number in 0..MORE {
         let path = format!("/ok/more/{number}");
@@ -145,9 +146,10 @@ async fn a_worker_that_slept_past_its_session_starts_nothing_that_it_had_let_thr
     let basis = Basis::shared();
     let mut cluster = Cluster::on(&basis).await;
     Crowd::prepare(&mut cluster);
-    let (crowd, all) = shared_out(&mut cluster, &basis.brokers).await;
     // More than the limited one takes: its lane is full when the worker falls asleep.
-    let load = crowd.load(&cluster, "rest", 50.0);
+    let rate = 50.0;
+    let (crowd, all) = shared_out(&mut cluster, &basis.brokers, rate).await;
+    let load = crowd.load(&cluster, "rest", rate);
     let some = cluster.receiver.wait_for("/ok/0", 150, PATIENCE);
     some.await.unwrap();
     let asleep = Timestamp::now();
@@ -166,6 +168,7 @@ async fn a_worker_that_slept_past_its_session_starts_nothing_that_it_had_let_thr
     println!("{withheld} attempts that were let through before it slept did not go");
     // What it had in hand is in its log, so no fault is told of here.
     crowd.hold(&cluster, "rest", &report, &Faults::new()).await;
+    cluster.only_lost_by(&["worker-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,8 +182,9 @@ async fn a_worker_that_is_cut_off_from_its_coordinator_alone_stops_before_anothe
     };
     let mut cluster = Cluster::on(&basis).await;
     Crowd::prepare(&mut cluster);
-    let (crowd, all) = shared_out(&mut cluster, &proxy.address().to_string()).await;
-    let load = crowd.load(&cluster, "rest", 15.0);
+    let rate = 15.0;
+    let (crowd, all) = shared_out(&mut cluster, &proxy.address().to_string(), rate).await;
+    let load = crowd.load(&cluster, "rest", rate);
     let some = cluster.receiver.wait_for("/ok/0", 50, PATIENCE);
     some.await.unwrap();
 
@@ -198,4 +202,5 @@ async fn a_worker_that_is_cut_off_from_its_coordinator_alone_stops_before_anothe
     println!("it was cut off at {cut}: {loss:?}");
     hold_to_lease(&cluster, &loss);
     crowd.hold(&cluster, "rest", &report, &Faults::new()).await;
+    cluster.only_lost_by(&["worker-1"]);
 }

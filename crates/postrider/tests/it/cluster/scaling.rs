@@ -1,14 +1,12 @@
 //! Workers that come and go under load: limits hold, and no partition stays without an owner.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use postrider_testkit::{Behaviour, Load, LossChecker, Pace, eventually};
+use postrider_testkit::{Behaviour, eventually};
 use serde_json::json;
 
-use super::crowd::Crowd;
-use super::{Basis, Cluster, PATIENCE, limits};
-use crate::killing::expect_everywhere;
-use crate::world::{Running, hold};
+use super::crowd::{Crowd, Faults};
+use super::{Basis, Cluster, PATIENCE, sessions};
 
 /// Starts in a second at each endpoint that has a limit: fewer than there are events.
 const LIMIT: usize = 5;
@@ -25,30 +23,22 @@ async fn workers_that_come_and_go_keep_every_limit_and_leave_no_partition_alone(
     Crowd::prepare(&mut cluster);
     cluster.set("LOG__KAFKA__PARTITIONS", WORKERS.len());
     cluster.lay_out().await;
+    cluster.sessions_last(sessions::DEFAULT).await;
     cluster.play_the_rest().await;
     cluster.play(WORKERS[0], "worker").await;
     cluster.ready().await;
+    let mut crowd = Crowd::settle_for(&cluster, "rest", EVENTS_PER_SECOND).await;
     let api = cluster.api("rest");
-    let app = api.create_app("scaling").await.unwrap();
-    let mut all = Vec::new();
-    let mut limited = Vec::new();
-    for number in 0..8 {
-        let (free, bound) = (format!("/free/{number}"), format!("/limited/{number}"));
-        let spec = json!({ "url": cluster.receiver.on(&free, Behaviour::Ok) });
-        let id = api.create_endpoint(&app, &spec).await.unwrap();
-        all.push((free, id.parse().unwrap()));
-        let url = cluster.receiver.on(&bound, Behaviour::Ok);
-        let spec = json!({ "url": url, "throttleRate": LIMIT });
-        let id = api.create_endpoint(&app, &spec).await.unwrap();
-        all.push((bound, id.parse().unwrap()));
-        limited.push(id);
-    }
-    let load = Load {
-        pace: Pace::Rate(EVENTS_PER_SECOND),
-        connections: 4,
-        ..Load::of(&app, "scenario.event")
-    };
-    let load = Running::begin(load, cluster.target("rest"));
+    let (free, limited) = (("/free/", 2), ("/limited/", 1));
+    crowd
+        .join_everywhere(&cluster, &api, free, Behaviour::Ok, json!({}))
+        .await;
+    let limit = json!({ "throttleRate": LIMIT });
+    crowd
+        .join_everywhere(&cluster, &api, limited, Behaviour::Ok, limit)
+        .await;
+    let began = Instant::now();
+    let load = crowd.load(&cluster, "rest", EVENTS_PER_SECOND);
     some_more(&cluster).await;
     for name in &WORKERS[1..] {
         cluster.play(name, "worker").await;
@@ -62,31 +52,20 @@ async fn workers_that_come_and_go_keep_every_limit_and_leave_no_partition_alone(
     some_more(&cluster).await;
     let report = load.stop().await;
     assert_eq!(report.failed, 0, "{}", report.last_failure);
-
-    let mut checker = LossChecker::default();
-    let paths: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
-    expect_everywhere(&mut checker, &report, &paths);
-    cluster.idle().await;
-    for path in paths.iter().filter(|path| path.starts_with("/limited/")) {
-        checker.puts_aside(path);
+    crowd.hold(&cluster, "rest", &report, &Faults::new()).await;
+    cluster.only_lost_by(&[]);
+    for (partition, paths) in crowd.by_partition(&cluster, "/free/") {
+        let longest = longest_gap(&cluster, began, &paths);
+        println!("the longest time without an arrival from partition {partition}: {longest:?}");
+        assert!(longest < 5 * HANDOVER, "{longest:?} without an owner");
     }
-    cluster.excuse_losses(&mut checker, &all);
-    hold(&cluster.receiver, &checker, PATIENCE).await;
-    for endpoint in &limited {
-        let starts = limits::starts(&api, &app, endpoint).await;
-        assert!(starts.len() >= report.accepted.len(), "not all is recorded");
-        limits::hold(&starts, LIMIT);
-    }
-    let longest = longest_gap(&cluster);
-    println!("the longest time without an arrival at one that answers was {longest:?}");
-    assert!(longest < 5 * HANDOVER, "{longest:?} without an owner");
 }
 
 /// Waits until some twenty more events have come to those without a limit.
 async fn some_more(cluster: &Cluster) {
     let receiver = &cluster.receiver;
-    let so_far = receiver.count("/free/");
-    let more = receiver.wait_for("/free/", so_far + 20 * 8, PATIENCE);
+    let so_far = receiver.count("/free/0");
+    let more = receiver.wait_for("/free/0", so_far + 20, PATIENCE);
     more.await.unwrap();
 }
 
@@ -110,12 +89,16 @@ async fn shared_by(cluster: &Cluster, workers: &[&str]) {
     shared.await.unwrap();
 }
 
-/// Between two arrivals at an endpoint without a limit, each event of the load being due at all of them.
-fn longest_gap(cluster: &Cluster) -> Duration {
-    let gaps = (0..8).flat_map(|number| {
-        let arrivals = cluster.receiver.arrivals_at(&format!("/free/{number}"));
-        let gaps = arrivals.windows(2).map(|pair| pair[1].at - pair[0].at);
-        gaps.collect::<Vec<_>>()
+/// From the load's beginning to the first arrival at these, and between any two, each event of the load being due at all of
+/// them.
+fn longest_gap(cluster: &Cluster, began: Instant, paths: &[String]) -> Duration {
+    let arrivals = paths.iter().flat_map(|path| {
+        let came = cluster.receiver.arrivals_at(path);
+        came.into_iter().map(|arrival| arrival.at)
     });
+    let mut times: Vec<Instant> = arrivals.collect();
+    times.push(began);
+    times.sort_unstable();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
     gaps.max().unwrap_or_default()
 }

@@ -7,11 +7,24 @@ use super::files::Query;
 use crate::bad_input::execute;
 use crate::world::{DEADLINE, World};
 
-/// What takes a loss, a crash between two logs, and days; it is asked all the same.
-const NOT_HERE: [&str; 3] = [
+/// What takes a loss, a crash between two logs, a foreign hand, a log or store that fails in between, days, or a process
+/// that has too few sockets or too little time for what its endpoints could take; it is asked all the same.
+const NOT_HERE: [&str; 15] = [
     "postrider_fanout_lost_ranges_",
+    "postrider_delivery_trimmed_unread_",
+    "postrider_pump_trimmed_",
+    "postrider_recorder_trimmed_",
+    "postrider_deadletter_trimmed_",
     "postrider_delivery_repeats_",
+    "postrider_delivery_commit_failures_",
+    "postrider_registry_refresh_failures_",
+    "postrider_delivery_malformed_",
+    "route=\"rejected\"",
+    "postrider_pump_too_large_",
+    "postrider_store_rows_skipped_",
     "postrider_deadletter_deleted_",
+    "postrider_fanout_too_large_",
+    "postrider_delivery_oldest_waiting_",
 ];
 
 pub(super) fn leaves_out(query: &Query) -> bool {

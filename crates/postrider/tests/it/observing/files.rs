@@ -127,6 +127,7 @@ fn the_rules_are_sound_and_each_alert_fires_with_its_fault_and_not_without() {
     promtool(&["check", "rules", "postrider.yaml"]);
     promtool(&["test", "rules", "tests/alerts.yaml"]);
     promtool(&["test", "rules", "tests/presence.yaml"]);
+    promtool(&["test", "rules", "tests/losses.yaml"]);
 }
 
 #[test]
@@ -134,6 +135,7 @@ fn every_alert_has_a_runbook_and_a_test_that_it_fires() {
     let tests = [
         include_str!("../../../../../deploy/prometheus/tests/alerts.yaml"),
         include_str!("../../../../../deploy/prometheus/tests/presence.yaml"),
+        include_str!("../../../../../deploy/prometheus/tests/losses.yaml"),
     ];
     let dashboards = dashboards();
     let alerts: Vec<_> = RULES

@@ -26,8 +26,8 @@ const AGES: [(&str, &str, &str); 4] = [
     ),
     (
         "PostriderOldestRecordTooOld",
-        "{group=~\"fanout|worker|deadletter\"}) > 300",
-        "{group=~\"fanout|worker|deadletter\"}) > 6",
+        "{group=\"worker\"}))\n            > 300",
+        "{group=\"worker\"}))\n            > 6",
     ),
     (
         "PostriderRecorderBehind",

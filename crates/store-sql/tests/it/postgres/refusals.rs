@@ -133,3 +133,33 @@ async fn pages_of_events_go_past_the_rows_that_cannot_be_read() {
     let ids: Vec<_> = all.iter().map(|event| event.id).collect();
     assert_eq!(store.events_by_id(app, &ids).await.unwrap().len(), 4);
 }
+
+#[tokio::test]
+async fn what_the_server_does_not_do_says_so_and_costs_no_connection() {
+    let database = Database::new().await;
+    let store = database.open().await;
+    let by = ApplicationRef::Id(AppId::new());
+    store.application(&by).await.unwrap();
+    let mut beside = database.connect().await;
+    // Statements that say what is at fault, and connections of before, which are to be there afterwards.
+    for statement in [
+        "CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE 'no such thing here' USING ERRCODE = 'feature_not_supported'; END $$",
+        "CREATE TRIGGER refuses BEFORE INSERT ON applications EXECUTE FUNCTION refuses()",
+        "CREATE TABLE backends AS SELECT pid FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    ] {
+        run(&mut beside, statement).await;
+    }
+    let refused = store.insert_application(&application("a")).await;
+    let Err(StoreError::Unavailable(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("no such thing here"), "{why}");
+    for _ in 0..10 {
+        store.application(&by).await.unwrap();
+    }
+    let lost = "SELECT count(*) FROM backends WHERE pid NOT IN (SELECT pid FROM pg_stat_activity)";
+    assert_eq!(database.number(lost).await, 0);
+    assert!(database.number("SELECT count(*) FROM backends").await > 0);
+}

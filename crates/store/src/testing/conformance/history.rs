@@ -289,6 +289,28 @@ pub async fn old_events_go_in_small_batches_the_oldest_first(harness: &mut dyn H
     assert!(store.fanned_out(app, made[5].id).await.unwrap().is_some());
 }
 
+pub async fn whom_an_event_went_to_goes_with_its_age_also_where_the_event_was_refused(
+    harness: &mut dyn Harness,
+) {
+    let store = harness.open().await;
+    let app = known_application(&*store).await;
+    let refused: Vec<Event> = (0..5).map(|seconds| event(app, at(seconds))).collect();
+    let archived = event(app, at(2));
+    let all = refused.iter().chain([&archived]);
+    let fanouts = all.map(|one| fanout(one, &[EndpointId::new()], true));
+    let batch = HistoryBatch {
+        fanouts: fanouts.collect(),
+        ..events(std::slice::from_ref(&archived))
+    };
+    store.record(&batch).await.unwrap();
+    while store.delete_events(at(4), 2).await.unwrap() >= 2 {}
+    for one in refused[..4].iter().chain([&archived]) {
+        assert_eq!(store.fanned_out(app, one.id).await.unwrap(), None);
+    }
+    let young = store.fanned_out(app, refused[4].id).await.unwrap();
+    assert!(young.is_some(), "it is of its own age");
+}
+
 async fn left(store: &dyn Store, app: AppId) -> Vec<Event> {
     let found = store.events(app, &EventFilter::default(), &all()).await;
     found.unwrap()

@@ -70,6 +70,7 @@ macro_rules! store_conformance {
             history::a_batch_with_a_row_that_is_refused_writes_nothing,
             history::a_large_batch_is_written_whole,
             history::old_events_go_in_small_batches_the_oldest_first,
+            history::whom_an_event_went_to_goes_with_its_age_also_where_the_event_was_refused,
             attempts::attempts_are_listed_by_event_and_by_endpoint,
             attempts::each_filter_of_attempts_selects,
             attempts::only_the_newest_attempt_of_each_event_to_each_endpoint_is_listed_where_that_is_asked_for,

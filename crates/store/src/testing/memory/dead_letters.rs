@@ -119,7 +119,7 @@ impl DeadLetters for MemoryStore {
         filter: &DeadLetterFilter,
         page: &Page<HistoryKey>,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let state = self.state()?;
+        let state = self.listing().await?;
         let (letters, config) = (&state.dead_letters.kept, &state.config);
         let found = letters.page(
             |key, stored| matches(filter, stored, config) && !self.is_spoiled(&key.id),
@@ -129,7 +129,7 @@ impl DeadLetters for MemoryStore {
     }
 
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-        let state = self.state()?;
+        let state = self.listing().await?;
         let (letters, config) = (&state.dead_letters.kept, &state.config);
         let count = letters.values();
         let count = count.filter(|stored| matches(filter, stored, config));

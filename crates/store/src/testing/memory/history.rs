@@ -23,6 +23,7 @@ pub(super) struct Archive {
 
 struct Parts {
     app_id: AppId,
+    accepted_at: Timestamp,
     endpoints: BTreeSet<EndpointId>,
     complete: bool,
 }
@@ -40,6 +41,7 @@ impl Archive {
         for part in &batch.fanouts {
             let parts = self.fanouts.entry(part.event_id).or_insert_with(|| Parts {
                 app_id: part.app_id,
+                accepted_at: part.accepted_at,
                 endpoints: BTreeSet::new(),
                 complete: false,
             });
@@ -141,7 +143,7 @@ impl History for MemoryStore {
                     .is_none_or(|channel| event.channels.contains(channel))
                 && within(key.at, filter.after, filter.before)
         };
-        Ok(self.state()?.history.events.page(wanted, page))
+        Ok(self.listing().await?.history.events.page(wanted, page))
     }
 
     async fn events_by_id(&self, app_id: AppId, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
@@ -172,7 +174,7 @@ impl History for MemoryStore {
         filter: &AttemptFilter,
         page: &Page<HistoryKey>,
     ) -> Result<Vec<Attempt>, StoreError> {
-        let archive = &self.state()?.history;
+        let archive = &self.listing().await?.history;
         let wanted = |key: HistoryKey, attempt: &Attempt| {
             attempt.app_id == app_id
                 && archive.attempt_matches(filter, attempt)
@@ -199,7 +201,7 @@ impl History for MemoryStore {
     }
 
     async fn tried(&self, app_id: AppId, event: EventId) -> Result<Vec<Tried>, StoreError> {
-        let attempts = &self.state()?.history.attempts;
+        let attempts = &self.listing().await?.history.attempts;
         let of_event = |attempt: &&Attempt| attempt.app_id == app_id && attempt.event_id == event;
         // The newest comes last.
         let last_at: BTreeMap<EndpointId, Timestamp> = attempts
@@ -239,11 +241,16 @@ impl History for MemoryStore {
 
     async fn delete_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let archive = &mut self.state()?.history;
-        let removed = archive.events.remove_before(before, limit);
-        for id in &removed {
-            archive.fanouts.remove(&EventId::from_bytes(*id));
+        let events = archive.events.remove_before(before, limit);
+        let fanouts = archive.fanouts.iter();
+        let old = fanouts.filter(|(_, parts)| parts.accepted_at < before);
+        let mut old: Vec<_> = old.map(|(id, parts)| (parts.accepted_at, *id)).collect();
+        old.sort_unstable();
+        old.truncate(limit);
+        for (_, id) in &old {
+            archive.fanouts.remove(id);
         }
-        Ok(removed.len())
+        Ok(events.len().max(old.len()))
     }
 
     async fn delete_attempts(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

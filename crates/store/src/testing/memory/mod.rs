@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use postrider_model::{Attempt, DeadLetter, Event, EventId, Fanout};
+use tokio::sync::watch;
 
 use crate::{Closing, StoreError, StoreId};
 
@@ -29,6 +30,8 @@ struct Shared {
     refuses: Mutex<Option<Predicate>>,
     spoiled: Mutex<HashSet<[u8; 16]>>,
     state: Mutex<State>,
+    /// Whether listings wait.
+    held: watch::Sender<bool>,
 }
 
 type Predicate = Box<dyn Fn(Row<'_>) -> bool + Send>;
@@ -70,6 +73,7 @@ impl MemoryStore {
             refuses: Mutex::new(None),
             spoiled: Mutex::default(),
             state: Mutex::default(),
+            held: watch::Sender::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -79,6 +83,11 @@ impl MemoryStore {
     /// While not available, every call returns `Unavailable` and does nothing. Closing it switches it off.
     pub fn set_available(&self, available: bool) {
         self.shared.available.store(available, Ordering::SeqCst);
+    }
+
+    /// While held, listings of events, attempts and dead letters, and counts of those, wait.
+    pub fn hold_listings(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// From now on a batch with a row for which `predicate` is true is `Refused`, as a real store does with content that
@@ -102,6 +111,14 @@ impl MemoryStore {
             return Err(StoreError::Unreadable("the test has spoiled it".into()));
         }
         Ok(())
+    }
+
+    /// As [`Self::state`], once listings are not held.
+    async fn listing(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let mut held = self.shared.held.subscribe();
+        // What is waited for outlives the wait.
+        let _ = held.wait_for(|held| !held).await;
+        self.state()
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {

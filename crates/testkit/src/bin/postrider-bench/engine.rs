@@ -49,11 +49,11 @@ pub(crate) struct Ground {
 }
 
 impl Servers {
-    /// Starts both. The broker compiles as it does in production.
-    pub(crate) async fn start(out: &std::path::Path) -> Result<Self> {
+    /// Starts both. The broker compiles as it does in production, and has these properties.
+    pub(crate) async fn start(out: &std::path::Path, properties: &str) -> Result<Self> {
         let directory = TempDir::with_prefix_in("broker-", out)?;
         Ok(Self {
-            broker: Broker::start_with(directory.path(), Jit::Full).await?,
+            broker: Broker::start_with(directory.path(), Jit::Full, properties).await?,
             postgres: Postgres::start(&["max_connections=200"]).await?,
             made: AtomicU32::new(0),
             _directory: directory,

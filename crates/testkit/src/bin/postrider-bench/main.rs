@@ -96,7 +96,7 @@ async fn measure(arguments: Arguments) -> Result<()> {
     let rows = rows::chosen(&arguments.only, arguments.engine)?;
     let servers = match arguments.engine {
         Engine::Embedded => None,
-        Engine::Kafka => Some(Arc::new(Servers::start(&arguments.out).await?)),
+        Engine::Kafka => Some(Arc::new(Servers::start(&arguments.out, "").await?)),
     };
     let bench = Bench {
         server: arguments.server.canonicalize().with_context(|| {

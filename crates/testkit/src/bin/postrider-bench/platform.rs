@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postrider_testkit::{Api, Launch, Server, cpu_seconds, eventually, peak_rss_bytes, rss_bytes};
+use postrider_testkit::{
+    Api, Launch, Server, cpu_seconds, eventually, pause, peak_rss_bytes, proceed, rss_bytes,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Bench;
 use crate::children::{LoadArguments, Loaded, run_load};
-use crate::engine::{Ground, ServersCpu};
+use crate::engine::{Ground, Servers, ServersCpu};
 
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -22,18 +24,21 @@ const TYPES: u64 = 100;
 pub(crate) struct Platform {
     /// The one that is spoken to.
     pub(crate) server: Server,
-    /// The others, in the order in which they were started.
-    others: Vec<Server>,
+    /// The others, in the order in which they were started, each with how it was.
+    others: Vec<(Launch, Server)>,
     pub(crate) api: Api,
     pub(crate) app: String,
+    /// How all are started.
     launch: Launch,
+    /// How the one that is spoken to is.
+    spoken_to: Launch,
     /// Topics and the database, on Kafka.
     ground: Option<Ground>,
     directory: TempDir,
 }
 
 /// The roles that are processes of their own on Kafka, beside the one that is spoken to.
-const APART: [&str; 3] = ["fanout", "pump,deadletter,recorder", "worker"];
+pub(crate) const APART: [&str; 3] = ["fanout", "pump,deadletter,recorder", "worker"];
 
 impl Platform {
     /// Starts one, empty but for one application.
@@ -47,8 +52,18 @@ impl Platform {
         settings: &[(&str, &str)],
         apart: &[&str],
     ) -> Result<Self> {
+        Self::start_on(bench, bench.servers.as_ref(), settings, apart).await
+    }
+
+    /// Likewise, on this broker and this database.
+    pub(crate) async fn start_on(
+        bench: &Bench,
+        servers: Option<&Arc<Servers>>,
+        settings: &[(&str, &str)],
+        apart: &[&str],
+    ) -> Result<Self> {
         let directory = TempDir::with_prefix_in("data-", &bench.out)?;
-        let ground = match &bench.servers {
+        let ground = match servers {
             Some(servers) => Some(Ground::new(bench, servers).await?),
             None => None,
         };
@@ -79,6 +94,7 @@ impl Platform {
             server,
             others: Vec::new(),
             launch,
+            spoken_to,
             ground,
             directory,
         };
@@ -97,20 +113,24 @@ impl Platform {
 
     /// Starts one more process, for these roles, whose CPU and memory count from now on.
     async fn play(&mut self, roles: &str) -> Result<()> {
-        let server = self.spawn(roles).await?;
-        self.others.push(server);
+        let launch = self.launch_of(roles)?;
+        let server = launch.start().await?;
+        is_ready(&server.api()?).await?;
+        self.others.push((launch, server));
         Ok(())
     }
 
     /// Starts one more process, for these roles, which is the caller's.
     pub(crate) async fn spawn(&self, roles: &str) -> Result<Server> {
-        let ground = self.ground.as_ref().context("one process has all roles")?;
-        let data = TempDir::with_prefix_in("process-", &self.directory)?.keep();
-        let server = of_roles(&self.launch, ground, &data, roles)?
-            .start()
-            .await?;
+        let server = self.launch_of(roles)?.start().await?;
         is_ready(&server.api()?).await?;
         Ok(server)
+    }
+
+    fn launch_of(&self, roles: &str) -> Result<Launch> {
+        let ground = self.ground.as_ref().context("one process has all roles")?;
+        let data = TempDir::with_prefix_in("process-", &self.directory)?.keep();
+        of_roles(&self.launch, ground, &data, roles)
     }
 
     /// Stops it and starts it again on the same data.
@@ -120,18 +140,24 @@ impl Platform {
             others,
             app,
             launch,
+            spoken_to,
             ground,
             directory,
             ..
         } = self;
-        server.terminate(PATIENCE).await?;
-        let server = launch.start().await?;
+        let server = restarted(&spoken_to, server).await?;
+        let mut again = Vec::new();
+        for (launch, server) in others {
+            let server = restarted(&launch, server).await?;
+            again.push((launch, server));
+        }
         Ok(Self {
             api: server.api()?,
             server,
-            others,
+            others: again,
             app,
             launch,
+            spoken_to,
             ground,
             directory,
         })
@@ -142,9 +168,20 @@ impl Platform {
     }
 
     fn pids(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(&self.server)
-            .chain(&self.others)
-            .map(Server::pid)
+        let others = self.others.iter().map(|(_, server)| server);
+        std::iter::once(&self.server).chain(others).map(Server::pid)
+    }
+
+    /// Stops all its processes where they stand.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.pids().try_for_each(pause)
+    }
+
+    /// Lets them go on, and waits until it takes events. On Kafka its sessions ended meanwhile: what comes is delivered
+    /// once it has its partitions again.
+    pub(crate) async fn proceed(&self) -> Result<()> {
+        self.pids().try_for_each(proceed)?;
+        is_ready(&self.api).await
     }
 
     /// Of all its processes.
@@ -165,6 +202,11 @@ impl Platform {
 
     pub(crate) fn rss(&self) -> Result<u64> {
         self.pids().map(rss_bytes).sum()
+    }
+
+    /// Of each of its processes, in the order in which they were started.
+    pub(crate) fn rss_apart(&self) -> Result<Vec<u64>> {
+        self.pids().map(rss_bytes).collect()
     }
 
     pub(crate) fn peak_rss(&self) -> Result<u64> {
@@ -275,6 +317,14 @@ fn of_roles(
         .data_in(data)
         .argument("--roles")
         .argument(roles))
+}
+
+/// Stops a process and starts it again on the same data.
+async fn restarted(launch: &Launch, server: Server) -> Result<Server> {
+    server.terminate(PATIENCE).await?;
+    let server = launch.start().await?;
+    is_ready(&server.api()?).await?;
+    Ok(server)
 }
 
 /// Waits until it says that it is ready: brokers answer late about topics that they have just been given.

@@ -29,6 +29,8 @@ pub(crate) struct Scale {
     pub(crate) worker_events: u64,
     /// How long workers are measured.
     pub(crate) worker_run: Duration,
+    /// How often one of two workers is killed.
+    pub(crate) kills: usize,
 }
 
 impl Scale {
@@ -47,6 +49,7 @@ impl Scale {
                 passing_events: 3_000,
                 worker_events: 3_000,
                 worker_run: Duration::from_secs(10),
+                kills: 1,
             };
         }
         Self {
@@ -62,6 +65,7 @@ impl Scale {
             passing_events: 20_000,
             worker_events: 10_000,
             worker_run: Duration::from_secs(120),
+            kills: 3,
         }
     }
 }

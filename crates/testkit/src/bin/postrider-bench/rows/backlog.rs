@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use postrider_testkit::{Refusing, pause, proceed};
+use postrider_testkit::Refusing;
 use serde_json::json;
 
 use super::isolation::limit;
@@ -27,12 +27,12 @@ pub(super) async fn backlog(bench: &Bench, report: &mut Report) -> Result<()> {
     let dead = Refusing::bind()?;
     let laden = neighbour(bench, "/ok/laden").await?;
     let free = neighbour(bench, "/ok/free").await?;
-    pause(free.server.pid())?;
+    free.pause()?;
     let growth = lay_up(bench, &laden, &dead.url()?).await?;
     report.add(growth);
 
     let (mut ratios, mut controls, mut from) = (Vec::new(), Vec::new(), Vec::new());
-    pause(laden.server.pid())?;
+    laden.pause()?;
     for round in 0..bench.scale.latency_pairs {
         let mut p99 = [0.0; 3];
         for turn in 0..3 {
@@ -41,9 +41,9 @@ pub(super) async fn backlog(bench: &Bench, report: &mut Report) -> Result<()> {
                 1 => (&laden, "/ok/laden"),
                 _ => (&free, "/ok/free"),
             };
-            proceed(platform.server.pid())?;
+            platform.proceed().await?;
             p99[which] = probe(bench, platform, path).await?;
-            pause(platform.server.pid())?;
+            platform.pause()?;
         }
         let [none, some, again] = p99;
         progress(&format!(

@@ -45,7 +45,6 @@ impl Name {
     /// Some rows are of one process, some of several.
     fn is_of(self, engine: Engine) -> bool {
         match self {
-            Self::Backlog | Self::Scale => engine == Engine::Embedded,
             Self::Workers | Self::Takeover => engine == Engine::Kafka,
             _ => true,
         }
