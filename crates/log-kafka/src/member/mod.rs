@@ -6,6 +6,7 @@ mod commits;
 mod committer;
 mod committing;
 mod context;
+mod forsaken;
 mod gone;
 mod lease;
 mod reader;

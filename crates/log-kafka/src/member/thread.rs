@@ -12,6 +12,7 @@ use rdkafka::message::Message as _;
 
 use super::assigning::{self, Arrival, Placed};
 use super::context::{Consumer, Mark, give_back};
+use super::forsaken::{self, Given};
 use super::gone::Found;
 use super::refused::Refused;
 use super::{Clients, Member, count, gone};
@@ -62,6 +63,7 @@ struct Thread<'a> {
     clients: Clients,
     /// What is being read.
     fetched: BTreeSet<TopicPartition>,
+    given: Given,
     /// Given to us by the group, and not yet assigned.
     arriving: Option<Arrival>,
     /// Wanted back by the group, and not yet given up by the reader's side.
@@ -78,6 +80,7 @@ impl<'a> Thread<'a> {
             member,
             clients,
             fetched: BTreeSet::new(),
+            given: Given::default(),
             arriving: None,
             leaving: Vec::new(),
             left: Vec::new(),
@@ -103,6 +106,7 @@ impl<'a> Thread<'a> {
             self.give_up();
             self.find_gone();
             self.check_patience();
+            self.check_given();
         }
         self.end();
     }
@@ -158,7 +162,10 @@ impl<'a> Thread<'a> {
     fn act(&mut self, mark: Mark) {
         tracing::debug!(group = %self.member.group, ?mark, "heard of");
         match mark {
-            Mark::Assigned(partitions) => self.arriving = Some(Arrival::new(partitions)),
+            Mark::Assigned(partitions) => {
+                self.given.add(&partitions);
+                self.arriving = Some(Arrival::new(partitions));
+            }
             Mark::Revoked(partitions) => self.revoke(partitions),
             Mark::Lost(partitions) => {
                 if let Some(arrival) = &mut self.arriving {
@@ -310,6 +317,7 @@ impl<'a> Thread<'a> {
 
     fn hand_back(&mut self, partitions: &[TopicPartition]) {
         self.stop_fetching(partitions);
+        self.given.remove(partitions);
         let list = self.member.shared.catalog.list(partitions.iter().copied());
         if let Err(error) = give_back(&self.clients.consumer, &list) {
             tracing::warn!(group = %self.member.group, %error, "giving partitions back");
@@ -338,6 +346,16 @@ impl<'a> Thread<'a> {
     fn check_patience(&mut self) {
         if self.member.commits().longest_wait() > PATIENCE {
             tracing::error!(group = %self.member.group, "no commit was acknowledged for {PATIENCE:?}: the member joins anew");
+            self.broken = true;
+        }
+    }
+
+    /// Whoever was forgotten for a moment alone joins anew, so that what it let go has an owner again.
+    fn check_given(&mut self) {
+        let moving = self.arriving.is_some() || !self.leaving.is_empty();
+        let seated = self.member.seats().all().count();
+        if self.given.is_forsaken(seated, moving) {
+            tracing::error!(group = %self.member.group, "a commit was refused as a stranger's, but the group took nothing back for {:?}: the member joins anew", forsaken::WAIT);
             self.broken = true;
         }
     }

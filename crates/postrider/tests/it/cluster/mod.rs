@@ -47,6 +47,9 @@ use process::Process;
 /// starved one brokers answer late, and everything that depends on them begins again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How many of each process a failing test shows.
+const WARNINGS: usize = 60;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_postrider");
 
 /// What a cluster stands on.
@@ -297,8 +300,31 @@ impl Cluster {
             }
             Some(())
         });
-        let idle = idle.await;
-        idle.unwrap_or_else(|error| panic!("{error}: {left}"));
+        if let Err(error) = idle.await {
+            self.complain().await;
+            panic!("{error}: {left}");
+        }
+    }
+
+    /// For a failing test: what processes measure now, and what they last warned of.
+    async fn complain(&self) {
+        for (name, process) in &self.processes {
+            let metrics = match process.server().api() {
+                Ok(api) => api.metrics().await.unwrap_or_default(),
+                Err(_) => String::new(),
+            };
+            let lines = metrics.lines();
+            let told = lines.filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+            for line in told.filter(|line| !line.contains("_bucket{")) {
+                println!("{name}: {line}");
+            }
+            let log = process.server().log();
+            let bad = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
+            let warned: Vec<_> = log.lines().filter(bad).collect();
+            for line in warned.iter().rev().take(WARNINGS).rev() {
+                println!("{name}: {line}");
+            }
+        }
     }
 
     /// Ends every process by SIGTERM.
