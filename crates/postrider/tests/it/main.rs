@@ -32,6 +32,7 @@ mod isolation;
 mod killing;
 mod limited;
 mod logging;
+mod memory;
 mod observing;
 mod parking;
 mod partitions;
