@@ -1,11 +1,18 @@
 //! Writing that does not end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use postrider_log::testing::conformance::{B, FIRST, Member, append, topics};
 use postrider_log::{BatchLimit, Log, NewRecord};
 use postrider_log_embedded::{EmbeddedLog, LogMetrics, Options};
+
+/// Of a record.
+const BYTES: u64 = 1000;
+/// What a file of nothing but what is not finished may hold beside: pages that are half full, and what was finished since
+/// the last trim.
+const BESIDE: u64 = 32 << 20;
 
 /// How long: a minute unless the environment says otherwise.
 fn duration() -> Duration {
@@ -22,14 +29,18 @@ async fn under_steady_writing_the_wal_stays_within_its_bound_and_the_file_stops_
     options.wal_bytes = WAL;
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(options).unwrap());
     let end = Instant::now() + duration();
+    let appended = Arc::new(AtomicU64::new(0));
     let writer = {
-        let log = Arc::clone(&log);
+        let (log, appended) = (Arc::clone(&log), Arc::clone(&appended));
         tokio::spawn(async move {
             let mut written = 0_u64;
             loop {
                 // One append after the end, so that the reader below does not wait for what never comes.
                 let last = Instant::now() >= end;
-                let record = |n: u64| NewRecord::new(B, (n % 50).to_string(), vec![1; 1000]);
+                let value = vec![1; BYTES as usize];
+                let record = |n: u64| NewRecord::new(B, (n % 50).to_string(), value.clone());
+                // Before they are there, so that the file never holds more than is known of.
+                appended.fetch_add(50, Ordering::AcqRel);
                 append(&*log, (written..written + 50).map(record).collect()).await;
                 written += 50;
                 if last {
@@ -44,9 +55,10 @@ async fn under_steady_writing_the_wal_stays_within_its_bound_and_the_file_stops_
         bytes: 8 << 20,
     };
     let mut read = 0;
-    let (mut largest_wal, mut largest_file) = (0, 0);
+    let (mut largest_wal, mut largest_file, mut largest_backlog) = (0, 0, 0);
     let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
     while Instant::now() < end {
+        largest_backlog = largest_backlog.max(appended.load(Ordering::Acquire) - read);
         read += member.batch(limit).await.len() as u64;
         member.finish(Vec::new()).await.unwrap();
         largest_wal = largest_wal.max(size("log.db-wal"));
@@ -62,15 +74,21 @@ async fn under_steady_writing_the_wal_stays_within_its_bound_and_the_file_stops_
         largest_wal <= WAL + (8 << 20),
         "the WAL grew to {largest_wal} bytes"
     );
-    let appended = written * 1000;
     assert!(
-        appended < 4 * WAL || metrics.stall_seconds.count() > 0,
+        written * BYTES < 4 * WAL || metrics.stall_seconds.count() > 0,
         "the WAL began anew"
     );
     // What was trimmed is used again: the file holds the backlog, not the history.
-    assert!(
-        largest_file < 128 << 20 || largest_file < appended / 4,
-        "the file grew to {largest_file} bytes for {appended} appended"
+    let backlog = largest_backlog * BYTES;
+    println!(
+        "{written} records, WAL at most {largest_wal} bytes, backlog {backlog}, file {largest_file}"
     );
-    println!("{written} records, WAL at most {largest_wal} bytes, file at most {largest_file}");
+    assert!(
+        largest_file <= 2 * backlog + BESIDE,
+        "the file grew to {largest_file} bytes, and {backlog} waited at most"
+    );
+    assert!(
+        written * BYTES > 2 * BESIDE,
+        "too little was written to see it"
+    );
 }

@@ -95,6 +95,11 @@ async fn a_parked_backlog_does_not_delay_the_retry_of_a_neighbour() {
     let waited = world.receiver.wait_for("/failing-once", 2, deadline).await;
     waited.unwrap();
     println!("the retry came after {:?}", failed.elapsed());
+    // What is parked goes on coming, not only what was in the lane: ten seconds' worth, five times as long.
+    const MORE: u64 = 100;
+    let (so_far, within) = (world.receiver.count("/recovered"), Duration::from_secs(50));
+    let goes_on = world.receiver.wait_for("/recovered", so_far + MORE, within);
+    goes_on.await.unwrap();
     // No more than ten start in any second; the second that has begun counts whole.
     let recovered = world.receiver.count("/recovered");
     let most = 10 * (repaired.elapsed().as_secs() + 1);
