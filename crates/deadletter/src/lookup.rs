@@ -8,8 +8,13 @@ use postrider_store::StoreError;
 /// What an endpoint takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Takes {
-    /// Deliveries, retried by this schedule, or by the configuration's default.
-    Deliveries(Option<Schedule>),
+    /// Deliveries.
+    Deliveries {
+        /// How they are retried, if not by the configuration's default.
+        schedule: Option<Schedule>,
+        /// The version of its last change.
+        version: u64,
+    },
     /// Nothing: it is disabled or gone.
     Nothing,
 }
@@ -19,9 +24,6 @@ pub enum Takes {
 pub trait EndpointLookup: Send + Sync + 'static {
     /// Brings what is known up to date, so that "gone" is a verdict.
     async fn refresh(&self) -> Result<(), StoreError>;
-
-    /// The version of what is known.
-    fn version(&self) -> u64;
 
     /// What the endpoint takes, as of the last refresh.
     fn takes(&self, endpoint: EndpointId) -> Takes;
@@ -33,14 +35,11 @@ impl EndpointLookup for Registry {
         Self::refresh(self).await
     }
 
-    fn version(&self) -> u64 {
-        self.snapshot().version()
-    }
-
     fn takes(&self, endpoint: EndpointId) -> Takes {
         match self.snapshot().endpoint(endpoint) {
             Some(known) if known.disabled.is_none() => {
-                Takes::Deliveries(known.policy.schedule.clone())
+                let (schedule, version) = (known.policy.schedule.clone(), known.version);
+                Takes::Deliveries { schedule, version }
             }
             _ => Takes::Nothing,
         }

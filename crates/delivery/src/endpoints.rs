@@ -24,6 +24,9 @@ pub trait Endpoints: Send + Sync + 'static {
     /// Starts of attempts in any second to `endpoint`, at most: its own limit, or else its application's.
     fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32>;
 
+    /// The version of the newest change of what `endpoint` goes by: its own, or its application's.
+    fn version_of(&self, endpoint: &Endpoint) -> u64;
+
     /// The registry's version that is known.
     fn version(&self) -> u64;
 
@@ -39,6 +42,10 @@ impl Endpoints for Registry {
 
     fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
         self.snapshot().rate_limit(endpoint)
+    }
+
+    fn version_of(&self, endpoint: &Endpoint) -> u64 {
+        self.snapshot().version_of(endpoint)
     }
 
     fn version(&self) -> u64 {

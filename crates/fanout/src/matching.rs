@@ -250,7 +250,8 @@ impl Matcher<'_> {
             let schedule = endpoint.policy.schedule.as_ref();
             let schedule = schedule.unwrap_or(&self.options.schedule);
             let deadline = self.deadline(schedule, event.accepted_at);
-            let version = self.snapshot.version();
+            // Not the snapshot's: whoever has missed the change of another endpoint may judge this one.
+            let version = self.snapshot.version_of(endpoint);
             let delivery =
                 Delivery::of_event(event, event_at, endpoint.id, version, class, deadline);
             to_record(delivery, schedule.wait_after(0).unwrap_or_default())

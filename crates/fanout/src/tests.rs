@@ -7,7 +7,7 @@ mod official_library;
 mod producers;
 mod repeats;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use postrider_model::{
     AppId, Clock, DeadLetter, DeathReason, Delivery, Disabled, Endpoint, EndpointId, EventId,
     SystemClock, Timestamp,
 };
-use postrider_store::Applications;
+use postrider_store::{ApplicationRef, Applications, EndpointRef, Endpoints};
 
 use crate::Options;
 
@@ -63,6 +63,35 @@ async fn an_event_goes_to_each_endpoint_that_wants_it_and_to_no_other() {
         (&fanouts[0].endpoints, fanouts[0].complete, fanouts[0].stale),
         (&to, true, false)
     );
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_says_when_its_own_endpoint_or_application_was_changed_and_nothing_of_others() {
+    let house = House::new(Options::default()).await;
+    let store = &house.store;
+    let mut of = BTreeMap::new();
+    for _ in 0..2 {
+        let id = house.endpoint(|_| {}).await;
+        let endpoint = store
+            .endpoint(house.app_id, &EndpointRef::Id(id))
+            .await
+            .unwrap();
+        of.insert(id, endpoint.unwrap().version);
+    }
+    let told = async |from: usize| {
+        house.publish(|_| {}).await;
+        let all = house.deliveries(DELIVERIES_NORMAL, from + 2).await;
+        let told = all[from..].iter();
+        told.map(|one| (one.endpoint_id, one.registry_version))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(told(0).await, of);
+    let by = ApplicationRef::Id(house.app_id);
+    let application = store.application(&by).await.unwrap().unwrap();
+    let changed = store.replace_application(&application).await.unwrap();
+    let both = of.into_keys().map(|id| (id, changed.version)).collect();
+    assert_eq!(told(2).await, both);
     house.stop().await;
 }
 

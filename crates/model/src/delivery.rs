@@ -34,7 +34,8 @@ pub struct Delivery {
     pub event_at: (Partition, Position),
     /// Past this time the delivery becomes a dead letter.
     pub deadline: Timestamp,
-    /// The registry's version at which the event was matched.
+    /// The version of the newest change of its endpoint, or of its application, that was known when the event was matched: no
+    /// worker judges the endpoint as it was before.
     pub registry_version: u64,
     /// Which of the `deliveries` topics it travels in.
     pub class: Class,
@@ -140,7 +141,7 @@ impl Delivery {
 
     /// The same delivery, to run through its schedule again because an operator asked for it at `now`, with a new
     /// deadline. `generation` is the request's own, so a request that is carried out twice makes the same delivery twice.
-    /// `registry_version` is that at which its endpoint was judged to take it: no worker judges it by an older one.
+    /// `registry_version` is that of its endpoint as it was judged to take it: no worker judges it as it was before.
     pub fn again(
         self,
         generation: u64,

@@ -50,6 +50,14 @@ impl Snapshot {
         self.endpoints.get(&id)
     }
 
+    /// The version of the newest change of what `endpoint` goes by: its own, or its application's, whose limit it may have.
+    /// Changes of others do not count: who has missed one of those knows this endpoint as it is.
+    pub fn version_of(&self, endpoint: &Endpoint) -> u64 {
+        let known = self.applications.get(&endpoint.app_id);
+        let application = known.and_then(|known| known.application.as_ref());
+        application.map_or(endpoint.version, |it| it.version.max(endpoint.version))
+    }
+
     /// Starts of attempts in any second to `endpoint`, at most: its own limit, or else its application's.
     pub fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
         let application = || {

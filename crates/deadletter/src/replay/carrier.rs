@@ -244,14 +244,14 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
         if letter.payload_left_out {
             return None;
         }
-        let schedule = match self.ports.endpoints.takes(letter.delivery.endpoint_id) {
+        // A worker that knows the endpoint of before, disabled, must not judge by that: the version travels with it.
+        let (own, version) = match self.ports.endpoints.takes(letter.delivery.endpoint_id) {
             Takes::Nothing => return None,
-            Takes::Deliveries(own) => own.unwrap_or_else(|| self.options.schedule.clone()),
+            Takes::Deliveries { schedule, version } => (schedule, version),
         };
+        let schedule = own.unwrap_or_else(|| self.options.schedule.clone());
         let longest = Schedule::with_jitter(schedule.total(), 1.0);
         let deadline = now.plus(longest).plus(self.options.deadline_slack);
-        // A worker that knows the endpoint of before, disabled, must not judge by that.
-        let version = self.ports.endpoints.version();
         let delivery = letter.delivery;
         Some(delivery.again(replay.generation, version, now, deadline))
     }

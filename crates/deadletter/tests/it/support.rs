@@ -64,15 +64,14 @@ impl EndpointLookup for Endpoints {
         Ok(())
     }
 
-    fn version(&self) -> u64 {
-        42
-    }
-
     fn takes(&self, endpoint: EndpointId) -> Takes {
         if self.gone.lock().unwrap().contains(&endpoint) {
             return Takes::Nothing;
         }
-        Takes::Deliveries(Some("0s,5s".parse().unwrap()))
+        Takes::Deliveries {
+            schedule: Some("0s,5s".parse().unwrap()),
+            version: 42,
+        }
     }
 }
 

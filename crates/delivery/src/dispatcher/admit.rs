@@ -136,8 +136,9 @@ impl<S: Sender> Dispatcher<S> {
         if waiting.delivery.deadline <= now.wall {
             return self.bury(waiting, DeathReason::Expired, now);
         }
-        let known = waiting.delivery.registry_version <= self.ports.endpoints.version();
-        match self.enabled(waiting.delivery.endpoint_id).filter(|_| known) {
+        let version = waiting.delivery.registry_version;
+        let endpoint = self.enabled(waiting.delivery.endpoint_id);
+        match endpoint.filter(|endpoint| self.is_as_new(endpoint, version)) {
             Some(endpoint) => self.place(waiting, &endpoint, now),
             None => self.judging.push(waiting),
         }
@@ -161,6 +162,12 @@ impl<S: Sender> Dispatcher<S> {
                 }
             }
         }
+    }
+
+    /// Whether the endpoint is known here as it was at `version`, or as it became later.
+    fn is_as_new(&self, endpoint: &Endpoint, version: u64) -> bool {
+        // Of its application is asked only where that may say more.
+        version <= endpoint.version || version <= self.ports.endpoints.version_of(endpoint)
     }
 
     /// The endpoint, if it is known and enabled.

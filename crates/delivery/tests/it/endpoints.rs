@@ -30,6 +30,33 @@ async fn a_delivery_matched_at_a_newer_version_waits_for_a_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_knows_the_endpoint_and_its_application_as_they_were_matched_waits_for_no_store() {
+    let mut world = World::new();
+    let id = world.endpoint(1, Does::Answer(200));
+    world.put(postrider_model::Endpoint {
+        version: 5,
+        ..endpoint(1, EndpointPolicy::default())
+    });
+    let known = &world.endpoints;
+    known.application_version.store(7, Ordering::SeqCst);
+    // That of the newest change of anything says nothing: others' may be seen before this one's.
+    known.version.store(9, Ordering::SeqCst);
+    known.down.store(true, Ordering::SeqCst);
+    world.start();
+    for version in [3, 5, 7, 8] {
+        let mut delivery = world.delivery(id);
+        delivery.registry_version = version;
+        world.write(&[delivery]).await;
+    }
+    world
+        .until(S, "three delivered, and one parked", |world| {
+            (world.attempts().len(), world.parked().len()) == (3, 1)
+        })
+        .await;
+    assert_eq!(world.parked()[0].registry_version, 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_and_disabled_endpoints_are_verdicts_only_on_a_fresh_snapshot() {
     let mut world = World::new();
     let disabled = world.endpoint(1, Does::Answer(200));

@@ -162,6 +162,8 @@ pub(crate) struct Known {
     pub(crate) known: Mutex<HashMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) store: Mutex<HashMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) version: AtomicU64,
+    /// Of the one application, as it is known.
+    pub(crate) application_version: AtomicU64,
     pub(crate) store_version: AtomicU64,
     pub(crate) down: AtomicBool,
     /// The limit of the one application, for endpoints that set none.
@@ -178,6 +180,11 @@ impl Endpoints for Known {
     fn rate_limit(&self, endpoint: &Endpoint) -> Option<u32> {
         let application = || *self.rate_limit.lock().unwrap();
         endpoint.policy.rate_limit.or_else(application)
+    }
+
+    fn version_of(&self, endpoint: &Endpoint) -> u64 {
+        let application = self.application_version.load(Ordering::SeqCst);
+        application.max(endpoint.version)
     }
 
     fn version(&self) -> u64 {

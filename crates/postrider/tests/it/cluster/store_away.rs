@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_testkit::{Api, Behaviour, Postgres, eventually};
+use postrider_testkit::{Api, Behaviour, Kill, Postgres, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
         ("middle", "fanout,pump,worker"),
         ("recorder", "recorder"),
         ("deadletter", "deadletter"),
+        ("worker-2", "worker"),
+        ("recorder-2", "recorder"),
     ] {
         cluster.play(name, roles).await;
     }
@@ -59,6 +61,7 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
         fires(&prometheus, alert).await;
     }
     refuses_only_what_it_cannot_know(&api, &crowd.app).await;
+    let kill = moves_partitions(&mut cluster).await;
     let mut letters = 0;
     for _ in 0..3 {
         api.publish(&gone, "scenario.event", &json!({}))
@@ -83,6 +86,9 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
         .await
         .unwrap();
     postgres.restart(&[]).await.unwrap();
+    for name in ["worker-2", "recorder-2"] {
+        cluster.process(name).restart().await;
+    }
     cluster.ready().await;
     wait_for_dead_letters(&api, &gone, letters).await;
 
@@ -105,7 +111,8 @@ async fn while_the_store_is_stopped_killed_or_cut_off_events_are_accepted_and_de
 
     let report = load.stop().await;
     assert_eq!(report.failed, 0, "{}", report.last_failure);
-    crowd.hold(&cluster, "front", &report, &Vec::new()).await;
+    let faults = [("worker-2", kill)].to_vec();
+    crowd.hold(&cluster, "front", &report, &faults).await;
     for accepted in report.accepted.iter().step_by(10) {
         let event = &accepted.event;
         let path = format!("/api/v1/app/{}/attempt/msg/{event}?limit=250", crowd.app);
@@ -158,6 +165,29 @@ async fn says_so(cluster: &Cluster) {
         (failures.await > 0.0).then_some(())
     });
     waits.await.unwrap();
+}
+
+/// A worker is killed and a recorder told to stop while nothing can be written down of it: others take over what they owned.
+async fn moves_partitions(cluster: &mut Cluster) -> Kill {
+    const OWNED: &str = "postrider_kafka_owned_partitions";
+    let owned = async |cluster: &Cluster| {
+        let (middle, recorder) = (cluster.find("middle"), cluster.find("recorder"));
+        (middle.counted(OWNED).await, recorder.counted(OWNED).await)
+    };
+    let leaving = async |cluster: &Cluster| {
+        let (worker, recorder) = (cluster.find("worker-2"), cluster.find("recorder-2"));
+        (worker.counted(OWNED).await, recorder.counted(OWNED).await)
+    };
+    let (before, left) = (owned(cluster).await, leaving(cluster).await);
+    assert!(left.0 > 0.0 && left.1 > 0.0, "they own nothing: {left:?}");
+    let kill = cluster.process("worker-2").kill();
+    cluster.process("recorder-2").terminate().await;
+    let all = (before.0 + left.0, before.1 + left.1);
+    let taken = eventually("others take over", PATIENCE, async || {
+        (owned(cluster).await == all).then_some(())
+    });
+    taken.await.unwrap();
+    kill
 }
 
 /// 503 is said of what only the store knows; nobody is told that something known is not there.

@@ -16,8 +16,18 @@ const EVENTS_PER_SECOND: f64 = 20.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_left_is_delivered_by_another_as_soon_as_its_session_has_ended() {
+    is_taken_over("consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_classic_protocol_too_a_killed_worker_is_taken_over_from() {
+    is_taken_over("classic").await;
+}
+
+async fn is_taken_over(protocol: &str) {
     let mut cluster = Cluster::on(&Basis::shared()).await;
     Crowd::prepare(&mut cluster);
+    cluster.set("LOG__KAFKA__GROUP_PROTOCOL", protocol);
     cluster.lay_out().await;
     cluster.play_the_rest().await;
     cluster.play("worker-1", "worker").await;
