@@ -224,12 +224,18 @@ impl From<StoreError> for HttpError {
                 tracing::warn!(%cause, "a request was refused because the store does not answer");
                 Self::Uncertain(STORE_DOWN.to_owned())
             }
+            StoreError::Damaged(cause) => {
+                tracing::error!(%cause, "a request cannot be answered because the store is damaged");
+                Self::Broken(STORE_DAMAGED.to_owned())
+            }
         }
     }
 }
 
 const STORE_UNREADABLE: &str =
     "this is in the store and cannot be read there: the server's log says which column and why";
+const STORE_DAMAGED: &str = "the store is damaged, and asking again does not help: its operator has to restore it, and the \
+     server's log says which file it is and what to do";
 const STORE_DOWN: &str = "the store does not answer at present: try again in a moment";
 
 /// The same for a call after which certainly nothing was done.
@@ -252,6 +258,14 @@ mod tests {
         assert!(unreadable.to_string().contains("cannot be read there"));
         assert!(
             !unreadable.to_string().contains("no URL"),
+            "only the log has it"
+        );
+        let damaged = unavailable(StoreError::Damaged("/data/store.db".to_owned()));
+        assert_eq!(damaged.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(damaged.retry_after(), None);
+        assert!(damaged.to_string().contains("the store is damaged"));
+        assert!(
+            !damaged.to_string().contains("/data"),
             "only the log has it"
         );
         let refused = HttpError::from(StoreError::Refused("too large".to_owned()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use postrider_registry::Registry;
+use postrider_store_sql::Damage;
 use serde::Serialize;
 
 /// The registry asks the store every second; after some that failed the store counts as away.
@@ -20,6 +21,8 @@ pub(crate) struct Condition {
     store: Option<Mutex<Option<String>>>,
     /// Knows better how the store is, once it is read.
     registry: OnceLock<Arc<Registry>>,
+    /// What is known of the store's file, if it is one.
+    damage: OnceLock<Damage>,
     /// Whether everything was opened; stays so.
     started: AtomicBool,
     draining: AtomicBool,
@@ -69,6 +72,7 @@ impl Condition {
             space: Mutex::default(),
             store: uses_store.then(opening),
             registry: OnceLock::new(),
+            damage: OnceLock::new(),
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         })
@@ -116,6 +120,11 @@ impl Condition {
         self.registry.get_or_init(|| registry);
     }
 
+    /// From now on a file that is found damaged is no store to be relied on, however much of it still answers.
+    pub(crate) fn watch_file(&self, damage: Damage) {
+        self.damage.get_or_init(|| damage);
+    }
+
     /// All parts.
     pub(crate) fn parts(&self) -> Vec<Part> {
         let mut parts = vec![
@@ -123,10 +132,12 @@ impl Condition {
             Part::new(SPACE, fault_in(&self.space)),
         ];
         if let Some(store) = &self.store {
-            let fault = match self.registry.get() {
-                Some(registry) if registry.is_restored() => Some(restored(registry.age())),
-                Some(registry) => old(registry.age()),
-                None => fault_in(store),
+            let damage = self.damage.get().and_then(Damage::found);
+            let fault = match (damage, self.registry.get()) {
+                (Some(found), _) => Some(damaged(found)),
+                (None, Some(registry)) if registry.is_restored() => Some(restored(registry.age())),
+                (None, Some(registry)) => old(registry.age()),
+                (None, None) => fault_in(store),
             };
             parts.push(Part::new(STORE, fault));
         }
@@ -145,6 +156,12 @@ fn restored(age: Duration) -> String {
         "it has not answered since the start; the configuration is that of {} s ago, from the file of registry.snapshot: what \
          it holds is accepted and delivered, what it does not is answered with 503 or waits",
         age.as_secs()
+    )
+}
+
+fn damaged(found: &str) -> String {
+    format!(
+        "it is damaged: {found}. What is accepted meanwhile is delivered, and what cannot be recorded waits in the log"
     )
 }
 

@@ -40,7 +40,7 @@ impl Disabling {
     /// cannot read is judged by nobody, and counted.
     ///
     /// # Errors
-    /// `Unavailable`: when the store cannot be reached. Judging again is harmless.
+    /// `Unavailable` or `Damaged`: when the store cannot be asked. Judging again is harmless.
     pub(crate) async fn judge<S: History + Endpoints + ?Sized>(
         &mut self,
         store: &S,
@@ -66,7 +66,9 @@ impl Disabling {
             match disabled {
                 Ok(true) => metrics.disabled.of(why).inc(),
                 Ok(false) => {}
-                Err(unavailable @ StoreError::Unavailable(_)) => return Err(unavailable),
+                Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => {
+                    return Err(away);
+                }
                 Err(error) => {
                     let endpoint = attempt.endpoint_id;
                     tracing::error!(%endpoint, %error, "whether an endpoint is to be disabled cannot be judged");
@@ -180,7 +182,7 @@ async fn disable<S: Endpoints + ?Sized>(
             tracing::warn!(endpoint = %disabled.id, ?why, "an endpoint was disabled");
             Ok(true)
         }
-        Err(unavailable @ StoreError::Unavailable(_)) => Err(unavailable),
+        Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => Err(away),
         // Changed or deleted this moment.
         Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => Ok(false),
         Err(StoreError::Refused(error) | StoreError::Unreadable(error)) => {

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use postrider_store::StoreError;
 use sqlx::error::DatabaseError;
 
+/// What to do about a damaged file.
+pub(crate) const REMEDY: &str = "Stop the server, move the file away, with its -wal file, and restore it from a backup, as \
+     docs/operating.md says; without one the next start begins with neither configuration nor history";
+
 /// Why a store could not be opened. Whoever gets one is starting up and must stop.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -74,7 +78,7 @@ pub enum OpenError {
         known: i64,
     },
     /// It is no database, or a damaged one.
-    #[error("{} is damaged or no SQLite database ({why}): restore it from a backup, or move it away to begin anew", .path.display())]
+    #[error("{} is damaged or no SQLite database ({why}). {REMEDY}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -102,6 +106,7 @@ pub enum OpenError {
 /// The primary result codes of SQLite (<https://sqlite.org/rescode.html>) that decide what happens next.
 mod code {
     pub(super) const NO_MEMORY: i32 = 7;
+    pub(super) const INTERRUPT: i32 = 9;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const TOO_BIG: i32 = 18;
@@ -122,6 +127,13 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
         .is_some_and(|error| matches!(primary_code(error), code::CORRUPT | code::NOT_A_DATABASE))
 }
 
+/// True if SQLite was told not to go on.
+pub(crate) fn is_interrupted(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| primary_code(error) == code::INTERRUPT)
+}
+
 /// What the caller of the store is told.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
@@ -134,9 +146,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
         code::CONSTRAINT | code::TOO_BIG | code::MISMATCH => StoreError::Refused(words),
         code::FULL => StoreError::Unavailable(format!("the disk is full ({words})")),
         code::NO_MEMORY => StoreError::Unavailable(format!("out of memory ({words})")),
-        code::CORRUPT | code::NOT_A_DATABASE => {
-            StoreError::Unavailable(format!("the database is damaged ({words})"))
-        }
+        code::CORRUPT | code::NOT_A_DATABASE => StoreError::Damaged(words),
         // Busy, locked, I/O: later it may work.
         _ => StoreError::Unavailable(words),
     }

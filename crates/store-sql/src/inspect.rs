@@ -15,8 +15,19 @@ pub struct Inspected {
     pub known: i64,
     /// The newest of its steps for which this program is too old; none where all that it does not know expand the schema.
     pub forbids: Option<i64>,
+    /// What only a file has that is there.
+    pub file: Option<InspectedFile>,
     /// What only a server has.
     pub server: Option<InspectedServer>,
+}
+
+/// What was read of a SQLite file, and found sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InspectedFile {
+    /// Of the file and its WAL.
+    pub bytes: u64,
+    /// Whether all of it was read, or the time was over before.
+    pub whole: bool,
 }
 
 /// What was seen of a PostgreSQL server.

@@ -30,13 +30,14 @@ mod steps;
 mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::OpenError;
-pub use inspect::{Inspected, InspectedConnections, InspectedServer};
+pub use inspect::{Inspected, InspectedConnections, InspectedFile, InspectedServer};
 pub use metrics::StoreMetrics;
 pub use postgres::{PostgresOptions, PostgresStore};
 use postrider_store::Store;
-pub use sqlite::SqliteStore;
+pub use sqlite::{Damage, SqliteStore};
 
 /// Opens the store that `url` names: `sqlite:PATH`, of which the file is made if it is not there, or
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, of which the database must be there.
@@ -68,14 +69,18 @@ pub async fn open_sqlite(url: &str, metrics: StoreMetrics) -> Result<SqliteStore
 }
 
 /// Looks at the store that `url` names, as [`open_with`] takes it, and changes nothing: the schema stays as it is, and what
-/// is not there is not made.
+/// is not there is not made. Of a file every page is read, for about `time` at most.
 ///
 /// # Errors
-/// If it cannot be looked at.
-pub async fn inspect(url: &str, options: PostgresOptions) -> Result<Inspected, OpenError> {
+/// If it cannot be looked at, or is damaged.
+pub async fn inspect(
+    url: &str,
+    options: PostgresOptions,
+    time: Duration,
+) -> Result<Inspected, OpenError> {
     match scheme_of(url) {
         "postgres" | "postgresql" => postgres::inspect(url, &options).await,
-        "sqlite" => sqlite::inspect(sqlite_path(url)?.as_ref()).await,
+        "sqlite" => sqlite::inspect(sqlite_path(url)?.as_ref(), time).await,
         other => Err(OpenError::Url(other.to_owned())),
     }
 }

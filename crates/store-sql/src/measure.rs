@@ -64,5 +64,6 @@ fn kind_of(error: &StoreError) -> Failure {
         StoreError::Refused(_) => Failure::Refused,
         StoreError::Unreadable(_) => Failure::Unreadable,
         StoreError::Unavailable(_) => Failure::Unavailable,
+        StoreError::Damaged(_) => Failure::Damaged,
     }
 }

@@ -26,6 +26,7 @@ postrider_metrics::label! {
         Refused = "refused",
         Unreadable = "unreadable",
         Unavailable = "unavailable",
+        Damaged = "damaged",
     }
 }
 

@@ -18,4 +18,8 @@ pub enum StoreError {
     /// The store cannot be reached or is busy. Try again later; the same call may have been carried out.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// What the store is kept in is damaged, which only an operator can mend: say so. What must not be lost waits, as for one
+    /// that cannot be reached.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
 }

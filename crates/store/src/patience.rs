@@ -75,7 +75,7 @@ impl<F: Fn(&str, Duration)> Writing<F> {
     }
 
     /// The part was written, or why not. Where the store does not answer it waits, and half of the part is asked for: it may
-    /// answer for less within the time that it has.
+    /// answer for less within the time that it has. One that is damaged is waited for, too: nothing is wrong with the items.
     ///
     /// # Errors
     /// Once it is to stop, if it would wait.
@@ -85,9 +85,9 @@ impl<F: Fn(&str, Duration)> Writing<F> {
                 self.halving.written();
                 self.patience.answered();
             }
-            Err(StoreError::Unavailable(why)) => {
+            Err(why @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => {
                 self.halving.halve();
-                self.patience.wait(&why).await?;
+                self.patience.wait(&why.to_string()).await?;
             }
             Err(error) => {
                 if let Some(index) = self.halving.refused() {
@@ -140,6 +140,23 @@ mod tests {
             .collect();
         assert_eq!(refused, [1, 3, 5, 7, 9]);
         assert!(waits.into_inner().unwrap().len() > 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_refused_by_a_store_that_is_damaged() {
+        let (waits, stop) = (Mutex::new(Vec::new()), CancellationToken::new());
+        let told = |why: &str, _| waits.lock().unwrap().push(why.to_owned());
+        let mut writing = Writing::of(1, Patience::new(stop.clone(), told));
+        for _ in 0..2 {
+            assert_eq!(writing.part(), Some(0..1));
+            let damaged = Err(StoreError::Damaged("a page of it".to_owned()));
+            assert_eq!(writing.after(damaged).await, Ok(()));
+        }
+        assert_eq!(writing.part(), Some(0..1));
+        assert_eq!(writing.after(Ok(())).await, Ok(()));
+        assert!(writing.part().is_none() && writing.into_refused().is_empty());
+        let waits = waits.into_inner().unwrap();
+        assert_eq!(waits, ["the store is damaged: a page of it"; 2]);
     }
 
     #[tokio::test(start_paused = true)]

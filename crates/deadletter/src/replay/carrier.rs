@@ -89,7 +89,8 @@ impl From<StoreError> for Stalled {
             StoreError::Conflict(_) | StoreError::NotFound(_) => Self::LeaseOver,
             StoreError::Refused(why)
             | StoreError::Unreadable(why)
-            | StoreError::Unavailable(why) => Self::Later(why),
+            | StoreError::Unavailable(why)
+            | StoreError::Damaged(why) => Self::Later(why),
         }
     }
 }
@@ -282,13 +283,17 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
                     self.lease_until = until;
                     return Ok(replay);
                 }
-                Err(StoreError::Unavailable(why)) if now < self.lease_until => {
+                Err(StoreError::Unavailable(why) | StoreError::Damaged(why))
+                    if now < self.lease_until =>
+                {
                     tracing::warn!(replay = %replay.id, why, "a replay's progress cannot be recorded yet");
                     self.metrics.store_failures.inc();
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
                 // Published, not recorded, and the lease is over: the next owner repeats this one step.
-                Err(StoreError::Unavailable(_)) => return Err(Stalled::LeaseOver),
+                Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) => {
+                    return Err(Stalled::LeaseOver);
+                }
                 Err(error @ (StoreError::Refused(_) | StoreError::Unreadable(_))) => {
                     self.halt(replay, &error).await;
                     return Err(Stalled::LeaseOver);
@@ -313,7 +318,7 @@ impl<S: DeadLetters + Replays + ?Sized> Carrier<S> {
             let (to, because) = (ReplayStatus::Paused, Some(because.as_str()));
             let paused = store.set_replay_status(replay.id, &running, to, because, now);
             match paused.await {
-                Err(StoreError::Unavailable(_)) => {
+                Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) => {
                     self.metrics.store_failures.inc();
                     tokio::time::sleep(backoff.next_wait()).await;
                 }

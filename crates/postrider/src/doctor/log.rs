@@ -1,18 +1,14 @@
 //! The embedded log: whether a start would open it, and whether all of it can be read.
 
-use std::time::Duration;
-
 use postrider_log_embedded::{Inspected, LogMetrics, OpenError, Options, inspect};
 use postrider_metrics::Registry as Metrics;
 use postrider_model::topics;
 
-use super::Finding;
+use super::{Finding, READ_FOR};
 use crate::config::Config;
 use crate::{data_dir, options, out};
 
 const PART: &str = "log";
-/// How long its pages are read: a log of gigabytes takes longer than anybody waits.
-const READ_FOR: Duration = Duration::from_secs(30);
 
 pub(super) async fn examine(config: &Config) -> anyhow::Result<Finding> {
     match data_dir::check_log(&config.data) {

@@ -11,10 +11,15 @@ mod place;
 mod snapshot;
 mod store;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::config::{Config, LogKind};
 use crate::roles::Role;
+
+/// How long the pages of a file are read: those of gigabytes take longer than anybody waits.
+const READ_FOR: Duration = Duration::from_secs(30);
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

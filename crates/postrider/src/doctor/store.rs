@@ -1,21 +1,26 @@
-//! The store: whether it is there, and whether its schema is one that this program knows; and its server's clock.
+//! The store: whether it is there, and whether its schema is one that this program knows; whether all of its file can be
+//! read, or its server's clock.
 
 use postrider_model::{Clock, SystemClock};
-use postrider_store_sql::{Inspected, InspectedServer, OpenError, inspect};
+use postrider_store_sql::{Inspected, InspectedFile, InspectedServer, OpenError, inspect};
 
-use super::{Finding, clock, connections};
+use super::{Finding, READ_FOR, clock, connections};
 use crate::config::Config;
 use crate::options;
 
 const PART: &str = "store";
 
 pub(super) async fn examine(config: &Config, all: Option<u32>) -> Vec<Finding> {
-    let looked = inspect(&options::store_url(config), options::postgres(config)).await;
+    let url = options::store_url(config);
+    let looked = inspect(&url, options::postgres(config), READ_FOR).await;
     let ours = SystemClock.now();
     match looked {
         Err(error) => vec![Finding::wrong(PART, error.to_string(), advice(&error))],
         Ok(found) => {
             let mut findings = vec![schema(&found)];
+            if let (Some(_), Some(file)) = (found.schema, found.file) {
+                findings.push(read(&found.place, file));
+            }
             if let Some(server) = &found.server {
                 findings.extend(faults(server));
                 let own = config.store.max_connections;
@@ -65,6 +70,27 @@ fn schema(found: &Inspected) -> Finding {
     }
 }
 
+fn read(place: &str, file: InspectedFile) -> Finding {
+    let mib = file.bytes >> 20;
+    match file.whole {
+        true => Finding::ok(
+            PART,
+            format!("{place} can be read from end to end ({mib} MiB)"),
+        ),
+        false => Finding::warning(
+            PART,
+            format!(
+                "nothing is wrong in what was read of {place} within {} s; the rest of its {mib} MiB was not looked at",
+                READ_FOR.as_secs()
+            ),
+            format!(
+                "to read all of it, however long it takes: stop the server, whose store grows while somebody reads it for \
+                 long, and then: sqlite3 {place} 'PRAGMA quick_check'"
+            ),
+        ),
+    }
+}
+
 fn faults(server: &InspectedServer) -> Vec<Finding> {
     let mut findings = Vec::new();
     if server.is_old {
@@ -104,7 +130,9 @@ fn advice(error: &OpenError) -> &'static str {
             "use the newer program that wrote it"
         }
         OpenError::InUse { .. } => "stop the other process, or give this one a place of its own",
-        OpenError::Damaged { .. } => "restore it from a backup, or move it away to begin anew",
+        OpenError::Damaged { .. } => {
+            "a server does not start with it, or answers with errors as soon as it comes to what is damaged"
+        }
         OpenError::Io { .. } | OpenError::Database { .. } => {
             "see that the file and its folder belong to the user that runs the server"
         }

@@ -70,6 +70,7 @@ pub(super) async fn open(
     let url = options::store_url(config);
     if config.store.url.is_sqlite() {
         let store = sql::open_sqlite(&url, counts).await?;
+        condition.watch_file(store.damage());
         let pipeline = Arc::new(store.for_pipeline());
         let opened = there(Arc::new(store), registry.as_ref(), condition).await?;
         return Ok(Opened { pipeline, ..opened });

@@ -23,6 +23,7 @@ mod cluster;
 mod compose;
 mod counted;
 mod creation;
+mod damaged_store;
 mod doctor;
 mod engines;
 mod fail_points;

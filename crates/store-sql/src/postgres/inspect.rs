@@ -59,6 +59,7 @@ pub(crate) async fn inspect(url: &str, options: &PostgresOptions) -> Result<Insp
             schema,
             known: NEWEST,
             forbids: newer.forbids(),
+            file: None,
             server: Some(seen),
         }),
         Err(_) => Err(server.unreachable("it does not answer")),

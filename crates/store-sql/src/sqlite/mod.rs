@@ -3,6 +3,7 @@
 
 mod applications;
 mod claims;
+mod damage;
 mod dead_letters;
 mod endpoints;
 mod event_types;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+pub use damage::Damage;
 pub(crate) use inspect::inspect;
 use postrider_store::{Closing, HistoryKey, StoreError, StoreId};
 use sqlx::sqlite::SqliteRow;
@@ -55,6 +57,7 @@ pub struct SqliteStore {
     /// change may be gone when it is carried out.
     announced: Arc<AtomicU64>,
     metrics: StoreMetrics,
+    damage: Damage,
     /// On the file beside it, until the store is closed.
     lock: Arc<Mutex<Option<File>>>,
 }
@@ -70,8 +73,14 @@ impl SqliteStore {
             id: self.id,
             announced: Arc::clone(&self.announced),
             metrics: self.metrics.clone(),
+            damage: self.damage.clone(),
             lock: Arc::clone(&self.lock),
         }
+    }
+
+    /// What is known of damage to the file, now and later.
+    pub fn damage(&self) -> Damage {
+        self.damage.clone()
     }
 
     /// A transaction that writes. It takes the write lock at once: one that reads first and locks later can be refused.
@@ -140,7 +149,8 @@ impl SqliteStore {
         operation: Operation,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        self.metrics.timed(operation, work).await
+        let done = self.metrics.timed(operation, work).await;
+        done.map_err(|error| self.damage.seen(error))
     }
 }
 

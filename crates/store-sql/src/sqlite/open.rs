@@ -13,8 +13,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::SqliteStore;
 use super::migrations::{migrate, opening};
+use super::{Damage, SqliteStore};
 use crate::columns::Columns;
 use crate::{OpenError, StoreMetrics};
 
@@ -31,7 +31,7 @@ const PIPELINE_READERS: u32 = 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nothing else writes, so this is for checkpoints and backups of others.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows of a kilobyte fill pages of 4 KiB badly.
 const PAGE_BYTES: u32 = 8192;
@@ -71,6 +71,7 @@ impl SqliteStore {
             pipeline,
             feed,
             metrics,
+            damage: Damage::of(path),
             lock: Arc::new(Mutex::new(Some(lock))),
         })
     }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use postrider_model::Timestamp;
-use postrider_store::{Claims, Closing, ConfigFeed, Store};
-use postrider_store_sql::{OpenError, PostgresOptions, SqliteStore, open};
+use postrider_store::{Claims, Closing, ConfigFeed, Store, StoreError};
+use postrider_store_sql::{Inspected, OpenError, PostgresOptions, SqliteStore, open};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -15,6 +16,14 @@ use crate::metrics;
 async fn refusal(path: &Path) -> OpenError {
     let opened = SqliteStore::open(path, metrics()).await;
     opened.err().expect("it opened")
+}
+
+/// How long looking may take, where it is to see everything.
+const ENOUGH: Duration = Duration::from_secs(60);
+
+async fn look(path: &Path, time: Duration) -> Result<Inspected, OpenError> {
+    let url = format!("sqlite:{}", path.display());
+    postrider_store_sql::inspect(&url, PostgresOptions::default(), time).await
 }
 
 async fn raw(path: &Path) -> SqliteConnection {
@@ -121,9 +130,7 @@ async fn a_schema_that_a_newer_program_has_expanded_is_worked_on_and_one_that_it
     store.confirm("k", "a", b"done", at(1)).await.unwrap();
     store.changes(0).await.unwrap();
     store.close().await;
-    let url = format!("sqlite:{}", path.display());
-    let seen = postrider_store_sql::inspect(&url, PostgresOptions::default());
-    let seen = seen.await.unwrap();
+    let seen = look(&path, ENOUGH).await.unwrap();
     assert_eq!(seen.forbids, None);
     assert!(seen.schema > Some(seen.known));
 
@@ -223,4 +230,74 @@ async fn a_closed_store_leaves_everything_in_its_one_file_also_when_somebody_rea
     assert_eq!(wal, 0, "bytes in the WAL");
     beside.close().await.unwrap();
     SqliteStore::open(&path, metrics()).await.unwrap();
+}
+
+/// Spoils the page in which the tree of `name` begins.
+async fn spoil(path: &Path, name: &str) {
+    let mut connection = raw(path).await;
+    let page = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = ?").bind(name);
+    let page: usize = page
+        .fetch_one(&mut connection)
+        .await
+        .map(|page: i64| page.try_into().unwrap())
+        .unwrap();
+    connection.close().await.unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    bytes[(page - 1) * PAGE_BYTES..page * PAGE_BYTES].fill(0xee);
+    fs::write(path, bytes).unwrap();
+}
+
+const PAGE_BYTES: usize = 8192;
+
+#[tokio::test]
+async fn looking_reads_every_page_and_finds_damage_that_opening_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    let seen = look(&path, ENOUGH).await.unwrap().file.unwrap();
+    assert!(seen.whole && seen.bytes > 0, "{seen:?}");
+    let names: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let seen = look(&path, Duration::ZERO).await.unwrap().file.unwrap();
+    assert!(!seen.whole, "{seen:?}");
+
+    spoil(&path, "events_by_time").await;
+    let error = look(&path, ENOUGH).await.unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("Stop the server"), "{error}");
+    // While it is in use it is read table by table.
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let error = look(&path, ENOUGH).await.unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn damage_that_a_call_comes_to_is_told_with_the_file_and_what_to_do_and_stays_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    spoil(&path, "claims").await;
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let damage = store.for_pipeline().damage();
+    store.changes(0).await.unwrap();
+    assert_eq!(damage.found(), None);
+    let at = Timestamp::from_millis;
+    let claim = store.claim("k", "a", &[0; 32], at(0), at(10)).await;
+    let Err(error @ StoreError::Damaged(_)) = claim else {
+        panic!("{claim:?}");
+    };
+    store.changes(0).await.unwrap();
+    for words in [error.to_string().as_str(), damage.found().unwrap()] {
+        assert!(
+            words.contains("store.db (") && words.contains("Stop the server"),
+            "{words}"
+        );
+    }
+    store.close().await;
 }

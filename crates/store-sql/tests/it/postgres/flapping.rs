@@ -22,7 +22,7 @@ fn impatient() -> PostgresOptions {
 async fn failures(url: &str) -> [OpenError; 2] {
     let both = async {
         let opened = PostgresStore::open(url, impatient(), metrics()).await;
-        let looked = inspect(url, impatient()).await;
+        let looked = inspect(url, impatient(), IN_TIME).await;
         [opened.err().unwrap(), looked.err().unwrap()]
     };
     tokio::time::timeout(IN_TIME, both).await.unwrap()

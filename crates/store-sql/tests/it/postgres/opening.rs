@@ -105,7 +105,7 @@ async fn processes_work_on_and_may_be_started_beside_a_schema_that_a_newer_progr
     let another = database.open().await;
     work(&another).await.unwrap();
     let url = database.url();
-    let seen = postrider_store_sql::inspect(&url, PostgresOptions::default());
+    let seen = postrider_store_sql::inspect(&url, PostgresOptions::default(), Duration::ZERO);
     assert_eq!(seen.await.unwrap().forbids, None);
 }
 
