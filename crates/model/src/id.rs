@@ -30,7 +30,8 @@ pub struct Id<K: IdKind> {
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{given}\" is not an id of the form {prefix}…: expected \"{prefix}\" and 26 characters of 0-9 and a-z"
+    "\"{given}\" is not an id of the form {prefix}…: expected \"{prefix}\" and 26 characters of 0-9 and a-z, before which \
+     one that was derived has an h"
 )]
 pub struct IdError {
     given: String,
@@ -309,6 +310,7 @@ mod tests {
         ] {
             let error = bad.parse::<EventId>().unwrap_err().to_string();
             assert!(error.contains("msg_…"), "{error}");
+            assert!(error.contains("derived has an h"), "{error}");
         }
     }
 
