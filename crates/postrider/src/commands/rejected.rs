@@ -1,27 +1,30 @@
 //! `postrider rejected`: what was set aside, asked of a running server.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::server::{Credentials, Server, next};
-use crate::out;
+use super::server::{Credentials, Server, next, reached};
+use crate::data_dir::Address;
+use crate::{data_dir, out};
+
+/// Where a server listens that is not told otherwise.
+const USUAL: &str = "http://127.0.0.1:8071";
 
 /// Records that could not be taken as events: list them, or have them judged again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
-    /// Where the API is
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8071"
-    )]
-    url: String,
+    /// Where the API is; without it, where the server of --data listens, or http://127.0.0.1:8071
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// The data directory of a running server, which says where that listens, and holds an operator's token
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -63,16 +66,42 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn url(args: &Args) -> anyhow::Result<String> {
+    match (&args.url, &args.data) {
+        (Some(url), _) => Ok(url.clone()),
+        (None, None) => Ok(USUAL.to_owned()),
+        (None, Some(data)) => {
+            // Not the usual one: who listens there may be somebody else, and would be given the token.
+            let address = Address::read(data).with_context(|| {
+                format!(
+                    "{} does not say where a running server listens: give --url",
+                    data.display()
+                )
+            })?;
+            Ok(format!("http://{}", reached(address)))
+        }
+    }
+}
+
 struct Rejected(Server);
 
 impl Rejected {
     fn new(args: &Args) -> anyhow::Result<Self> {
-        let Some(token) = args.credentials.token()? else {
+        let kept = match &args.data {
+            Some(data) => data_dir::read_token(data)?,
+            None => None,
+        };
+        let Some(token) = args
+            .credentials
+            .token()?
+            .or_else(|| kept.map(|token| token.expose().to_owned()))
+        else {
             bail!(
-                "whose request is it? Give an operator's token by --token-file DIR/operator.token, or POSTRIDER_TOKEN"
+                "whose request is it? Give a data directory with an operator's token by --data, or the token by \
+                 --token-file or POSTRIDER_TOKEN"
             );
         };
-        Ok(Self(Server::new(&args.url, &token)?))
+        Ok(Self(Server::new(&url(args)?, &token)?))
     }
 
     async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
