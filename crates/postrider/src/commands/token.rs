@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Create(Args),
     /// Print the token that the first start of a server with a data directory left there
     Show(Show),
-    /// List the tokens: id, application or operator, whether it is good, when it was made, what it is for
+    /// List the tokens: id, application (and its uid) or operator, whether it is good, when it was made, what it is for
     List(List),
     /// Take a token back: from now on it opens nothing
     Revoke(Revoke),

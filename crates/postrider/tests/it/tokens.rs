@@ -23,6 +23,9 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
         world.app.clone(),
         world.api.create_app("other").await.unwrap(),
     );
+    let uid = json!({ "uid": "acme" });
+    let path = format!("/api/v1/app/{own}");
+    world.api.patch(&path, &uid).await.unwrap();
     let data = world.launch.data().to_str().unwrap().to_owned();
     let token =
         |arguments: &[&str]| command(&[&["token"], arguments, &["--data", &data]].concat(), &[]);
@@ -53,7 +56,8 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
     let (listed, tokens) = token(&["list"]);
     let line = tokens.lines().find(|line| line.ends_with("for the portal"));
     let line = line.unwrap_or_else(|| panic!("{listed} {tokens}"));
-    assert!(line.contains(&own) && line.contains("good"), "{line}");
+    assert!(line.contains(&format!("{own} (acme)  ")), "{line}");
+    assert!(line.contains("good"), "{line}");
     let id = line.split_whitespace().next().unwrap().to_owned();
     world.start().await;
 
@@ -94,6 +98,9 @@ async fn a_token_of_one_application_opens_what_lies_in_it_until_it_is_revoked() 
 async fn beside_a_running_server_tokens_are_made_listed_and_revoked_by_asking_it() {
     let world = World::with(&[]).await;
     let app = &world.app;
+    let uid = json!({ "uid": "acme" });
+    let path = format!("/api/v1/app/{app}");
+    world.api.patch(&path, &uid).await.unwrap();
     let data = world.launch.data().to_str().unwrap();
     let address = world.server().address().unwrap().to_string();
     // Somebody else, who is given no token.
@@ -114,12 +121,28 @@ async fn beside_a_running_server_tokens_are_made_listed_and_revoked_by_asking_it
     let (listed, tokens) = token(&["list"]);
     let line = tokens.lines().find(|line| line.ends_with("for the portal"));
     let line = line.unwrap_or_else(|| panic!("{listed} {tokens}"));
-    assert!(line.contains(app) && line.contains("good"), "{line}");
+    assert!(line.contains(&format!("{app} (acme)  ")), "{line}");
+    assert!(line.contains("good"), "{line}");
     let id = line.split_whitespace().next().unwrap();
+
+    let (listed, rejected) = command(&["rejected", "list", "--data", data], &listen);
+    assert!(listed && rejected.is_empty(), "{rejected}");
 
     let (revoked, told) = token(&["revoke", id]);
     assert!(revoked, "{told}");
     assert_eq!(status(&api, Method::GET, &path).await, 401);
+    let other = world.api.create_app("other").await.unwrap();
+    let (made, told) = token(&[&create[..], &[&other, "--name", "for nothing"]].concat());
+    assert!(made, "{told}");
+    let gone = format!("/api/v1/app/{other}");
+    let gone = world
+        .api
+        .call(Method::DELETE, &gone, &json!({}))
+        .await
+        .unwrap();
+    assert_eq!(gone.status, 204, "{gone:?}");
+    let (listed, tokens) = token(&["list"]);
+    assert!(listed, "{tokens}");
     let url = format!("http://{address}");
     let (listed, tokens) = command(
         &[

@@ -1,5 +1,7 @@
 //! Where the tokens are: in a store that nobody has open, or behind a server that has it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use postrider_access::Token;
 use postrider_http::application_ref;
 use postrider_metrics::Registry as Metrics;
 use postrider_model::{AppId, Clock, SystemClock, Timestamp, TokenId};
-use postrider_store::{Store, TokenRecord, TokenScope, all_tokens, revoke_token};
+use postrider_store::{ApplicationRef, Store, TokenRecord, TokenScope, all_tokens, revoke_token};
 use postrider_store_sql::{OpenError, StoreMetrics};
 use reqwest::Method;
 use serde::Deserialize;
@@ -115,15 +117,37 @@ impl Kept {
             Self::Store(store) => {
                 let tokens = all_tokens(store.as_ref()).await;
                 let tokens = tokens.context("cannot read the tokens")?;
-                Ok(tokens.iter().map(stored_line).collect())
+                let (mut lines, mut uids) = (Vec::new(), HashMap::new());
+                for token in &tokens {
+                    if let TokenScope::Application(app) = token.scope
+                        && let Entry::Vacant(unknown) = uids.entry(app.to_string())
+                    {
+                        let found = store.application(&ApplicationRef::Id(app)).await;
+                        let found = found.context("cannot look an application up")?;
+                        unknown.insert(found.and_then(|app| app.uid).map(|uid| uid.to_string()));
+                    }
+                    lines.push(stored_line(token, &uids));
+                }
+                Ok(lines)
             }
             Self::Server(server) => {
                 let (mut lines, mut behind) = (Vec::new(), String::new());
+                let mut uids = HashMap::new();
                 loop {
                     let path = format!("/token?limit=250{behind}");
                     let page = asked(server, Method::GET, &path, None).await?;
                     let data = page["data"].as_array().context("the answer has no data")?;
-                    lines.extend(data.iter().map(shown_line));
+                    for token in data {
+                        if let Some(app) = token["applicationId"].as_str()
+                            && let Entry::Vacant(unknown) = uids.entry(app.to_owned())
+                        {
+                            // One that was deleted has none any more.
+                            let found = server.ask(Method::GET, &format!("/app/{app}"), None).await;
+                            let uid = |found: Value| found["uid"].as_str().map(str::to_owned);
+                            unknown.insert(found.ok().and_then(uid));
+                        }
+                        lines.push(shown_line(token, &uids));
+                    }
                     match next(&page) {
                         Some(next) => behind = next,
                         None => return Ok(lines),
@@ -197,22 +221,26 @@ async fn app_id(store: &dyn Store, given: &str) -> anyhow::Result<AppId> {
     Ok(found.id)
 }
 
-fn stored_line(token: &TokenRecord) -> String {
+/// The uids of applications that have one, by their ids.
+type Uids = HashMap<String, Option<String>>;
+
+fn stored_line(token: &TokenRecord, uids: &Uids) -> String {
     let scope = match token.scope {
         TokenScope::Operator => None,
         TokenScope::Application(app) => Some(app.to_string()),
     };
     let (id, made) = (token.id.to_string(), token.created_at.to_string());
     let state = state(token.revoked_at.is_some(), token.expires_at);
-    line(&id, scope.as_deref(), state, &made, &token.name)
+    line(&id, scope.as_deref(), uids, state, &made, &token.name)
 }
 
-fn shown_line(token: &Value) -> String {
+fn shown_line(token: &Value, uids: &Uids) -> String {
     let text = |field: &str| token[field].as_str();
     let expires_at = Timestamp::deserialize(&token["expiresAt"]).ok();
     line(
         text("id").unwrap_or_default(),
         text("applicationId"),
+        uids,
         state(text("revokedAt").is_some(), expires_at),
         text("createdAt").unwrap_or_default(),
         text("name").unwrap_or_default(),
@@ -228,7 +256,12 @@ fn state(revoked: bool, expires_at: Option<Timestamp>) -> &'static str {
     }
 }
 
-fn line(id: &str, scope: Option<&str>, state: &str, made: &str, name: &str) -> String {
-    let scope = scope.unwrap_or("operator");
+fn line(id: &str, app: Option<&str>, uids: &Uids, state: &str, made: &str, name: &str) -> String {
+    let uid = app.and_then(|app| uids.get(app)?.as_deref());
+    let scope = match (app, uid) {
+        (None, _) => "operator".to_owned(),
+        (Some(app), None) => app.to_owned(),
+        (Some(app), Some(uid)) => format!("{app} ({uid})"),
+    };
     format!("{id}  {scope:30}  {state:7}  {made}  {name}")
 }
