@@ -10,14 +10,28 @@ pub const MAX_DESCRIPTION: usize = 4096;
 /// The most that a thing's metadata may hold, names and values together, in bytes.
 pub const MAX_METADATA: usize = 4096;
 
-/// Refuses a description that is too long.
+/// Refuses a text that not every store can keep: PostgreSQL's know no U+0000.
+fn check_storable(field: &'static str, text: &str) -> Result<(), HttpError> {
+    match text.chars().position(|c| c == '\0') {
+        None => Ok(()),
+        Some(index) => Err(HttpError::body(
+            field,
+            format!(
+                "character {} is U+0000, which cannot be stored: leave it out",
+                index + 1
+            ),
+        )),
+    }
+}
+
+/// Refuses a description that is too long, or cannot be stored.
 pub fn check_description(given: &Given<String>) -> Result<(), HttpError> {
     let Given::Value(text) = given else {
         return Ok(());
     };
     // Bytes first: what is far too long is not counted through.
     if text.len() <= 4 * MAX_DESCRIPTION && text.chars().count() <= MAX_DESCRIPTION {
-        return Ok(());
+        return check_storable("description", text);
     }
     Err(HttpError::body(
         "description",
@@ -25,7 +39,7 @@ pub fn check_description(given: &Given<String>) -> Result<(), HttpError> {
     ))
 }
 
-/// Refuses metadata that is too large.
+/// Refuses metadata that is too large, or cannot be stored.
 pub fn check_metadata(given: &Given<BTreeMap<String, String>>) -> Result<(), HttpError> {
     let Given::Value(metadata) = given else {
         return Ok(());
@@ -35,7 +49,8 @@ pub fn check_metadata(given: &Given<BTreeMap<String, String>>) -> Result<(), Htt
         .map(|(name, value)| name.len() + value.len())
         .sum();
     if held <= MAX_METADATA {
-        return Ok(());
+        let mut texts = metadata.iter().flat_map(|(name, value)| [name, value]);
+        return texts.try_for_each(|text| check_storable("metadata", text));
     }
     Err(HttpError::body(
         "metadata",
@@ -55,6 +70,34 @@ mod tests {
             of(letter, MAX_DESCRIPTION + 1).unwrap_err();
         }
         check_description(&Given::Null).unwrap();
+    }
+
+    #[test]
+    fn what_no_database_can_store_is_refused_and_named() {
+        let metadata = |name: &str, value: &str| {
+            let entry = (name.to_owned(), value.to_owned());
+            check_metadata(&Given::Value(BTreeMap::from([entry])))
+        };
+        check_description(&Given::Value("two\nlines\tand\u{7f}".to_owned())).unwrap();
+        metadata("a\n", "b\t").unwrap();
+        for (refused, field) in [
+            (
+                check_description(&Given::Value("no\0pe".to_owned())),
+                "description",
+            ),
+            (metadata("no\0pe", ""), "metadata"),
+            (metadata("a", "no\0pe"), "metadata"),
+        ] {
+            let Err(HttpError::Invalid(faults)) = refused else {
+                panic!("{field}: it is the client's fault")
+            };
+            assert_eq!(faults[0].loc, ["body", field]);
+            assert!(
+                faults[0].msg.contains("character 3 is U+0000"),
+                "{}",
+                faults[0].msg
+            );
+        }
     }
 
     #[test]

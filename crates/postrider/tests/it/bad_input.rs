@@ -83,6 +83,12 @@ fn refusals(app: &str) -> Vec<Refusal> {
             422,
         ),
         refusal(
+            "what no database can store",
+            &endpoint,
+            json!({ "url": "http://127.0.0.1:1/", "description": "a\0b" }).to_string(),
+            422,
+        ),
+        refusal(
             "types that do not exist",
             &endpoint,
             json!({ "url": "http://127.0.0.1:1/", "eventTypes": ["never.registered"] }).to_string(),
