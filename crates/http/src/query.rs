@@ -10,27 +10,33 @@ use postrider_model::Timestamp;
 
 use crate::HttpError;
 
-/// The parameters of a request's query, decoded. An empty value counts as absent.
+/// The parameters of a request's query, decoded. An empty value counts as absent, but for what is [read](Query::get) as a
+/// name or a number.
 #[derive(Debug, Clone, Default)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    /// The names of those without a value.
+    empty: Vec<String>,
+}
 
 impl Query {
     /// Those of this text, the part of a URL behind `?`.
     pub fn parse(text: &str) -> Self {
         let pairs = url::form_urlencoded::parse(text.as_bytes());
-        Self(
-            pairs
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-        )
+        let (empty, pairs): (Vec<_>, Vec<_>) = pairs
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .partition(|(_, value)| value.is_empty());
+        Self {
+            pairs,
+            empty: empty.into_iter().map(|(name, _)| name).collect(),
+        }
     }
 
     /// These parameters under the names of `known`, which may be sent in camel case too. Refuses others, and one that is sent
     /// twice with different values: for listings where a filter that is overlooked would show more than was meant.
     pub fn only(self, known: &[&'static str]) -> Result<Self, HttpError> {
-        let mut pairs: Vec<(String, String)> = Vec::with_capacity(self.0.len());
-        for (given, value) in self.0 {
+        let mut pairs: Vec<(String, String)> = Vec::with_capacity(self.pairs.len());
+        for (given, value) in self.pairs {
             let Some(name) = known.iter().copied().find(|name| *name == snake(&given)) else {
                 let why = format!("unknown parameter: expected {}", known.join(", "));
                 return Err(HttpError::query(given, why));
@@ -44,14 +50,15 @@ impl Query {
                 }
             }
         }
-        Ok(Self(pairs))
+        let empty = self.empty.iter().map(|name| snake(name)).collect();
+        Ok(Self { pairs, empty })
     }
 
     /// Refuses parameters that are none of `known`, for listings of the dialect: a filter that is overlooked would show more
     /// than was meant. Lists are repeated there, so a name may come several times.
     pub fn check(&self, known: &[&[&'static str]]) -> Result<(), HttpError> {
         let is_known = |name: &str| known.iter().any(|some| some.contains(&name));
-        match self.0.iter().find(|(name, _)| !is_known(name)) {
+        match self.pairs.iter().find(|(name, _)| !is_known(name)) {
             None => Ok(()),
             Some((name, _)) => {
                 let why = format!("unknown parameter: expected {}", known.concat().join(", "));
@@ -62,13 +69,13 @@ impl Query {
 
     /// The first value of `name`.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(given, _)| given == name);
+        let found = self.pairs.iter().find(|(given, _)| given == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// The value of `name`. Refuses two that differ.
     pub fn single(&self, name: &'static str) -> Result<Option<&str>, HttpError> {
-        let given = self.0.iter().filter(|(given, _)| given == name);
+        let given = self.pairs.iter().filter(|(given, _)| given == name);
         let mut values = given.map(|(_, value)| value.as_str());
         let first = values.next();
         if values.any(|other| Some(other) != first) {
@@ -78,19 +85,21 @@ impl Query {
         Ok(first)
     }
 
-    /// The first value of `name`, read as a `T`.
+    /// The first value of `name`, read as a `T`. An empty one is none: left out, it would show more than was meant.
     pub fn get<T: FromStr<Err: Display>>(
         &self,
         name: &'static str,
     ) -> Result<Option<T>, HttpError> {
+        let empty = || self.empty.iter().any(|given| given == name).then_some("");
         self.text(name)
+            .or_else(empty)
             .map(|text| text.parse().map_err(|error| HttpError::query(name, error)))
             .transpose()
     }
 
     /// Every value of `name`, given repeatedly or separated by commas. Clients differ in that.
     pub fn list<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Vec<T>, HttpError> {
-        let given = self.0.iter().filter(|(given, _)| given == name);
+        let given = self.pairs.iter().filter(|(given, _)| given == name);
         given
             .flat_map(|(_, value)| value.split(','))
             .map(|text| text.parse().map_err(|error| HttpError::query(name, error)))
@@ -193,6 +202,24 @@ mod tests {
         };
         assert_eq!(faults[0].loc, ["query", "Channel"]);
         assert_eq!(faults[0].msg, "unknown parameter: expected limit, channel");
+    }
+
+    #[test]
+    fn a_name_without_a_value_is_refused_where_it_is_read_and_overlooked_elsewhere() {
+        use postrider_model::{Channel, EventType};
+        let query = Query::parse("channel=&event_types=&limit=5");
+        let HttpError::Invalid(faults) = query.get::<Channel>("channel").unwrap_err() else {
+            panic!("it is the client's fault")
+        };
+        assert_eq!(faults[0].loc, ["query", "channel"]);
+        assert!(
+            faults[0].msg.contains("expected 1 to 128"),
+            "{}",
+            faults[0].msg
+        );
+        assert!(query.list::<EventType>("event_types").unwrap().is_empty());
+        let query = Query::parse("eventType=").only(&["event_type"]).unwrap();
+        query.get::<EventType>("event_type").unwrap_err();
     }
 
     #[test]
