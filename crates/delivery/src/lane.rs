@@ -6,7 +6,9 @@ mod placing;
 
 use std::time::Duration;
 
-use postrider_model::{BreakerState, Delivery, EndpointId, EndpointState, Outcome, Timestamp};
+use postrider_model::{
+    BreakerState, Delivery, EndpointId, EndpointState, Health, Outcome, Timestamp,
+};
 use tokio::time::Instant;
 
 pub use limits::{LaneLimits, Terms};
@@ -270,9 +272,9 @@ impl Lane {
     ) -> bool {
         let in_flight = self.in_flight;
         self.in_flight = self.in_flight.saturating_sub(1);
-        let failed = match outcome {
-            Outcome::Succeeded | Outcome::Final => {
-                self.answered(now.instant);
+        self.stood(outcome, began, now.instant);
+        match outcome.health() {
+            Health::Well => {
                 self.concurrency.succeeded(in_flight, began, now.instant);
                 if self.breaker.succeeded(probe, began, policy, now) {
                     self.parking.probe_succeeded();
@@ -281,32 +283,35 @@ impl Lane {
                 }
                 false
             }
-            Outcome::Gone | Outcome::Redirected | Outcome::Refused => {
-                self.answered(now.instant);
-                true
-            }
-            Outcome::Throttled => {
-                self.answered(now.instant);
-                self.concurrency.pushed_back(began, now.instant);
-                true
-            }
-            Outcome::TimedOut => {
-                self.standing = Standing::Silent;
-                self.concurrency.pushed_back(began, now.instant);
-                true
-            }
-            Outcome::Unreachable => {
-                self.standing = Standing::Silent;
-                true
-            }
-            Outcome::Forbidden | Outcome::OwnFault => {
+            Health::Failing => self.breaker.failed(probe, began, policy, now, draw),
+            Health::Barred | Health::Unknown => {
                 if probe {
                     self.breaker.probe_was_lost(now.instant + AFTER_LOST_PROBE);
                 }
                 false
             }
-        };
-        failed && self.breaker.failed(probe, began, policy, now, draw)
+        }
+    }
+
+    /// Takes from an attempt's end whether the endpoint answers, and whether it had too much at once.
+    fn stood(&mut self, outcome: Outcome, began: Instant, now: Instant) {
+        match outcome {
+            Outcome::Succeeded
+            | Outcome::Final
+            | Outcome::Gone
+            | Outcome::Redirected
+            | Outcome::Refused => self.answered(now),
+            Outcome::Throttled => {
+                self.answered(now);
+                self.concurrency.pushed_back(began, now);
+            }
+            Outcome::TimedOut => {
+                self.standing = Standing::Silent;
+                self.concurrency.pushed_back(began, now);
+            }
+            Outcome::Unreachable => self.standing = Standing::Silent,
+            Outcome::Forbidden | Outcome::OwnFault => {}
+        }
     }
 
     fn answered(&mut self, now: Instant) {

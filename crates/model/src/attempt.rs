@@ -71,6 +71,44 @@ impl Outcome {
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Succeeded)
     }
+
+    /// What it says of the endpoint's health. The only place that decides it: its breaker and who disables it go by it.
+    pub const fn health(self) -> Health {
+        match self {
+            Self::Succeeded | Self::Final => Health::Well,
+            Self::Gone
+            | Self::Redirected
+            | Self::Throttled
+            | Self::Refused
+            | Self::TimedOut
+            | Self::Unreachable => Health::Failing,
+            Self::Forbidden => Health::Barred,
+            Self::OwnFault => Health::Unknown,
+        }
+    }
+}
+
+/// What an outcome says of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It does its work: it took the delivery, or answered what its owner calls final.
+    Well,
+    /// It was asked and failed.
+    Failing,
+    /// It was not asked, because of the address that it has: nothing is spared by asking seldom, and it gets nothing.
+    Barred,
+    /// Nothing.
+    Unknown,
+}
+
+impl Health {
+    /// True if an endpoint of which nothing else is heard is to be disabled in the end.
+    pub const fn is_charged(self) -> bool {
+        match self {
+            Self::Failing | Self::Barred => true,
+            Self::Well | Self::Unknown => false,
+        }
+    }
 }
 
 /// One HTTP try.

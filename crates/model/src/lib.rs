@@ -47,7 +47,7 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/postrider.v1.rs"));
 }
 
-pub use attempt::{Attempt, Outcome};
+pub use attempt::{Attempt, Health, Outcome};
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock, TestClock};
 pub use cloudevent::{CloudEvent, Published, StructuredEvent};
