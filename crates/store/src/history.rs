@@ -106,6 +106,9 @@ pub struct AttemptFilter {
     pub endpoint: Option<EndpointId>,
     /// Only with this end.
     pub status: Option<StatusFilter>,
+    /// Beside those of `status` also those that failed for good with one of these status codes: what an endpoint's owner calls
+    /// final stands in no column of its own.
+    pub or_failed_with: Vec<u16>,
     /// Only with a status code of this hundred (1 to 5).
     pub status_class: Option<u8>,
     /// Only of these types; empty for all.

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use postrider_model::{AppId, Attempt, AttemptId, Event, EventId, EventType, Timestamp};
 use postrider_store::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
-    StoreError, Tried,
+    StatusFilter, StoreError, Tried,
 };
 use sqlx::{Postgres, QueryBuilder};
 
@@ -85,8 +85,18 @@ pub(super) fn attempts_listing(
 fn push_attempt_filter(query: &mut QueryBuilder<Postgres>, filter: &AttemptFilter) {
     if let Some(status) = filter.status {
         query
-            .push(" AND status = ")
+            .push(" AND (status = ")
             .push_bind(status_column(status));
+        if !filter.or_failed_with.is_empty() {
+            let codes = filter.or_failed_with.iter();
+            query
+                .push(" OR (status = ")
+                .push_bind(status_column(StatusFilter::Failed));
+            query.push(" AND status_code = ANY(");
+            query.push_bind(codes.map(|code| i32::from(*code)).collect::<Vec<_>>());
+            query.push("))");
+        }
+        query.push(")");
     }
     if let Some(class) = filter.status_class {
         let class = i64::from(class);

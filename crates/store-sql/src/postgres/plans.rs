@@ -321,7 +321,8 @@ async fn event_listings(house: &mut House) {
 
 async fn attempt_listings(house: &mut House) {
     let full = AttemptFilter {
-        status: Some(StatusFilter::Failed),
+        status: Some(StatusFilter::Succeeded),
+        or_failed_with: vec![404, 422],
         status_class: Some(5),
         event_types: vec!["type.1".parse().unwrap(), "type.3".parse().unwrap()],
         channel: Some("c".parse().unwrap()),

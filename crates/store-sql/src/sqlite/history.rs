@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use postrider_model::{AppId, Attempt, AttemptId, Event, EventId, EventType, Timestamp};
 use postrider_store::{
     AttemptFilter, EventFilter, EventRef, FannedOut, History, HistoryBatch, HistoryKey, Page,
-    StoreError, Tried,
+    StatusFilter, StoreError, Tried,
 };
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -67,8 +67,20 @@ pub(super) fn attempts_listing(
 fn push_attempt_filter(query: &mut QueryBuilder<Sqlite>, filter: &AttemptFilter) {
     if let Some(status) = filter.status {
         query
-            .push(" AND status = ")
+            .push(" AND (status = ")
             .push_bind(status_column(status));
+        if !filter.or_failed_with.is_empty() {
+            query
+                .push(" OR (status = ")
+                .push_bind(status_column(StatusFilter::Failed));
+            query.push(" AND status_code IN (");
+            let mut list = query.separated(", ");
+            for code in &filter.or_failed_with {
+                list.push_bind(i64::from(*code));
+            }
+            query.push("))");
+        }
+        query.push(")");
     }
     if let Some(class) = filter.status_class {
         let class = i64::from(class);

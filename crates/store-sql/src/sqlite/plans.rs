@@ -137,7 +137,8 @@ async fn listings_of_attempts_use_an_index() {
     let full = AttemptFilter {
         event: None,
         endpoint: None,
-        status: Some(StatusFilter::Failed),
+        status: Some(StatusFilter::Succeeded),
+        or_failed_with: vec![404, 422],
         status_class: Some(5),
         event_types: vec!["a".parse().unwrap(), "b".parse().unwrap()],
         channel: Some("c".parse().unwrap()),

@@ -91,6 +91,19 @@ pub async fn each_filter_of_attempts_selects(harness: &mut dyn Harness) {
         };
         assert_eq!(select(filter).await, expected, "{status:?}");
     }
+    // What failed and is to be followed is none that failed for good.
+    for (codes, expected) in [
+        (vec![400, 503], vec![0, 3]),
+        (vec![404], vec![0]),
+        (vec![], vec![0]),
+    ] {
+        let filter = AttemptFilter {
+            status: Some(StatusFilter::Succeeded),
+            or_failed_with: codes,
+            ..base()
+        };
+        assert_eq!(select(filter).await, expected);
+    }
     for (class, expected) in [(2, vec![0]), (4, vec![3]), (5, vec![1]), (1, vec![])] {
         let filter = AttemptFilter {
             status_class: Some(class),

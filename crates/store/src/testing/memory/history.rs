@@ -64,7 +64,13 @@ impl Archive {
             && filter
                 .endpoint
                 .is_none_or(|endpoint| endpoint == attempt.endpoint_id)
-            && filter.status.is_none_or(|status| has(status, attempt))
+            && filter.status.is_none_or(|status| {
+                has(status, attempt)
+                    || (has(StatusFilter::Failed, attempt)
+                        && attempt
+                            .status_code
+                            .is_some_and(|code| filter.or_failed_with.contains(&code)))
+            })
             && filter.status_class.is_none_or(|class| {
                 attempt
                     .status_code

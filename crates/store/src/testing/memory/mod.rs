@@ -9,7 +9,7 @@ mod replays;
 mod timeline;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ struct Shared {
     state: Mutex<State>,
     /// Whether listings wait.
     held: watch::Sender<bool>,
+    /// Listings that were asked for.
+    listings: AtomicUsize,
 }
 
 type Predicate = Box<dyn Fn(Row<'_>) -> bool + Send>;
@@ -74,6 +76,7 @@ impl MemoryStore {
             spoiled: Mutex::default(),
             state: Mutex::default(),
             held: watch::Sender::default(),
+            listings: AtomicUsize::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -102,6 +105,11 @@ impl MemoryStore {
         lock(&self.shared.spoiled).insert(id);
     }
 
+    /// How many listings of events, attempts and dead letters, and counts of those, were asked for.
+    pub fn listings(&self) -> usize {
+        self.shared.listings.load(Ordering::SeqCst)
+    }
+
     fn is_spoiled(&self, id: &[u8; 16]) -> bool {
         lock(&self.shared.spoiled).contains(id)
     }
@@ -115,6 +123,7 @@ impl MemoryStore {
 
     /// As [`Self::state`], once listings are not held.
     async fn listing(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        self.shared.listings.fetch_add(1, Ordering::SeqCst);
         let mut held = self.shared.held.subscribe();
         // What is waited for outlives the wait.
         let _ = held.wait_for(|held| !held).await;
