@@ -1,30 +1,55 @@
 //! Which endpoints are to be disabled, judged from the attempts that were recorded.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use postrider_failpoint::fail_point;
 use postrider_model::{Attempt, Disabled, Endpoint, EndpointId, Outcome, Timestamp};
-use postrider_store::{
-    AttemptFilter, EncodedAttempt, EndpointRef, Endpoints, History, Order, Page, PageStart,
-    StatusFilter, StoreError,
-};
+use postrider_store::{EncodedAttempt, EndpointRef, Endpoints, History, StoreError};
+use tokio::time::Instant;
 
 use crate::RecorderMetrics;
+use crate::failing::{Found, look, moment};
 use crate::metrics::DisabledFor;
 
-/// Endpoints whose history is read for one batch, at most. Others are judged when their next delivery is exhausted.
-const LOOKUPS: usize = 16;
-/// Endpoints of which it is remembered that they cannot have failed long enough yet.
+/// Endpoints whose history is looked into for one batch, at most. Others are judged when they fail again.
+const LOOKS: usize = 16;
+/// After a look there is none for so many times as long as it took: history is written meanwhile.
+const RESTS: u32 = 50;
+/// A look that takes longer is given up: an endpoint may have failed by the million without a success.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// Endpoints of which it is remembered that they need not be looked at yet.
 const REMEMBERED: usize = 10_000;
-/// Attempts looked through for the first failure that is charged to the endpoint.
-const FIRST_FAILURES: usize = 20;
 
 /// Judges endpoints. What it remembers only saves it from asking the store in vain.
+///
+/// Any failure may be the one with which an endpoint has failed for too long: behind an open breaker a busy one gets a few
+/// hundred probes a day, nearly each the first attempt of another delivery, and hardly a delivery is ever exhausted.
 #[derive(Debug)]
 pub(crate) struct Disabling {
     failing_after: Option<Duration>,
-    not_before: HashMap<EndpointId, Timestamp>,
+    not_before: HashMap<EndpointId, NotBefore>,
+    /// Until then nothing is looked into.
+    rests_until: Option<Instant>,
+}
+
+/// When an endpoint is worth a look: the times at which attempts start.
+#[derive(Debug, Clone, Copy)]
+struct NotBefore {
+    /// … by an attempt that was the last of its delivery.
+    exhausted: Timestamp,
+    /// … by any other.
+    failed: Timestamp,
+}
+
+impl NotBefore {
+    fn any(at: Timestamp) -> Self {
+        Self {
+            exhausted: at,
+            failed: at,
+        }
+    }
 }
 
 impl Disabling {
@@ -33,6 +58,7 @@ impl Disabling {
         Self {
             failing_after,
             not_before: HashMap::new(),
+            rests_until: None,
         }
     }
 
@@ -48,128 +74,114 @@ impl Disabling {
         now: Timestamp,
         metrics: &RecorderMetrics,
     ) -> Result<(), StoreError> {
-        let (mut judged, mut lookups) = (HashSet::new(), 0);
+        let (mut judged, mut looks) = (HashSet::new(), 0);
         for EncodedAttempt { attempt, .. } in attempts {
-            let (why, disabled) = if attempt.outcome == Outcome::Gone {
-                if !judged.insert((attempt.endpoint_id, attempt.endpoint_version)) {
-                    continue;
+            if attempt.outcome == Outcome::Gone {
+                if judged.insert((attempt.endpoint_id, attempt.endpoint_version)) {
+                    match disable_gone(store, attempt, now).await {
+                        Ok(true) => metrics.disabled.of(DisabledFor::Gone).inc(),
+                        Ok(false) => {}
+                        Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => {
+                            return Err(away);
+                        }
+                        Err(error) => unjudged(attempt, &error, metrics),
+                    }
                 }
-                let disabled = disable(store, attempt, Disabled::Gone, now).await;
-                (DisabledFor::Gone, disabled)
-            } else if lookups < LOOKUPS && self.may_be_failing(attempt) {
-                lookups += 1;
-                let disabled = self.judge_failing(store, attempt, now).await;
-                (DisabledFor::Failing, disabled)
-            } else {
-                continue;
-            };
-            match disabled {
-                Ok(true) => metrics.disabled.of(why).inc(),
-                Ok(false) => {}
-                Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => {
-                    return Err(away);
-                }
-                Err(error) => {
-                    let endpoint = attempt.endpoint_id;
-                    tracing::error!(%endpoint, %error, "whether an endpoint is to be disabled cannot be judged");
-                    metrics.unjudged.inc();
-                }
+            } else if let Some(failing_after) = self.failing_after
+                && looks < LOOKS
+                && self.may_be_failing(attempt)
+            {
+                looks += 1;
+                self.judge_failing(store, attempt, failing_after, now, metrics)
+                    .await?;
             }
         }
         Ok(())
+    }
+
+    fn may_be_failing(&self, attempt: &Attempt) -> bool {
+        let is_worth_it = |not_before: &NotBefore| {
+            let not_before = if attempt.exhausted {
+                not_before.exhausted
+            } else {
+                not_before.failed
+            };
+            attempt.started_at >= not_before
+        };
+        attempt.outcome.health().is_charged()
+            && self
+                .not_before
+                .get(&attempt.endpoint_id)
+                .is_none_or(is_worth_it)
+            && self.rests_until.is_none_or(|until| Instant::now() >= until)
     }
 
     async fn judge_failing<S: History + Endpoints + ?Sized>(
         &mut self,
         store: &S,
         attempt: &Attempt,
+        failing_after: Duration,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        Ok(self.fails_too_long(store, attempt).await?
-            && disable(store, attempt, Disabled::Failing, now).await?)
-    }
+        metrics: &RecorderMetrics,
+    ) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let found = tokio::time::timeout(LONGEST_LOOK, look(store, attempt, failing_after)).await;
+        let rests = began.elapsed().saturating_mul(RESTS);
+        self.rests_until = Some(Instant::now() + rests);
 
-    /// An endpoint that fails for days exhausts deliveries; so only those are looked into.
-    fn may_be_failing(&self, attempt: &Attempt) -> bool {
-        self.failing_after.is_some()
-            && attempt.exhausted
-            && is_charged(attempt)
-            && self
-                .not_before
-                .get(&attempt.endpoint_id)
-                .is_none_or(|at| attempt.started_at >= *at)
-    }
-
-    async fn fails_too_long<S: History + ?Sized>(
-        &mut self,
-        store: &S,
-        attempt: &Attempt,
-    ) -> Result<bool, StoreError> {
-        let Some(failing_after) = self.failing_after else {
-            return Ok(false);
-        };
-        let since = failing_since(store, attempt).await?;
-        let too_long_at = since.unwrap_or(attempt.started_at).plus(failing_after);
+        let again = attempt.started_at.plus(moment(failing_after));
+        let mut not_before = NotBefore::any(again);
+        match found {
+            Ok(Ok(Found::NotBefore(at))) => not_before = NotBefore::any(at),
+            Ok(Ok(Found::OnlyJust)) => not_before.exhausted = attempt.started_at,
+            Ok(Ok(Found::TooLong(endpoint))) => {
+                if disable(store, *endpoint, Disabled::Failing, now).await? {
+                    metrics.disabled.of(DisabledFor::Failing).inc();
+                    not_before = NotBefore::any(attempt.started_at.plus(failing_after));
+                }
+            }
+            Ok(Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_)))) => return Err(away),
+            Ok(Err(error)) => unjudged(attempt, &error, metrics),
+            Err(elapsed) => unjudged(attempt, &elapsed, metrics),
+        }
         if self.not_before.len() >= REMEMBERED {
             self.not_before.clear();
         }
-        self.not_before.insert(attempt.endpoint_id, too_long_at);
-        Ok(since.is_some() && attempt.started_at >= too_long_at)
+        self.not_before.insert(attempt.endpoint_id, not_before);
+        Ok(())
     }
 }
 
-/// The first failure of the attempt's endpoint since its last success.
-async fn failing_since<S: History + ?Sized>(
-    store: &S,
-    attempt: &Attempt,
-) -> Result<Option<Timestamp>, StoreError> {
-    let succeeded = AttemptFilter {
-        endpoint: Some(attempt.endpoint_id),
-        status: Some(StatusFilter::Succeeded),
-        all_readable: true,
-        ..AttemptFilter::default()
-    };
-    let newest = page(1, Order::Descending);
-    let last = store.attempts(attempt.app_id, &succeeded, &newest).await?;
-    let since = AttemptFilter {
-        endpoint: Some(attempt.endpoint_id),
-        after: last.first().map(|attempt| attempt.started_at),
-        all_readable: true,
-        ..AttemptFilter::default()
-    };
-    let oldest = page(FIRST_FAILURES, Order::Ascending);
-    let failures = store.attempts(attempt.app_id, &since, &oldest).await?;
-    let charged = failures.iter().find(|failed| is_charged(failed));
-    Ok(charged.map(|failed| failed.started_at))
-}
-
-fn page<K>(limit: usize, order: Order) -> Page<K> {
-    Page {
-        limit,
-        start: PageStart::Beginning,
-        order,
-    }
-}
-
-fn is_charged(attempt: &Attempt) -> bool {
-    !attempt.outcome.is_success() && attempt.outcome != Outcome::OwnFault
+fn unjudged(attempt: &Attempt, why: &dyn Display, metrics: &RecorderMetrics) {
+    let endpoint = attempt.endpoint_id;
+    tracing::error!(%endpoint, %why, "whether an endpoint is to be disabled cannot be judged");
+    metrics.unjudged.inc();
 }
 
 /// Disables the endpoint that `attempt` went to, unless it is another version by now: then somebody has changed it, and
 /// the attempt says nothing about that. Returns whether it did.
-async fn disable<S: Endpoints + ?Sized>(
+async fn disable_gone<S: Endpoints + ?Sized>(
     store: &S,
     attempt: &Attempt,
-    why: Disabled,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let by = EndpointRef::Id(attempt.endpoint_id);
     let found = store.endpoint(attempt.app_id, &by).await?;
-    let Some(endpoint) = found.filter(|endpoint| {
+    match found.filter(|endpoint| {
         endpoint.disabled.is_none() && endpoint.version == attempt.endpoint_version
-    }) else {
-        return Ok(false);
-    };
+    }) {
+        Some(endpoint) => disable(store, endpoint, Disabled::Gone, now).await,
+        None => Ok(false),
+    }
+}
+
+/// Disables an endpoint if it is still as it was read. Returns whether it did.
+async fn disable<S: Endpoints + ?Sized>(
+    store: &S,
+    endpoint: Endpoint,
+    why: Disabled,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let disabled = Endpoint {
         disabled: Some(why),
         updated_at: now,

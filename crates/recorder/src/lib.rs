@@ -6,7 +6,8 @@
 //!
 //! **Invariants.** What the store is told was Synced in the log first; what is finished in the log was committed in the
 //! store first. So a crash only writes rows again, which is harmless. An endpoint is disabled only at the version that
-//! the attempt used: somebody may have repaired it since. One bad row stops nobody.
+//! the attempt used: somebody may have repaired it since. Looking into history for that takes a small share of the time.
+//! One bad row stops nobody.
 //!
 //! **Authority.** The log until a row is recorded, the store from then on. Nothing is kept here.
 //!
@@ -26,6 +27,7 @@
 )]
 
 mod disabling;
+mod failing;
 mod metrics;
 mod options;
 mod recorder;

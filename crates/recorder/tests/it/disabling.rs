@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_model::topics::ATTEMPTS;
-use postrider_model::{Attempt, Disabled, Endpoint, Outcome};
+use postrider_model::{Attempt, Disabled, Endpoint, EndpointPolicy, Outcome};
 use postrider_recorder::DisabledFor;
 use postrider_store::Endpoints;
 
@@ -11,10 +11,37 @@ use crate::support::{Running, start};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 async fn attempted(recorder: &Running, endpoint: &Endpoint, outcome: Outcome) {
-    let attempt = recorder.attempt(endpoint, outcome);
-    recorder.put(vec![attempt.to_record()]).await;
+    put(recorder, &[recorder.attempt(endpoint, outcome)]).await;
+}
+
+/// The last attempt of a delivery.
+async fn exhausted(recorder: &Running, endpoint: &Endpoint, outcome: Outcome) {
+    let last = Attempt {
+        next_attempt_at: None,
+        exhausted: true,
+        ..recorder.attempt(endpoint, outcome)
+    };
+    put(recorder, &[last]).await;
+}
+
+async fn put(recorder: &Running, attempts: &[Attempt]) {
+    recorder
+        .put(attempts.iter().map(Attempt::to_record).collect())
+        .await;
     recorder.finished(ATTEMPTS).await;
+}
+
+/// As its owner changes it, now.
+async fn changed(recorder: &Running, endpoint: &Endpoint) -> Endpoint {
+    let changed = Endpoint {
+        disabled: None,
+        updated_at: recorder.now(),
+        ..recorder.stored(endpoint).await
+    };
+    recorder.store.replace_endpoint(&changed).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,6 +94,180 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled_also_over_restarts() {
     }
     attempted(&recorder, &endpoint, Outcome::TimedOut).await;
     let stored = recorder.stored(&endpoint).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_endpoint_that_is_dead_is_disabled_though_no_delivery_of_it_is_ever_exhausted() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    // Behind its open breaker: five failures, then probes, each of another delivery.
+    let first = [Outcome::Refused; 5].map(|outcome| recorder.attempt(&endpoint, outcome));
+    put(&recorder, &first).await;
+    for _ in 0..5 * 24 * 2 {
+        assert_eq!(recorder.stored(&endpoint).await.disabled, None);
+        tokio::time::sleep(HOUR / 2).await;
+        attempted(&recorder, &endpoint, Outcome::Unreachable).await;
+    }
+    let stored = recorder.stored(&endpoint).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+    assert_eq!(recorder.metrics.disabled.of(DisabledFor::Failing).get(), 1);
+    let asked = recorder.store.listings();
+    assert!(asked <= 10, "history was asked {asked} times");
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_endpoints_fail_at_once_few_are_looked_into_and_the_others_later() {
+    let recorder = start().await;
+    let mut endpoints = Vec::new();
+    for _ in 0..40 {
+        endpoints.push(recorder.endpoint().await);
+    }
+    let fail = async || {
+        let once = endpoints.iter();
+        let attempts: Vec<_> = once
+            .map(|endpoint| recorder.attempt(endpoint, Outcome::TimedOut))
+            .collect();
+        let before = recorder.store.listings();
+        put(&recorder, &attempts).await;
+        recorder.store.listings() - before
+    };
+    // Two questions each.
+    assert_eq!(fail().await, 32);
+    assert_eq!(fail().await, 32);
+    assert_eq!(fail().await, 16);
+    assert_eq!(fail().await, 0);
+    for _ in 0..10 {
+        tokio::time::sleep(DAY / 2).await;
+        fail().await;
+    }
+    for _ in 0..3 {
+        tokio::time::sleep(HOUR).await;
+        fail().await;
+    }
+    for endpoint in &endpoints {
+        let stored = recorder.stored(endpoint).await;
+        assert_eq!(stored.disabled, Some(Disabled::Failing));
+    }
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_enabled_again_is_given_the_whole_time() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    for _ in 0..6 {
+        attempted(&recorder, &endpoint, Outcome::TimedOut).await;
+        tokio::time::sleep(DAY).await;
+    }
+    let stored = recorder.stored(&endpoint).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+
+    let enabled = changed(&recorder, &endpoint).await;
+    for _ in 0..5 {
+        exhausted(&recorder, &enabled, Outcome::TimedOut).await;
+        assert_eq!(recorder.stored(&enabled).await, enabled);
+        tokio::time::sleep(DAY).await;
+    }
+    exhausted(&recorder, &enabled, Outcome::TimedOut).await;
+    let stored = recorder.stored(&enabled).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_an_endpoints_owner_calls_final_disable_nobody() {
+    let recorder = start().await;
+    let policy = EndpointPolicy {
+        final_statuses: vec![404, 422],
+        ..EndpointPolicy::default()
+    };
+    let [only_final, now_and_then] = [policy.clone(), policy];
+    let only_final = recorder.endpoint_with(only_final).await;
+    let now_and_then = recorder.endpoint_with(now_and_then).await;
+    for day in 0..14 {
+        attempted(&recorder, &only_final, Outcome::Final).await;
+        let outcome = match day % 4 {
+            3 => Outcome::Final,
+            _ => Outcome::Refused,
+        };
+        attempted(&recorder, &now_and_then, outcome).await;
+        tokio::time::sleep(DAY).await;
+    }
+    assert_eq!(recorder.stored(&only_final).await, only_final);
+    assert_eq!(recorder.stored(&now_and_then).await, now_and_then);
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_whose_address_may_not_be_called_for_five_days_is_disabled() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    for _ in 0..6 {
+        assert_eq!(recorder.stored(&endpoint).await.disabled, None);
+        attempted(&recorder, &endpoint, Outcome::Forbidden).await;
+        tokio::time::sleep(DAY).await;
+    }
+    let stored = recorder.stored(&endpoint).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_after_a_long_silence_disables_nobody_and_failing_on_does() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    for _ in 0..24 {
+        attempted(&recorder, &endpoint, Outcome::TimedOut).await;
+        tokio::time::sleep(HOUR).await;
+    }
+    // Repaired, and there was nothing to send.
+    tokio::time::sleep(DAY * 7).await;
+    for _ in 0..3 {
+        attempted(&recorder, &endpoint, Outcome::TimedOut).await;
+        assert_eq!(recorder.stored(&endpoint).await.disabled, None);
+        tokio::time::sleep(HOUR / 6).await;
+    }
+    tokio::time::sleep(HOUR * 2).await;
+    attempted(&recorder, &endpoint, Outcome::TimedOut).await;
+    let stored = recorder.stored(&endpoint).await;
+    assert_eq!(stored.disabled, Some(Disabled::Failing));
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_gets_little_is_disabled_when_a_whole_schedule_has_failed_again() {
+    let recorder = start().await;
+    let endpoint = recorder.endpoint().await;
+    for disabled in [None, Some(Disabled::Failing)] {
+        attempted(&recorder, &endpoint, Outcome::TimedOut).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(recorder.stored(&endpoint).await.disabled, None);
+        exhausted(&recorder, &endpoint, Outcome::TimedOut).await;
+        assert_eq!(recorder.stored(&endpoint).await.disabled, disabled);
+        tokio::time::sleep(DAY * 6).await;
+    }
+    recorder.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_that_is_not_read_in_time_is_given_up_and_asked_for_again_later() {
+    let recorder = start().await;
+    let (slow, other) = (recorder.endpoint().await, recorder.endpoint().await);
+    recorder.store.hold_listings(true);
+    attempted(&recorder, &slow, Outcome::TimedOut).await;
+    assert_eq!(recorder.metrics.unjudged.get(), 1);
+    // It took long, so there are others to be written first.
+    attempted(&recorder, &other, Outcome::TimedOut).await;
+    assert_eq!(recorder.store.listings(), 1);
+    recorder.store.hold_listings(false);
+    for _ in 0..7 {
+        attempted(&recorder, &slow, Outcome::TimedOut).await;
+        tokio::time::sleep(DAY).await;
+    }
+    let stored = recorder.stored(&slow).await;
     assert_eq!(stored.disabled, Some(Disabled::Failing));
     recorder.stop().await.unwrap();
 }

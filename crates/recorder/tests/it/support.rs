@@ -97,6 +97,18 @@ fn application(now: Timestamp) -> Application {
     }
 }
 
+fn status_code(outcome: Outcome) -> Option<u16> {
+    match outcome {
+        Outcome::Succeeded => Some(200),
+        Outcome::Gone => Some(410),
+        Outcome::Redirected => Some(302),
+        Outcome::Throttled => Some(503),
+        Outcome::Refused => Some(500),
+        Outcome::Final => Some(422),
+        Outcome::TimedOut | Outcome::Unreachable | Outcome::Forbidden | Outcome::OwnFault => None,
+    }
+}
+
 impl Running {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -162,9 +174,12 @@ impl Running {
         }
     }
 
-    /// An attempt to `endpoint` that starts now.
+    /// An attempt to `endpoint` that starts now, as the worker writes the first of a delivery: what failed comes again, unless
+    /// the answer ends it.
     pub(crate) fn attempt(&self, endpoint: &Endpoint, outcome: Outcome) -> Attempt {
         let event_id = EventId::new();
+        let is_last = matches!(outcome, Outcome::Gone | Outcome::Final);
+        let comes_again = !outcome.is_success() && !is_last;
         Attempt {
             id: AttemptId::derive(&[event_id.as_bytes()]),
             delivery_id: DeliveryId::derive(&[event_id.as_bytes()]),
@@ -179,18 +194,23 @@ impl Running {
             started_at: self.now(),
             duration: Duration::from_millis(20),
             outcome,
-            status_code: None,
+            status_code: status_code(outcome),
             response_body: Bytes::from_static(b"\0\xff"),
             error: String::new(),
-            next_attempt_at: None,
+            next_attempt_at: comes_again.then(|| self.now().plus(Duration::from_secs(5))),
             trigger: Trigger::Scheduled,
             accepted_at: self.now(),
-            exhausted: !outcome.is_success(),
+            exhausted: is_last,
         }
     }
 
     /// A new endpoint in the store.
     pub(crate) async fn endpoint(&self) -> Endpoint {
+        self.endpoint_with(EndpointPolicy::default()).await
+    }
+
+    /// Likewise, with this policy.
+    pub(crate) async fn endpoint_with(&self, policy: EndpointPolicy) -> Endpoint {
         let endpoint = Endpoint {
             id: EndpointId::new(),
             app_id: self.app_id,
@@ -201,7 +221,7 @@ impl Running {
             event_types: None,
             channels: None,
             disabled: None,
-            policy: EndpointPolicy::default().shared(),
+            policy: policy.shared(),
             secrets: Vec::new(),
             version: 0,
             created_at: self.now(),
