@@ -27,6 +27,37 @@ async fn on_kafka_and_postgresql_too_a_repaired_endpoint_is_tried_when_its_owner
     repaired(&api, &receiver, &app).await;
 }
 
+/// Its deliveries have a schedule of days, of which hardly one gets further than its first attempts: each probe is another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_endpoint_with_steady_traffic_is_disabled_while_its_deliveries_wait_for_probes() {
+    let settings = [
+        ("DELIVERY__DISABLE_FAILING_AFTER", "5s"),
+        ("DELIVERY__BREAKER_WAIT", "500ms"),
+        ("DELIVERY__BREAKER_LONGEST_WAIT", "500ms"),
+    ];
+    let world = World::with(&settings).await;
+    let endpoint = world.endpoint("/dead", Behaviour::Status(500)).await;
+    let path = format!("/api/v1/app/{}/endpoint/{endpoint}", world.app);
+    let disabled = eventually("it is disabled", DEADLINE, async || {
+        let event = world
+            .api
+            .publish(&world.app, "scenario.event", &json!({}))
+            .await;
+        event.unwrap();
+        let told = world.api.get(&path).await.ok()?;
+        (told["disabled"] == true).then_some(told)
+    });
+    let told = disabled.await.unwrap();
+    assert_eq!(told["disabledReason"], "failing", "{told}");
+    // Probes, and not every event.
+    let metrics = world.api.metrics().await.unwrap();
+    let exhausted = "postrider_delivery_dead_letters_total{reason=\"exhausted\"}";
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(exhausted));
+    assert_eq!(counted.map(str::trim), Some("0"), "{metrics}");
+}
+
 async fn repaired(api: &Api, receiver: &Receiver, app: &str) {
     let url = receiver.on("/hook", Behaviour::Status(500));
     let endpoint = api.create_endpoint(app, &json!({ "url": url })).await;
