@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use postrider_log::{Committer, Completion, Durability, Limits, LogError, Purpose, shrink};
+use postrider_log::{
+    Committer, Completion, Durability, Limits, LogError, Portion, Purpose, shrink,
+};
 use postrider_model::{NewRecord, Timestamp, TopicPartition};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +42,7 @@ pub(crate) struct Finisher {
     /// What the log has no room for at present.
     set_back: SetBack,
     /// The most that one commit finishes: fewer after one that found no room.
-    most: usize,
+    portion: Portion,
     /// Bytes of memory that are free once everything in here is written.
     weight: usize,
     under_way: Option<BoxFuture<'static, Commit>>,
@@ -71,7 +73,7 @@ impl Finisher {
             metrics,
             waiting: Backlog::default(),
             set_back: SetBack::default(),
-            most: MOST,
+            portion: Portion::up_to(MOST),
             weight: 0,
             under_way: None,
             unfinished: 0,
@@ -175,7 +177,7 @@ impl Finisher {
         let mut batch = self.set_back.ask(now, MOST_BYTES);
         let again = !batch.is_empty();
         if !again {
-            batch = self.waiting.take(self.most, MOST_BYTES, now);
+            batch = self.waiting.take(self.portion.next(), MOST_BYTES, now);
         }
         if batch.is_empty() {
             return;
@@ -274,11 +276,11 @@ impl Finisher {
         let count = commit.batch.len();
         match commit.result {
             Ok(()) if commit.again => {
-                self.set_back.written(count, now.instant);
+                self.set_back.written(now.instant);
                 Ok(weight)
             }
             Ok(()) => {
-                self.most = self.most.saturating_mul(2).min(MOST);
+                self.portion.taken();
                 Ok(weight)
             }
             Err(LogError::Full(ref why)) if is_divisible(&commit.batch) => {
@@ -313,7 +315,7 @@ impl Finisher {
         let mut batch = commit.batch;
         let copies: Vec<_> = batch.iter_mut().filter_map(Finished::split_copy).collect();
         if copies.is_empty() {
-            self.most = (batch.len() / 2).max(1);
+            self.portion.refused(batch.len());
         } else {
             self.set_back.refused(copies.len(), now);
         }

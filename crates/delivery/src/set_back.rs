@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use postrider_log::Portion;
 use postrider_model::topics::{PARK, RETRY};
 use postrider_model::{Delivery, NewRecord, Position, Timestamp, TopicPartition};
 use tokio::time::Instant;
@@ -15,14 +16,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Retries, parked deliveries and dead letters whose records are not finished, because a full disk did not hold them beside
 /// these.
 ///
-/// The log is asked for them again from the lowest position on, so that what it takes lets something be trimmed: for half as
-/// many after each refusal, down to one, and for twice as many after each success. If it did not hold even one, those that
-/// are due are sent again from here: what becomes of a delivery that its endpoint takes needs next to no room, and makes some.
+/// The log is asked for them again from the lowest position on, so that what it takes lets something be trimmed, in portions
+/// that it has room for. If it did not hold even one, those that are due are sent again from here: what becomes of a delivery
+/// that its endpoint takes needs next to no room, and makes some.
 #[derive(Debug, Default)]
 pub(crate) struct SetBack {
     all: BTreeMap<(TopicPartition, Position), Kept>,
-    /// How many the log is asked for next; at least 1 while there are any.
-    next: usize,
+    /// How many the log is asked for next.
+    portion: Portion,
     /// When it is asked.
     again_at: Option<Instant>,
     /// It did not hold one.
@@ -77,7 +78,7 @@ impl SetBack {
 
     /// The log did not hold so many of these at once.
     pub(crate) fn refused(&mut self, count: usize, now: Instant) {
-        self.next = (count / 2).max(1);
+        self.portion.refused(count);
         if count <= 1 && !self.holds_none {
             tracing::warn!(
                 "the log has no room for what failed beside what it stands for: what is due is sent again from memory"
@@ -87,9 +88,9 @@ impl SetBack {
         self.again_at = Some(if self.holds_none { now + AGAIN } else { now });
     }
 
-    /// The log took so many at once.
-    pub(crate) fn written(&mut self, count: usize, now: Instant) {
-        self.next = count.saturating_mul(2);
+    /// The log took what it was asked for last.
+    pub(crate) fn written(&mut self, now: Instant) {
+        self.portion.taken();
         self.holds_none = false;
         self.again_at = Some(now);
     }
@@ -101,7 +102,7 @@ impl SetBack {
             return asked;
         }
         let mut bytes = 0;
-        while asked.len() < self.next.max(1)
+        while asked.len() < self.portion.next()
             && let Some(first) = self.all.first_entry()
         {
             let size =

@@ -32,6 +32,7 @@ mod lately;
 mod oversize;
 mod patience;
 mod port;
+mod portion;
 mod rejected;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -51,6 +52,7 @@ pub use port::{
     Assignment, BatchLimit, Committed, Committer, Completion, Durability, Followed, Follower, Lag,
     Limits, Log, Polled, Progress, Purpose, Reader, Subscription, Tenure, Weighted,
 };
+pub use portion::Portion;
 pub use postrider_model::topics::{Keep, TopicSpec};
 pub use postrider_model::{
     Backoff, Group, Headers, NewRecord, Partition, Position, Record, Topic, TopicPartition,
