@@ -19,6 +19,7 @@
 mod matching;
 mod metrics;
 mod options;
+mod pending;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -1,29 +1,26 @@
 //! The loop: read a batch, refresh, match, write and finish.
 
-use std::collections::HashSet;
+mod writing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_failpoint::fail_point;
 use postrider_log::{
-    Attentive, BatchLimit, Committed, Committer, Completion, Durability, Epochs, Lately, Limits,
-    Log, LogError, NewRecord, Polled, Position, Progress, Purpose, Record, Subscription, Tenure,
-    TopicPartition, complete_or_less, fits, rejected_event, shrink,
+    Attentive, BatchLimit, Committer, Epochs, Lately, Limits, Log, LogError, NewRecord, Polled,
+    Record, Subscription, TopicPartition, fits, rejected_event,
 };
+use postrider_model::EventId;
 use postrider_model::topics::{EVENTS, EVENTS_WAITING, FANOUT, FANOUTS};
-use postrider_model::{Clock, EventId, SystemClock};
 use postrider_registry::{AWAY_AFTER, Registry};
-use postrider_trace::{Span, Tracer};
+use postrider_trace::Tracer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::matching::{Matched, Matcher};
+use crate::pending::Pending;
 use crate::{FanoutMetrics, Options, Rejected};
+use writing::Refused;
 
-/// Records written in one completion, at most, but for those of one event.
-const COMPLETE_RECORDS: usize = 4_000;
-/// Their bytes.
-const COMPLETE_BYTES: usize = 8 << 20;
 /// Events of each partition that are remembered as finished.
 const REMEMBERED: usize = 4_096;
 /// How long to wait before asking a store again that could not answer.
@@ -95,89 +92,6 @@ enum Heard {
     /// These are another's from now on.
     Gone(Vec<TopicPartition>),
     Nothing,
-}
-
-/// Why the rest of a batch is not to be written. Nothing behind what was refused may be finished: it would be skipped.
-enum Refused {
-    /// The log took nothing until we had to leave: the next start does it, or whoever owns the partition by then.
-    Stopped,
-    /// Another owner does it.
-    Lost(TopicPartition),
-    /// The log cannot go on.
-    Log(LogError),
-}
-
-/// What a batch has come to so far and is not written yet.
-#[derive(Default)]
-struct Pending {
-    outputs: Vec<NewRecord>,
-    bytes: usize,
-    /// Of which partition, under which assignment.
-    of: Option<Tenure>,
-    /// Behind each event's outputs: how many there are, and what is finished with them.
-    ends: Vec<(usize, Position)>,
-    /// What is finished by it, if that is to be remembered.
-    keys: HashSet<EventId>,
-    /// They end when it is written.
-    spans: Vec<Span>,
-}
-
-impl Pending {
-    fn is_large(&self) -> bool {
-        self.outputs.len() >= COMPLETE_RECORDS || self.bytes >= COMPLETE_BYTES
-    }
-
-    /// What follows from `record`, which was read under this assignment and is finished with it.
-    fn add(&mut self, record: &Record, epoch: u64, outputs: Vec<NewRecord>) {
-        self.bytes += outputs.iter().map(NewRecord::size).sum::<usize>();
-        self.outputs.extend(outputs);
-        let at = record.at;
-        self.of = Some(Tenure { at, epoch });
-        self.ends.push((self.outputs.len(), record.position + 1));
-    }
-
-    /// What finishes the next so many events; `None` if there are none.
-    fn take(&mut self, events: usize) -> Option<Part> {
-        let Tenure { at, epoch } = self.of?;
-        let ends: Vec<_> = self.ends.drain(..events.min(self.ends.len())).collect();
-        let (outputs, next) = *ends.last()?;
-        for (behind, _) in &mut self.ends {
-            *behind -= outputs;
-        }
-        let progress = Progress {
-            at,
-            epoch,
-            committed: Committed {
-                next,
-                metadata: String::new(),
-            },
-        };
-        Some(Part {
-            ends,
-            completion: Completion {
-                finished: vec![progress],
-                outputs: self.outputs.drain(..outputs).collect(),
-                durability: Durability::Ordered,
-                purpose: Purpose::Spreading,
-            },
-        })
-    }
-
-    /// Puts back what was taken last.
-    fn put_back(&mut self, part: Part) {
-        let outputs = part.completion.outputs;
-        for (behind, _) in &mut self.ends {
-            *behind += outputs.len();
-        }
-        self.ends.splice(0..0, part.ends);
-        self.outputs.splice(0..0, outputs);
-    }
-}
-
-/// What of a batch is written in one commit.
-struct Part {
-    ends: Vec<(usize, Position)>,
-    completion: Completion,
 }
 
 impl Service {
@@ -391,67 +305,5 @@ impl Service {
     fn too_large(&self, bytes: usize) -> String {
         let limit = self.limits.record_bytes;
         format!("it makes a record of {bytes} bytes; the log takes {limit}")
-    }
-
-    /// Writes what is pending, waiting while the log is busy or full; in parts where it has no room for all at once.
-    async fn write(
-        &mut self,
-        pending: &mut Pending,
-        leave: &CancellationToken,
-    ) -> Result<(), Refused> {
-        let mut pending = std::mem::take(pending);
-        let Some(Tenure { at, .. }) = pending.of else {
-            return Ok(());
-        };
-        fail_point!("fanout.complete.before");
-        let mut most = usize::MAX;
-        while let Some(part) = pending.take(most) {
-            let events = part.ends.len();
-            match self.write_part(part, leave).await? {
-                None => most = most.saturating_mul(2),
-                Some(part) => {
-                    most = events / 2;
-                    pending.put_back(part);
-                }
-            }
-        }
-        fail_point!("fanout.complete.after");
-        if let Some(lately) = &mut self.lately {
-            for key in pending.keys {
-                lately.finished(at, key);
-            }
-        }
-        pending.spans.into_iter().for_each(Span::end);
-        Ok(())
-    }
-
-    /// Returns it if it is of several events and the log has no room for them at once.
-    async fn write_part(
-        &self,
-        mut part: Part,
-        leave: &CancellationToken,
-    ) -> Result<Option<Part>, Refused> {
-        let refused = |error: &LogError| tracing::warn!(%error, "fan-out waits for the log");
-        let (committer, less) = (&*self.committer, part.ends.len() > 1);
-        loop {
-            let completion = &part.completion;
-            match complete_or_less(committer, completion, less, leave, refused).await {
-                Ok(()) => return Ok(None),
-                Err(LogError::Full(_)) if less && !leave.is_cancelled() => {
-                    return Ok(Some(part));
-                }
-                Err(error) if error.is_passing() => return Err(Refused::Stopped),
-                Err(LogError::Lost(at)) => return Err(Refused::Lost(at)),
-                Err(error @ LogError::TooLarge { limit, .. }) => {
-                    let outputs = &mut part.completion.outputs;
-                    let replaced = shrink(outputs, limit, SystemClock.now());
-                    self.metrics.too_large.inc_by(replaced as u64);
-                    if replaced == 0 {
-                        return Err(Refused::Log(error));
-                    }
-                }
-                Err(error) => return Err(Refused::Log(error)),
-            }
-        }
     }
 }
