@@ -1,11 +1,13 @@
 //! The single owner of all lanes.
 //!
 //! It takes records from the reader, ends from the attempts, and writes through the finisher. Nothing here waits for
-//! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane),
-//! `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is due every second),
-//! `lagging` (what keeps a watermark back), `survey` (which endpoints are worst).
+//! one endpoint, and nothing is locked. One file for each thing that it does: `admit` (a record meets its lane, an `entry`),
+//! `aside` (or goes around it), `start` (an attempt leaves), `settle` (it ends), `handover` (partitions go), `upkeep` (what is
+//! due every second), `lagging` (what keeps a watermark back), `survey` (which endpoints are worst).
 
 mod admit;
+mod aside;
+mod entry;
 mod handover;
 mod lagging;
 mod settle;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_log::{Committer, Limits, LogError};
-use postrider_model::{Clock, EndpointId, EndpointState, Partition, TopicPartition};
+use postrider_model::{Clock, EndpointId, TopicPartition};
 use postrider_trace::Tracer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -34,7 +36,8 @@ use crate::partitions::Partitions;
 use crate::proven::Proven;
 use crate::reader::Inbound;
 use crate::sockets::Sockets;
-use crate::{DeliveryMetrics, Endpoints, Lane, Now, Options, Sender, Standing, Target};
+use crate::{DeliveryMetrics, Endpoints, Now, Options, Sender, Standing};
+use entry::{Entry, Inherited};
 
 /// Taken from a channel at once, at most.
 const TURN: usize = 256;
@@ -56,38 +59,6 @@ pub(crate) struct Ports<S> {
     pub(crate) inbox: mpsc::Receiver<Inbound>,
     /// What is not to be read at present.
     pub(crate) pause: watch::Sender<Vec<TopicPartition>>,
-}
-
-/// A lane, and what the dispatcher keeps beside it.
-struct Entry {
-    lane: Lane,
-    /// Since when there is this lane of its endpoint.
-    since: Instant,
-    /// The number of the partition that its deliveries lie in.
-    partition: Partition,
-    target: Option<Arc<Target>>,
-    /// It is in the queue of those to be asked.
-    runnable: bool,
-    /// It is in the queue of those that wait for a socket, and how it stood when it went there.
-    blocked: Option<Standing>,
-    /// When it last had to wait for a socket though its endpoint answers.
-    short_of_sockets: Option<Instant>,
-    /// The next time at which it is to be asked.
-    timer: Option<Instant>,
-    /// Its state is in the log.
-    published: bool,
-    /// Counted among the open breakers.
-    open: bool,
-    /// Since when it is in the list of idle lanes.
-    idle_since: Option<Instant>,
-}
-
-/// What the log has of an endpoint that has no lane yet.
-struct Inherited {
-    /// As in [`Entry`].
-    partition: Partition,
-    /// None if it is not valid.
-    state: Option<EndpointState>,
 }
 
 pub(crate) struct Dispatcher<S> {
