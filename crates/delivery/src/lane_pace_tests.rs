@@ -91,7 +91,11 @@ fn takes_all_of_5_000(lane: &mut Lane, now: &mut Now) -> Duration {
     }
     let mut attempt = 3 * S;
     while lane.queued() > 0 {
-        answer_all(lane, attempt, &limits, now);
+        let at_once = answer_all(lane, attempt, &limits, now);
+        assert!(
+            at_once <= limits.max_in_flight as usize,
+            "{at_once} at once"
+        );
         assert!(!lane.is_too_long(&limits), "{} wait", lane.queued());
         attempt = S / 20;
     }
@@ -236,6 +240,8 @@ fn what_is_parked_for_a_slow_endpoint_is_back_within_as_long_again_as_that_laste
         .map(|n| arrive(&mut lane, waiting(n, now), &limits, now))
         .collect();
     let slots = until(&offered, ParkReason::Slow);
+    // What stands before it takes half a minute, and it is to be there by then.
+    assert!(slots.iter().all(|slot| slot.since(now.wall) >= 10 * S));
     assert!(slots.iter().all(|slot| slot.since(now.wall) <= 301 * S));
     // And not all in one moment.
     for second in 151..299 {

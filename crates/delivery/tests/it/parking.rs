@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use postrider_delivery::ParkReason;
 use postrider_model::{
-    BreakerState, DeadLetter, DeathReason, EndpointId, EndpointPolicy, EndpointState, topics,
+    BreakerState, Clock as _, DeadLetter, DeathReason, EndpointId, EndpointPolicy, EndpointState,
+    topics,
 };
+use tokio::time::Instant;
 
-use crate::world::{Does, MS, S, World};
+use crate::world::{Does, MS, S, Sent, World};
 
 pub(crate) fn open_state(world: &World) -> Option<EndpointState> {
     let records = world.log.records(topics::ENDPOINT_STATE);
@@ -16,6 +18,30 @@ pub(crate) fn open_state(world: &World) -> Option<EndpointState> {
         .last()
         .and_then(|record| EndpointState::decode(&record.value).ok())
         .filter(|_| !records.is_empty())
+}
+
+/// When the open breaker of the one dead endpoint lets its next attempt through, as it is told; that lies ahead.
+pub(crate) async fn probe_at(world: &World) -> Instant {
+    let ahead = |world: &World| {
+        let state = open_state(world).filter(|state| state.breaker == BreakerState::Open);
+        let at = state?.probe_at?.since(world.clock.now());
+        (at > MS).then_some(at)
+    };
+    world
+        .until(400 * S, "it waits", |world| ahead(world).is_some())
+        .await;
+    Instant::now() + ahead(world).unwrap()
+}
+
+/// Holds what was sent after an endpoint had recovered to its breaker: one not before its time, and the others once that one
+/// was answered, which takes a millisecond.
+pub(crate) fn assert_probed_first(sent: &[Sent], probe_at: Instant) {
+    let [first, second, ..] = sent else {
+        panic!("less than two were sent");
+    };
+    // The state tells whole milliseconds.
+    assert!(first.at + MS >= probe_at, "the breaker's wait was not over");
+    assert!(second.at >= first.at + MS, "it did not wait for the probe");
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,6 +71,7 @@ async fn an_endpoint_that_recovers_gets_its_backlog_and_nothing_twice() {
     world
         .until(5 * S, "parked", |world| world.parked().len() >= 490)
         .await;
+    let (probe_at, failed) = (probe_at(&world).await, world.sender.sent());
     world.sender.set(id, Does::Answer(200));
     world
         .until(400 * S, "all delivered", |world| {
@@ -64,6 +91,33 @@ async fn an_endpoint_that_recovers_gets_its_backlog_and_nothing_twice() {
         .filter(|attempt| attempt.outcome.is_success())
         .count();
     assert_eq!(succeeded, 500);
+    assert_probed_first(&world.sender.sent_to(id)[failed..], probe_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backlog_of_a_limited_endpoint_that_recovers_goes_out_at_its_limit_and_no_sooner() {
+    let mut world = World::new();
+    let policy = EndpointPolicy {
+        rate_limit: Some(10),
+        ..EndpointPolicy::default()
+    };
+    let id = world.endpoint_with(0, Does::Dead, policy);
+    world.start();
+    world.publish(&vec![id; 300]).await;
+    world
+        .until(5 * S, "parked", |world| world.parked().len() >= 290)
+        .await;
+    let (probe_at, failed) = (probe_at(&world).await, world.sender.sent());
+    world.sender.set(id, Does::Answer(200));
+    world
+        .until(150 * S, "all delivered", |world| {
+            world.sender.sent() == failed + 300
+        })
+        .await;
+    let sent = &world.sender.sent_to(id)[failed..];
+    assert_probed_first(sent, probe_at);
+    let spans = sent.windows(11).map(|eleven| eleven[10].at - eleven[0].at);
+    assert!(spans.min().unwrap() >= S, "more than ten in a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +151,7 @@ async fn parked_deliveries_of_a_limited_endpoint_come_back_in_their_slots() {
     let id = world.endpoint_with(0, Does::Answer(200), policy);
     world.start();
     world.publish(&vec![id; 1_000]).await;
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     world
         .until(200 * S, "all sent", |world| world.sender.sent() == 1_000)
         .await;

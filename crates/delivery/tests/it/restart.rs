@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use postrider_model::topics;
 
+use crate::parking::{assert_probed_first, probe_at};
 use crate::world::{Does, MS, S, World};
 
 #[tokio::test(start_paused = true)]
@@ -97,13 +98,8 @@ async fn an_open_breaker_survives_a_kill_and_its_backlog_arrives_with_no_new_eve
     world
         .until(5 * S, "the state is published", published)
         .await;
+    let probe_at = probe_at(&world).await;
     world.kill_and_restart().await;
-    tokio::time::sleep(S / 2).await;
-    assert!(
-        world.sender.sent() <= 1,
-        "the breaker was forgotten: {} attempts",
-        world.sender.sent()
-    );
     world.sender.set(id, Does::Answer(200));
     world
         .until(400 * S, "the backlog arrives", |world| {
@@ -115,6 +111,7 @@ async fn an_open_breaker_survives_a_kill_and_its_backlog_arrives_with_no_new_eve
                 == 100
         })
         .await;
+    assert_probed_first(&world.sender.sent_to(id), probe_at);
 }
 
 #[tokio::test(start_paused = true)]
