@@ -37,7 +37,11 @@ const DEAD: [(&str, &str); 3] = [
 /// Holds the server to this: while the neighbours below `/ok` were sent all that they were due, the bad endpoint at
 /// `bad` held on to every request that it had been sent before.
 fn assert_held_throughout(world: &World, bad: &str, neighbours: u64) {
-    let arrivals = world.receiver.arrivals();
+    assert_held(world, &world.receiver.arrivals(), bad, neighbours);
+}
+
+/// Likewise, by these arrivals.
+fn assert_held(world: &World, arrivals: &[Arrival], bad: &str, neighbours: u64) {
     let of = |prefix| {
         let of = arrivals.iter();
         of.filter(move |one: &&Arrival| one.path.starts_with(prefix))
@@ -88,22 +92,51 @@ async fn beside_a_hanging_one(world: World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_endpoints_on_one_host_and_port_do_not_share_a_queue() {
+    /// Attempts that each of the two may have in flight.
+    const SHARE: u64 = 8;
     let world = World::with(&[LONG]).await;
-    // Every path of a receiver is on one host and port. This one hangs with all the connections that it may have: one, as
-    // long as nothing is known of it, and the others wait.
-    let spec = json!({ "maxInFlight": 1 });
-    let hanging = world.endpoint_with("/hanging", Behaviour::Hang, spec).await;
-    let ok = world.endpoint("/ok", Behaviour::Status(200)).await;
-    assert_eq!(host(&world, &hanging).await, host(&world, &ok).await);
-    world.change(&ok, json!({ "disabled": true })).await;
-    world.publish(EVENTS).await;
-    world.wait_for("/hanging", 1).await;
+    let spec = || json!({ "maxInFlight": SHARE });
+    // Every path of a receiver is on one host and port. This one answers at first, so that it is given all that it may have,
+    // and then hangs with all of it, while more wait for it.
+    let slow = Behaviour::Delay(Duration::from_millis(50));
+    let hanging = world.endpoint_with("/hanging", slow.clone(), spec()).await;
+    let mut answered = 0;
+    while most_at_once(&world.receiver.arrivals_at("/hanging")) < SHARE as usize {
+        assert!(answered < 20 * EVENTS, "it never had {SHARE} at once");
+        world.publish(EVENTS / 5).await;
+        answered += EVENTS / 5;
+        world.wait_for("/hanging", answered).await;
+    }
+    let idle = eventually("all are answered", DEADLINE, async || {
+        (world.receiver.stats("/hanging").open == 0).then_some(())
+    });
+    idle.await.unwrap();
+    world.receiver.on("/hanging", Behaviour::Hang);
+    world.publish(BEFORE).await;
+    world.wait_for("/hanging", answered + SHARE).await;
 
-    world.change(&ok, json!({ "disabled": false })).await;
+    // The other, too, has several in flight at a time.
+    let ok = world.endpoint_with("/ok", slow, spec()).await;
+    assert_eq!(host(&world, &hanging).await, host(&world, &ok).await);
     world.publish(EVENTS).await;
     world.wait_for("/ok", EVENTS).await;
-    assert_eq!(world.receiver.stats("/hanging").open, 1, "more wait for it");
-    assert_held_throughout(&world, "/hanging", EVENTS);
+    let open = world.receiver.stats("/hanging").open;
+    assert_eq!(open, SHARE, "all that it may have, and more wait for it");
+    let at_once = most_at_once(&world.receiver.arrivals_at("/ok"));
+    assert!(at_once > 1, "it had one at a time");
+    let arrivals = &world.receiver.arrivals()[answered as usize..];
+    assert_held(&world, arrivals, "/hanging", EVENTS);
+}
+
+/// How many of these were open at a time, at most.
+fn most_at_once(arrivals: &[Arrival]) -> usize {
+    let open_at = |then| {
+        let came = arrivals.iter().filter(move |one| one.at <= then);
+        came.filter(|one| one.over.is_none_or(|over| over > then))
+            .count()
+    };
+    let starts = arrivals.iter().map(|one| one.at);
+    starts.map(open_at).max().unwrap_or_default()
 }
 
 /// Host and port of an endpoint's URL.
