@@ -140,7 +140,9 @@ impl Disabling {
                     not_before = NotBefore::any(attempt.started_at.plus(failing_after));
                 }
             }
-            Ok(Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_)))) => return Err(away),
+            Ok(Err(away @ (StoreError::Unavailable(_) | StoreError::Damaged(_)))) => {
+                return Err(away);
+            }
             Ok(Err(error)) => unjudged(attempt, &error, metrics),
             Err(elapsed) => unjudged(attempt, &elapsed, metrics),
         }
