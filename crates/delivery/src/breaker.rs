@@ -101,7 +101,9 @@ impl Breaker {
 
     /// Goes on where an earlier owner was. A probe that he had out is sent again.
     pub fn restore(state: &EndpointState, now: Now) -> Self {
-        let until = state.probe_at.map_or(now.instant, |at| now.instant_of(at));
+        let until = state
+            .probe_at
+            .map_or(now.instant, |at| now.instant_of_told(at, state.updated_at));
         let position = match state.breaker {
             BreakerState::Closed => Position::Closed,
             BreakerState::Open | BreakerState::HalfOpen => Position::Open { until },

@@ -103,7 +103,8 @@ impl Lane {
 
     /// A lane that goes on where an earlier owner was.
     pub fn restore(state: &EndpointState, limits: &LaneLimits, now: Now) -> Self {
-        let next_slot = state.next_slot.map(|at| now.instant_of(at));
+        let told = |at| now.instant_of_told(at, state.updated_at);
+        let next_slot = state.next_slot.map(told);
         let standing = match state.consecutive_failures {
             0 => Standing::Untried,
             _ => Standing::Silent,

@@ -157,6 +157,59 @@ fn what_is_due_later_than_a_few_seconds_is_parked_until_then() {
     assert_eq!(parked(&offered), Some((due, ParkReason::NotDue)));
 }
 
+/// A retry that a pump let out just before the clock was set back.
+#[test]
+fn what_meets_a_lane_after_the_clock_was_set_back_waits_no_longer_than_it_was_to() {
+    let (limits, now) = (LaneLimits::default(), Now::some());
+    let mut lane = Lane::new(&limits);
+    let back = Now {
+        instant: now.instant + 5 * S,
+        wall: now.wall.minus(3600 * S),
+    };
+    let retry = |n, wait: Duration| {
+        let retry = delivery(n, now).retry_at(now.wall, now.wall.plus(wait));
+        waiting_with(n, retry)
+    };
+    let offered = arrive(&mut lane, retry(1, 60 * S), &limits, back);
+    let (until, reason) = parked(&offered).unwrap();
+    assert_eq!(
+        (until.since(back.wall), reason),
+        (60 * S, ParkReason::NotDue)
+    );
+    let Offered::Park(waiting, ..) = offered else {
+        panic!("not parked");
+    };
+    let aside = Arc::unwrap_or_clone(waiting.delivery).parked_until(back.wall, until);
+    assert_eq!(aside.wait(back.wall), 60 * S);
+    assert_eq!(aside.wait(back.plus(40 * S).wall), 20 * S);
+    let offered = arrive(&mut lane, retry(2, 2 * S), &limits, back);
+    assert!(matches!(offered, Offered::Accepted));
+    assert!(start_all(&mut lane, back).is_empty());
+    assert_eq!(start_all(&mut lane, back.plus(2 * S)), [2]);
+}
+
+#[test]
+fn a_state_that_was_told_before_the_clock_was_set_back_holds_its_endpoint_up_no_longer() {
+    let (limits, now) = (LaneLimits::default(), Now::some());
+    let mut lane = Lane::new(&limits);
+    assert!(fail(&mut lane, &limits, 5, now));
+    let owner = Owner {
+        epoch: 1,
+        partition: 0,
+        nonce: 0,
+    };
+    let id = EndpointId::from_bytes([2; 16]);
+    let state = lane.state(id, owner, now).unwrap();
+    let wait = state.probe_at.unwrap().since(now.wall);
+    let back = Now {
+        wall: now.wall.minus(3600 * S),
+        ..now
+    };
+    let restored = Lane::restore(&state, &limits, back);
+    let probe_at = restored.breaker.probe_at().unwrap();
+    assert_eq!(probe_at, now.instant + wait);
+}
+
 #[test]
 fn a_full_lane_parks_by_count_and_by_bytes() {
     let now = Now::some();

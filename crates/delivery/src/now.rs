@@ -59,6 +59,12 @@ impl Now {
             .plus(instant.saturating_duration_since(self.instant))
     }
 
+    /// The instant of the wall-clock time `at` that somebody told at `told_at`: no farther off than it was then, also where the
+    /// clock was set back since.
+    pub fn instant_of_told(self, at: Timestamp, told_at: Timestamp) -> Instant {
+        self.instant + at.since(self.wall.max(told_at))
+    }
+
     /// The instant of the wall-clock time `at`; the present for what is past.
     pub fn instant_of(self, at: Timestamp) -> Instant {
         self.instant + at.since(self.wall)

@@ -37,6 +37,12 @@ impl TestClock {
         self.0
             .store(self.now().plus(by).as_millis(), Ordering::SeqCst);
     }
+
+    /// Sets the clock back.
+    pub fn set_back(&self, by: Duration) {
+        self.0
+            .store(self.now().minus(by).as_millis(), Ordering::SeqCst);
+    }
 }
 
 impl Clock for TestClock {

@@ -36,6 +36,7 @@ fn delivery() -> Delivery {
         trace: None,
         trigger: Trigger::Manual,
         parked_since: Some(at(14)),
+        reckoned_at: None,
         newer: Box::default(),
     }
 }
@@ -202,6 +203,7 @@ proptest::proptest! {
             payload: body.clone().into(),
             trace: is.then(|| TraceContext::parse(PARENT).unwrap().with_state("a=1").repeating(PARENT)),
             parked_since: is.then_some(at),
+            reckoned_at: is.then_some(at),
             ..delivery()
         };
         let attempt = Attempt {

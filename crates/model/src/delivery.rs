@@ -54,6 +54,8 @@ pub struct Delivery {
     pub trigger: Trigger,
     /// When it was first parked since its last attempt.
     pub parked_since: Option<Timestamp>,
+    /// When `not_before` was reckoned, where that is not `waiting_since`: the clock had been set back by then.
+    pub reckoned_at: Option<Timestamp>,
     /// Fields that a newer version gave it and this one does not know, as they came: what moves it on must not drop them.
     pub newer: Box<[u8]>,
 }
@@ -122,6 +124,7 @@ impl Delivery {
             trace: event.trace.clone(),
             trigger: Trigger::Scheduled,
             parked_since: None,
+            reckoned_at: None,
             newer: Box::default(),
         }
     }
@@ -159,6 +162,7 @@ impl Delivery {
             waiting_since: now,
             trigger: Trigger::Manual,
             parked_since: None,
+            reckoned_at: None,
             ..self
         }
     }
@@ -187,6 +191,7 @@ impl Delivery {
             not_before: at,
             waiting_since: now,
             parked_since: None,
+            reckoned_at: None,
             ..self
         }
     }
@@ -199,6 +204,21 @@ impl Delivery {
             not_before: at,
             waiting_since: now.max(later),
             parked_since,
+            reckoned_at: (now < later).then_some(now),
+            ..self
+        }
+    }
+
+    /// Of the wait that it began, `waited` is over at `now`. Where the clock was set back meanwhile, to before the wait began,
+    /// its time is told anew by what is left of that; otherwise the clock says what is left, and nothing changes.
+    pub fn waited(self, waited: Duration, now: Timestamp) -> Self {
+        if self.reckoned_at() <= now {
+            return self;
+        }
+        let left = self.wait(now).saturating_sub(waited);
+        Self {
+            not_before: now.plus(left),
+            reckoned_at: Some(now),
             ..self
         }
     }
@@ -234,9 +254,15 @@ impl Delivery {
         self.payload.len() + texts + trace + size_of::<Self>()
     }
 
-    /// How long it still waits at `now`.
+    /// When `not_before` was reckoned, by the clock that it goes by.
+    pub fn reckoned_at(&self) -> Timestamp {
+        self.reckoned_at.unwrap_or(self.waiting_since)
+    }
+
+    /// How long it still waits at `now`: never longer than it was to wait when that was reckoned, also where the clock was set
+    /// back since.
     pub fn wait(&self, now: Timestamp) -> Duration {
-        self.not_before.since(now)
+        self.not_before.since(now.max(self.reckoned_at()))
     }
 
     /// The record for the topic of its class.
@@ -287,6 +313,8 @@ impl Delivery {
             trigger: given.trigger().into(),
             parked_since: (given.parked_since_ms != 0)
                 .then(|| Timestamp::from_millis(given.parked_since_ms)),
+            reckoned_at: (given.reckoned_at_ms != 0)
+                .then(|| Timestamp::from_millis(given.reckoned_at_ms)),
             content_type: given.content_type,
             payload: given.payload,
             trace: TraceContext::of_record(&given.traceparent, &given.tracestate, &given.repeats),
@@ -321,6 +349,7 @@ impl Fields for Delivery {
         let (state, repeats) = (TraceContext::tracestate, TraceContext::repeats);
         to.text(21, trace.and_then(state).unwrap_or_default());
         to.text(22, trace.and_then(repeats).unwrap_or_default());
+        to.millis(23, self.reckoned_at.map_or(0, Timestamp::as_millis));
         to.raw(&self.newer);
     }
 }
@@ -361,5 +390,67 @@ impl From<proto::Trigger> for Trigger {
             proto::Trigger::Scheduled => Self::Scheduled,
             proto::Trigger::Manual => Self::Manual,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventOrigin;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis((1_700_000_000 + seconds) * 1000)
+    }
+
+    fn delivery() -> Delivery {
+        let event = Event {
+            id: EventId::new(),
+            app_id: AppId::new(),
+            event_type: "order.paid".parse().unwrap(),
+            channels: Vec::new(),
+            uid: None,
+            content_type: "application/json".to_owned(),
+            payload: Bytes::from_static(b"{}"),
+            accepted_at: at(0),
+            trace: None,
+            origin: EventOrigin::Accepted,
+        };
+        let endpoint = EndpointId::new();
+        Delivery::of_event(&event, (0, 1), endpoint, 1, Class::Normal, at(100_000))
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_it_was_to_be_however_far_the_clock_was_set_back() {
+        let retry = delivery().retry_at(at(0), at(10));
+        assert_eq!(retry.wait(at(4)), 6 * S);
+        assert_eq!(retry.wait(at(-3600)), 10 * S);
+        assert_eq!(delivery().wait(at(-3600)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_over_of_a_wait_is_told_by_the_clock_or_where_that_was_set_back_by_the_tiers() {
+        let retry = delivery().retry_at(at(0), at(1000));
+        let on_time = retry.clone().waited(300 * S, at(300));
+        assert_eq!(on_time, retry);
+        let set_back = retry.waited(300 * S, at(-500));
+        assert_eq!(set_back.wait(at(-500)), 700 * S);
+        assert_eq!(set_back.wait(at(-200)), 400 * S);
+        let once_more = set_back.waited(300 * S, at(-900));
+        assert_eq!(once_more.wait(at(-900)), 400 * S);
+    }
+
+    #[test]
+    fn what_is_parked_by_a_clock_that_was_set_back_is_the_later_form_and_comes_back_by_that_clock()
+    {
+        let first = delivery().parked_until(at(0), at(10));
+        let second = first.clone().parked_until(at(-100), at(900));
+        assert!(second.waiting_since > first.waiting_since);
+        assert_eq!(second.wait(at(-100)), 1000 * S);
+        assert_eq!(second.wait(at(-50)), 950 * S);
+        let value = second.to_record().value;
+        assert_eq!(Delivery::decode(&value).unwrap(), second);
+        assert_eq!(second.retry_at(at(-40), at(-30)).wait(at(-40)), 10 * S);
     }
 }

@@ -28,6 +28,9 @@ struct Open {
     told: Option<Timestamp>,
     /// When that was, by the owner's clock.
     told_at: Timestamp,
+    /// How far off the probe was by that, or the interval where that is longer: none waits longer to be let through, by no
+    /// clock.
+    longest_wait: Duration,
     /// From when on the next one is let through.
     let_through_at: Timestamp,
     /// When the delivery comes back that was sent ahead of the others so that one is there at `let_through_at`.
@@ -44,6 +47,8 @@ pub(crate) struct Breakers {
     /// Between two returns of deliveries of one endpoint, in microseconds.
     spacing_micros: i64,
     open: HashMap<EndpointId, Open>,
+    /// The wall clock when it was last looked at.
+    seen: Timestamp,
 }
 
 impl Breakers {
@@ -58,6 +63,7 @@ impl Breakers {
             interval,
             spacing_micros: (1_000_000 / i64::from(rewrites_per_second.max(1))).max(1),
             open: HashMap::new(),
+            seen: Timestamp::default(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Breakers {
         let open = self.open.entry(state.endpoint_id).or_insert(Open {
             told: None,
             told_at: state.updated_at,
+            longest_wait: self.interval,
             let_through_at: probe_at,
             scout_back_at: Timestamp::default(),
             returns_until_micros: 0,
@@ -91,6 +98,7 @@ impl Breakers {
             .is_some_and(|told| told.since(probe_at) > TOLD_ALIKE && !is_set_back);
         open.told = state.probe_at.or(open.told);
         open.told_at = state.updated_at;
+        open.longest_wait = probe_at.since(state.updated_at).max(self.interval);
         if sooner {
             (open.let_through_at, open.scout_back_at) = (probe_at, Timestamp::default());
         }
@@ -101,6 +109,20 @@ impl Breakers {
     /// Nothing is known of the endpoint any more.
     pub(crate) fn forget(&mut self, endpoint: EndpointId) {
         self.open.remove(&endpoint);
+    }
+
+    /// When the wall clock is set back, what was reckoned by it is as far off as before.
+    fn look(&mut self, now: Timestamp) {
+        let by = self.seen.since(now);
+        self.seen = now;
+        if by.is_zero() {
+            return;
+        }
+        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        for open in self.open.values_mut() {
+            open.scout_back_at = open.scout_back_at.minus(by);
+            open.returns_until_micros = open.returns_until_micros.saturating_sub(micros);
+        }
     }
 
     /// What becomes of one parked delivery of `endpoint`, due at `not_before`, that has come to the head of its tier.
@@ -114,9 +136,11 @@ impl Breakers {
         not_before: Timestamp,
         now: Timestamp,
     ) -> Verdict {
+        self.look(now);
         let Some(open) = self.open.get_mut(&endpoint) else {
             return Verdict::ByTime;
         };
+        open.let_through_at = open.let_through_at.min(now.plus(open.longest_wait));
         let Some(shortest) = self.tiers.first() else {
             return Verdict::ByTime;
         };

@@ -1,5 +1,8 @@
 //! Where a record that has come to the head of its tier goes next. Pure.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use postrider_log::{Limits, rejected};
 use postrider_model::topics::{PARK, RETRY, Tier};
 use postrider_model::{DeadLetter, DeathReason, Delivery, NewRecord, Record, Timestamp, tier_for};
@@ -36,6 +39,7 @@ pub(crate) fn route(
             return (Route::Rejected, Some(set_aside));
         }
     };
+    let (record, delivery) = by_this_clock(kind, record, delivery, now);
     let expired = now >= delivery.deadline;
     let waits = waits(kind, &delivery, now).filter(|_| !expired);
     if let Some(moved) = moved {
@@ -50,8 +54,8 @@ pub(crate) fn route(
         let letter = DeadLetter::of(delivery, DeathReason::Expired, now);
         return (Route::Expired, Some(letter.to_record()));
     }
-    let hop = |tier: &Tier| (Route::Hop, Some(hop(record, tier.topic, now)));
-    let leave = || Some(leave(record, delivery.class.topic()));
+    let hop = |tier: &Tier| (Route::Hop, Some(hop(&record, tier.topic, now)));
+    let leave = || Some(leave(&record, delivery.class.topic()));
     let verdict = breakers.map_or(Verdict::ByTime, |breakers| {
         breakers.judge(delivery.endpoint_id, delivery.not_before, now)
     });
@@ -65,10 +69,34 @@ pub(crate) fn route(
     }
 }
 
+/// The record and its delivery as they go on from their tier. Where the clock was set back meanwhile, the delivery's time is
+/// told anew, with the tier's delay gone by: as it stands it would wait in one tier after another until the clock had caught up,
+/// and the worker would send it back here.
+fn by_this_clock(
+    kind: Kind,
+    record: &Record,
+    delivery: Delivery,
+    now: Timestamp,
+) -> (Cow<'_, Record>, Delivery) {
+    let mut tiers = kind.tiers().iter();
+    let tier = tiers.find(|tier| tier.topic == record.at.topic);
+    let told = delivery.reckoned_at();
+    let delivery = delivery.waited(tier.map_or(Duration::ZERO, |tier| tier.delay), now);
+    if delivery.reckoned_at() == told {
+        return (Cow::Borrowed(record), delivery);
+    }
+    let value = delivery.to_record().value;
+    let record = Record {
+        value,
+        ..record.clone()
+    };
+    (Cow::Owned(record), delivery)
+}
+
 /// The tier in which `delivery` waits further for its own time, or its deadline if that comes first.
 fn waits(kind: Kind, delivery: &Delivery, now: Timestamp) -> Option<&'static Tier> {
     let target = delivery.not_before.min(delivery.deadline);
-    let whole = target.since(delivery.waiting_since);
+    let whole = target.since(delivery.reckoned_at());
     let tier = tier_for(kind.tiers(), target.since(now), whole);
     // What ends here without a tier and before its time is about to pass its deadline: it waits for that.
     let ends_here = tier.is_none() && delivery.not_before > delivery.deadline;

@@ -52,7 +52,7 @@ impl Lane {
         waiting.prompt = is_new(&waiting.delivery) && self.has_a_place_at_once(now.instant);
         match self.place(&waiting.delivery, limits, now) {
             None => {
-                let due = now.instant_of(waiting.delivery.not_before);
+                let due = now.instant + waiting.delivery.wait(now.wall);
                 self.queue.push(waiting, due, now.instant);
                 Offered::Accepted
             }
@@ -95,8 +95,9 @@ impl Lane {
         limits: &LaneLimits,
         now: Now,
     ) -> Option<(Timestamp, ParkReason)> {
-        if delivery.wait(now.wall) > limits.hold {
-            return Some((delivery.not_before, ParkReason::NotDue));
+        let wait = delivery.wait(now.wall);
+        if wait > limits.hold {
+            return Some((now.wall.plus(wait), ParkReason::NotDue));
         }
         match self.breaker.admits(now.instant) {
             Admission::Refused(until) => {

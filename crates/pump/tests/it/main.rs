@@ -11,5 +11,6 @@ mod crashes;
 mod handover;
 mod open_endpoints;
 mod repeats;
+mod set_clocks;
 mod support;
 mod waiting;

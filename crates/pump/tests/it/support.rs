@@ -9,20 +9,32 @@ use postrider_log::{Durability, Log, LogError, Purpose};
 use postrider_metrics::Registry;
 use postrider_model::{
     AppId, BreakerState, Class, Clock, Delivery, EndpointId, EndpointState, Event, EventId,
-    EventOrigin, NewRecord, Record, Timestamp, Topic, topics,
+    EventOrigin, NewRecord, Record, TestClock, Timestamp, Topic, topics,
 };
 use postrider_pump::{Options, PumpError, PumpMetrics};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Wall-clock time that runs with tokio's, which is paused.
-#[derive(Clone, Copy)]
-pub(crate) struct TokioClock(Instant);
+/// Wall-clock time that runs with tokio's, which is paused, and that can be set.
+#[derive(Clone)]
+pub(crate) struct TokioClock {
+    since: Instant,
+    set: TestClock,
+}
+
+impl TokioClock {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            set: TestClock::at(Timestamp::from_millis(1_700_000_000_000)),
+        }
+    }
+}
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).plus(self.0.elapsed())
+        self.set.now().plus(self.since.elapsed())
     }
 }
 
@@ -55,30 +67,33 @@ pub(crate) fn start() -> Running {
 }
 
 pub(crate) fn start_with(options: Options) -> Running {
-    let clock = TokioClock(Instant::now());
-    let log = MemoryLog::with_clock(topics::all(), Arc::new(clock));
+    let clock = TokioClock::new();
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(clock.clone()));
     start_on(log, clock, options)
 }
 
 /// On a log on which a crash can lie between outputs and the positions that they finish.
 pub(crate) fn start_in_two_steps() -> Running {
-    let clock = TokioClock(Instant::now());
-    let log = MemoryLog::with_clock(topics::all(), Arc::new(clock));
+    let clock = TokioClock::new();
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(clock.clone()));
     log.complete_in_two_steps();
     start_on(log, clock, Options::default())
 }
 
 /// The log's time is ahead by this much, as it stays after the wall clock was set back.
 pub(crate) fn start_with_log_ahead(ahead: Duration) -> Running {
-    let clock = TokioClock(Instant::now());
-    let log = MemoryLog::with_clock(topics::all(), Arc::new(Other::Ahead(clock, ahead)));
+    let clock = TokioClock::new();
+    let log = MemoryLog::with_clock(topics::all(), Arc::new(Other::Ahead(clock.clone(), ahead)));
     start_on(log, clock, Options::default())
 }
 
 /// The log's time is behind by this much, as a broker's may be.
 pub(crate) fn start_with_log_behind(behind: Duration) -> Running {
-    let clock = TokioClock(Instant::now());
-    let log = MemoryLog::with_clock(topics::all(), Arc::new(Other::Behind(clock, behind)));
+    let clock = TokioClock::new();
+    let log = MemoryLog::with_clock(
+        topics::all(),
+        Arc::new(Other::Behind(clock.clone(), behind)),
+    );
     start_on(log, clock, Options::default())
 }
 
@@ -87,7 +102,7 @@ pub(crate) fn start_on(log: MemoryLog, clock: TokioClock, options: Options) -> R
     let stop = CancellationToken::new();
     let handle = tokio::spawn(postrider_pump::run(
         Arc::new(log.clone()),
-        Arc::new(clock),
+        Arc::new(clock.clone()),
         options.clone(),
         metrics.clone(),
         stop.clone(),
@@ -112,6 +127,14 @@ impl Running {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(crate) fn set_clock_back(&self, by: Duration) {
+        self.clock.set.set_back(by);
+    }
+
+    pub(crate) fn set_clock_forward(&self, by: Duration) {
+        self.clock.set.advance(by);
     }
 
     pub(crate) async fn put(&self, records: Vec<NewRecord>) {
@@ -157,7 +180,7 @@ impl Running {
 
     /// Another pump on the same log.
     pub(crate) fn second(&self) -> Running {
-        start_on(self.log.clone(), self.clock, self.options.clone())
+        start_on(self.log.clone(), self.clock.clone(), self.options.clone())
     }
 
     /// Kills the process between any two steps, and starts another on the same log.
