@@ -106,6 +106,7 @@ pub(crate) fn delivery(config: &Config) -> postrider_delivery::Options {
         cautious_start: config.log.kind == LogKind::Kafka,
         ..postrider_delivery::Options::default()
     };
+    options.lane.parked_bytes = parked(config, options.lane.parked_bytes);
     options.lane.max_in_flight = section.in_flight_per_endpoint;
     options.lane.first_in_flight = options
         .lane
@@ -115,6 +116,20 @@ pub(crate) fn delivery(config: &Config) -> postrider_delivery::Options {
     options.lane.breaker.first_wait = section.breaker_wait;
     options.lane.breaker.longest_wait = section.breaker_longest_wait;
     options
+}
+
+/// What may be parked for one endpoint. In a log with a bound it is so little that an endpoint with twice of it, as newcomers
+/// make it, leaves the others' events three quarters.
+fn parked(config: &Config, standard: u64) -> u64 {
+    let bounded = match config.log.kind {
+        LogKind::Embedded => config.log.max,
+        LogKind::Kafka => None,
+    };
+    match (config.delivery.parked, bounded) {
+        (Some(parked), _) => parked.0,
+        (None, Some(max)) => standard.min(max.0 / 8),
+        (None, None) => standard,
+    }
 }
 
 pub(crate) fn recorder(config: &Config) -> postrider_recorder::Options {

@@ -150,6 +150,8 @@ keys! {
             "Percent of the attempts in flight that only endpoints which answer may use."
         memory: Bytes = "64MiB", "1MiB" ..= "64GiB";
             "Memory for deliveries that were read and not finished; beyond it the longest lanes are parked. Where only our own sockets are short and endpoints answer quickly, reading waits instead, up to ten seconds."
+        parked: Option<Bytes> = "none";
+            "How much may be parked for one endpoint; beyond it the oldest that come round become dead letters, at twice as much what is new, too. With none 4GiB, or an eighth of log.max where that is less."
         breaker_failures: u32 = "5", "1" ..= "10000";
             "Failures in a row that open an endpoint's breaker. It also opens when nine in ten of at least 20 attempts within 30 s failed."
         breaker_wait: Duration = "2s", "100ms" ..= "1h";

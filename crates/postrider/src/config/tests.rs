@@ -17,6 +17,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("log.wal", "128MiB", "1MiB"),
     ("log.reserve", "1GiB", "-1"),
     ("log.max", "10GiB", "much"),
+    ("delivery.parked", "10GiB", "much"),
     ("log.kafka.brokers", "a:9092,b:9092", "a"),
     ("log.kafka.topic_prefix", "mine.", "my topics"),
     ("log.kafka.create_topics", "false", "maybe"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use postrider_testkit::{Behaviour, SmallDisk, eventually};
+use postrider_testkit::{Behaviour, Refusing, SmallDisk, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -28,6 +28,7 @@ fn event() -> Value {
 async fn a_lack_of_space_is_logged_named_by_readiness_and_over_once_deliveries_are_finished() {
     let world = World::with(&[
         ("LOG__MAX", "20MiB"),
+        ("DELIVERY__PARKED", "1GiB"),
         ("LOG__RESERVE", "16MiB"),
         ("DELIVERY__SCHEDULE", &["1s"; 50].join(",")),
         ("DELIVERY__BREAKER_WAIT", "100ms"),
@@ -110,6 +111,7 @@ async fn stays_with_its_clients(world: &World) {
 async fn what_was_accepted_is_delivered_though_the_log_is_full_of_what_failed() {
     let world = World::with(&[
         ("LOG__MAX", "96MiB"),
+        ("DELIVERY__PARKED", "1GiB"),
         ("LOG__RESERVE", "16MiB"),
         ("DELIVERY__TIMEOUT", "5s"),
         ("DELIVERY__SCHEDULE", "0s,2s,5s,10s,30s,60s,60s,60s"),
@@ -154,6 +156,35 @@ async fn what_was_accepted_is_delivered_though_the_log_is_full_of_what_failed() 
     let log = world.launch.data().join("log.db");
     let size = std::fs::metadata(log).unwrap().len();
     assert!(size < TIMES * (96 << 20), "the log has {size} bytes");
+}
+
+/// More for a dead endpoint than the log may hold, and a neighbour's events all along.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backlog_of_a_dead_endpoint_keeps_nobodys_events_out_of_a_log_with_a_bound() {
+    const MAX: usize = 48 << 20;
+    let max = MAX.to_string() + "B";
+    let world = World::with(&[("LOG__MAX", &max), ("LOG__RESERVE", "16MiB")]).await;
+    let dead = Refusing::bind().unwrap();
+    let app = world.api.create_app("dead").await.unwrap();
+    let spec = json!({ "url": dead.url().unwrap() });
+    world.api.create_endpoint(&app, &spec).await.unwrap();
+    world.endpoint("/well", Behaviour::Ok).await;
+    let publish = async |app: &str| {
+        let path = format!("/api/v1/app/{app}/msg");
+        let answer = world.api.try_post(&path, &event()).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    };
+    // In the log lie the payloads, and what is around them.
+    for n in 1..=3 * MAX / 2 / (64 << 10) {
+        publish(&app).await;
+        if n % 100 == 0 {
+            publish(&world.app).await;
+            world.wait_for("/well", n as u64 / 100).await;
+        }
+    }
+    let path = format!("/api/v1/app/{app}/dead-letter?limit=1");
+    let page = world.api.get(&path).await.unwrap();
+    assert_eq!(page["data"][0]["reason"], "parked_overflow", "{page}");
 }
 
 /// No bound but the disk itself. Ten endpoints fail, and one of them hangs at first; each delivery that fails is to be

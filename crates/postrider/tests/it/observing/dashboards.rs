@@ -31,6 +31,7 @@ async fn every_query_of_every_panel_shows_its_fault_and_the_counts_are_those_of_
         ("LOG__WAL", "8MiB"),
         ("LOG__RESERVE", "16MiB"),
         ("LOG__MAX", "96MiB"),
+        ("DELIVERY__PARKED", "1GiB"),
     ])
     .await;
     let prometheus = watching(&[world.server().address().unwrap()]).await;
