@@ -18,7 +18,6 @@ impl<S: Sender> Dispatcher<S> {
         states: HashMap<EndpointId, EndpointState>,
     ) {
         let numbers = self.partitions.is_restored(assigned);
-        self.gone_until = None;
         for (id, state) in states {
             let partition = state.partition;
             if !numbers.contains(&partition) || self.lanes.contains_key(&id) {

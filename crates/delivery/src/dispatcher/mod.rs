@@ -102,8 +102,6 @@ pub(crate) struct Dispatcher<S> {
     survey_at: Instant,
     /// The registry's version at the last look for endpoints that were changed while their breakers are open.
     looked_at: u64,
-    /// That of the last look at what was restored of endpoints that are gone; `None` where something was restored since.
-    gone_until: Option<u64>,
     stopping: bool,
 }
 
@@ -154,7 +152,6 @@ impl<S: Sender> Dispatcher<S> {
             awake_since: Instant::now(),
             survey_at: Instant::now(),
             looked_at: 0,
-            gone_until: None,
             stopping: false,
         }
     }

@@ -23,7 +23,6 @@ impl<S: Sender> Dispatcher<S> {
     pub(super) fn tick(&mut self, now: Now) {
         self.forget_idle(now);
         self.try_changed(now);
-        self.forget_gone(now);
         self.publish(now);
         self.report(now);
         self.survey(now);
@@ -141,23 +140,6 @@ impl<S: Sender> Dispatcher<S> {
         // Lanes of a crowd that has gone: half a kilobyte each.
         if self.lanes.capacity() > FEW_LANES && self.lanes.len() < self.lanes.capacity() / 4 {
             self.lanes.shrink_to(self.lanes.len() * 2);
-        }
-    }
-
-    /// What earlier owners published of an endpoint that is gone by now, and of which nothing may ever come, is withdrawn by a
-    /// lane that is forgotten like any other.
-    fn forget_gone(&mut self, now: Now) {
-        let version = self.ports.endpoints.version();
-        if version == 0 || self.gone_until == Some(version) {
-            return;
-        }
-        self.gone_until = Some(version);
-        let all = self.restored.iter();
-        let gone = all.filter(|(id, _)| self.enabled(**id).is_none());
-        let gone: Vec<_> = gone.map(|(id, known)| (*id, known.partition)).collect();
-        for (id, partition) in gone {
-            self.entry(id, partition, now).lane.endpoint_is_gone();
-            self.changed.insert(id);
         }
     }
 

@@ -1,11 +1,10 @@
 //! What survives a kill, and what a stop leaves behind.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
-use postrider_model::{EndpointPolicy, topics};
+use postrider_model::topics;
 
-use crate::parking::{assert_probed_first, open_state, probe_at};
+use crate::parking::{assert_probed_first, probe_at};
 use crate::world::{Does, MS, S, World};
 
 #[tokio::test(start_paused = true)]
@@ -190,32 +189,4 @@ async fn a_record_that_is_no_delivery_stops_nobody_and_is_kept() {
     world.until(S, "finished", World::is_finished).await;
     assert_eq!(world.attempts().len(), 1);
     assert_eq!(world.log.records(topics::EVENTS_REJECTED).len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_state_of_an_endpoint_that_was_deleted_while_nothing_ran_is_withdrawn() {
-    let mut world = World::new();
-    let once = EndpointPolicy {
-        schedule: Some("0s".parse().unwrap()),
-        ..EndpointPolicy::default()
-    };
-    let id = world.endpoint_with(0, Does::Dead, once);
-    world.endpoints.version.store(1, Ordering::SeqCst);
-    world.start();
-    for dead in 1..=5 {
-        world.publish(&[id]).await;
-        let has_died = |world: &World| world.dead_letters().len() == dead;
-        world.until(5 * S, "given up", has_died).await;
-    }
-    world
-        .until(5 * S, "its breaker is open", |world| {
-            open_state(world).is_some()
-        })
-        .await;
-    world.endpoints.known.lock().unwrap().clear();
-    world.endpoints.store.lock().unwrap().clear();
-    world.kill_and_restart().await;
-    world
-        .until(60 * S, "withdrawn", |world| open_state(world).is_none())
-        .await;
 }
