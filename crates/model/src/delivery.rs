@@ -93,6 +93,9 @@ impl Class {
     }
 }
 
+/// Machines' clocks may differ by this, and none was set back.
+const APART: Duration = Duration::from_secs(10);
+
 impl Delivery {
     /// The delivery of `event` to `endpoint_id`, as fan-out makes it.
     pub fn of_event(
@@ -212,7 +215,7 @@ impl Delivery {
     /// Of the wait that it began, `waited` is over at `now`. Where the clock was set back meanwhile, to before the wait began,
     /// its time is told anew by what is left of that; otherwise the clock says what is left, and nothing changes.
     pub fn waited(self, waited: Duration, now: Timestamp) -> Self {
-        if self.reckoned_at() <= now {
+        if self.reckoned_at() <= now.plus(APART) {
             return self;
         }
         let left = self.wait(now).saturating_sub(waited);

@@ -3,7 +3,7 @@
 //! Whether another process has the directory, or a newer version wrote it, the log says when it is opened.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -152,6 +152,13 @@ impl Address {
         Ok(Self(file))
     }
 
+    /// What the process says that has the directory now, if one has. What one said that was killed is nobody's word: somebody
+    /// else may listen there by now, and would be given a token.
+    pub(crate) fn of_running(dir: &Path) -> Option<SocketAddr> {
+        let is_running = LOCKS.iter().any(|lock| is_held(&dir.join(lock)));
+        is_running.then(|| Self::read(dir)).flatten()
+    }
+
     /// What was said last, if anything can be read.
     pub(crate) fn read(dir: &Path) -> Option<SocketAddr> {
         fs::read_to_string(dir.join(ADDRESS))
@@ -170,9 +177,32 @@ impl Drop for Address {
     }
 }
 
+/// What a process holds that has the directory: with an embedded log, and with SQLite.
+const LOCKS: [&str; 2] = ["log.lock", "store.lock"];
+
+/// Whether a process holds this lock just now. Nothing is made or changed.
+fn is_held(lock: &Path) -> bool {
+    // Whoever starts while this looks waits a moment for it.
+    File::open(lock)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_said_that_is_gone_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 8071));
+        let _said = Address::say(dir.path(), address).unwrap();
+        for lock in LOCKS {
+            let file = File::create(dir.path().join(lock)).unwrap();
+            assert_eq!(Address::of_running(dir.path()), None);
+            file.lock().unwrap();
+            assert_eq!(Address::of_running(dir.path()), Some(address));
+        }
+    }
 
     #[test]
     fn directory_and_token_are_for_their_owner_only() {

@@ -72,9 +72,9 @@ fn url(args: &Args) -> anyhow::Result<String> {
         (None, None) => Ok(USUAL.to_owned()),
         (None, Some(data)) => {
             // Not the usual one: who listens there may be somebody else, and would be given the token.
-            let address = Address::read(data).with_context(|| {
+            let address = Address::of_running(data).with_context(|| {
                 format!(
-                    "{} does not say where a running server listens: give --url",
+                    "no server that runs says in {} where it listens: give --url",
                     data.display()
                 )
             })?;
@@ -87,15 +87,13 @@ struct Rejected(Server);
 
 impl Rejected {
     fn new(args: &Args) -> anyhow::Result<Self> {
-        let kept = match &args.data {
-            Some(data) => data_dir::read_token(data)?,
-            None => None,
+        let token = match (args.credentials.token()?, &args.data) {
+            (None, Some(data)) => {
+                data_dir::read_token(data)?.map(|token| token.expose().to_owned())
+            }
+            (given, _) => given,
         };
-        let Some(token) = args
-            .credentials
-            .token()?
-            .or_else(|| kept.map(|token| token.expose().to_owned()))
-        else {
+        let Some(token) = token else {
             bail!(
                 "whose request is it? Give a data directory with an operator's token by --data, or the token by \
                  --token-file or POSTRIDER_TOKEN"

@@ -103,6 +103,10 @@ async fn damage_that_is_met_while_serving_is_named_and_nothing_that_was_accepted
     })
     .await
     .unwrap();
-    let ready = world.api.try_get("/health/ready").await.unwrap();
-    assert_eq!(ready.status, 200, "{ready:?}");
+    eventually("it is ready again", DEADLINE, async || {
+        let ready = world.api.try_get("/health/ready").await.ok()?;
+        (ready.status == 200).then_some(())
+    })
+    .await
+    .unwrap();
 }

@@ -122,9 +122,10 @@ impl Kept {
                     if let TokenScope::Application(app) = token.scope
                         && let Entry::Vacant(unknown) = uids.entry(app.to_string())
                     {
+                        // What the application is called helps to find a token; the list is there without it.
                         let found = store.application(&ApplicationRef::Id(app)).await;
-                        let found = found.context("cannot look an application up")?;
-                        unknown.insert(found.and_then(|app| app.uid).map(|uid| uid.to_string()));
+                        let uid = found.ok().flatten().and_then(|app| app.uid);
+                        unknown.insert(uid.map(|uid| uid.to_string()));
                     }
                     lines.push(stored_line(token, &uids));
                 }
