@@ -101,7 +101,9 @@ pub(super) async fn overfill(
     let api = cluster.api("rest");
     let large = Running::begin(load, cluster.target("rest"));
     let full = eventually("a producer is refused", PATIENCE, async || {
-        let event = json!({ "eventType": "scenario.small", "payload": {} });
+        // More than is left beside one of the others, however slowly those come.
+        let payload = json!({ "pad": "x".repeat(600 << 10) });
+        let event = json!({ "eventType": "scenario.larger", "payload": payload });
         let path = format!("/api/v1/app/{}/msg", crowd.app);
         let answer = api.try_post(&path, &event).await.ok()?;
         let busy = answer.body["detail"]
