@@ -249,7 +249,7 @@ impl Crowd {
         let mut struck: Vec<Kill> = faults.iter().map(|(_, fault)| *fault).collect();
         struck.extend(cluster.excuse_losses(&mut checker, &self.all));
         checker.excuses_at_most(most_repeats(&struck, &cluster.receiver.arrivals()));
-        cluster.explain(&checker).await;
+        cluster.explain(&checker, &self.all).await;
         hold(&cluster.receiver, &checker, PATIENCE).await;
         for (endpoint, limit) in &self.limited {
             let starts = limits::starts(&cluster.api(api), &self.app, &endpoint.to_string()).await;

@@ -40,7 +40,7 @@ use postrider_testkit::{
 use tempfile::TempDir;
 
 use crate::world::Place;
-use losses::Loss;
+use losses::{Loss, Receiving};
 use process::Process;
 
 /// Ends a test that waits in vain. Takeovers wait for sessions to end, which are long over on a quiet machine; on a
@@ -254,28 +254,47 @@ impl Cluster {
 
     /// Every time that a process lost partitions, by its name, also one that was replaced or is not wanted any more.
     pub(crate) fn losses(&self) -> Vec<(&'static str, Loss)> {
-        let running = self.processes.iter();
-        let running = running.map(|(name, process)| (*name, process.server().log()));
-        let logs = running.chain(self.forgotten.iter().cloned());
-        logs.flat_map(|(name, log)| Loss::all_in(&log).into_iter().map(move |loss| (name, loss)))
-            .collect()
+        let of = |(name, log): (_, String)| {
+            let losses = Loss::all_in(&log).into_iter();
+            losses.map(move |loss| (name, loss))
+        };
+        self.logs().flat_map(of).collect()
     }
 
-    /// For a failing test: what processes say of the first events that came again without excuse, and what they lost.
-    pub(crate) async fn explain(&self, checker: &LossChecker) {
+    /// What processes said, by their names, also those that were replaced or are not wanted any more.
+    fn logs(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let running = self.processes.iter();
+        let running = running.map(|(name, process)| (*name, process.server().log()));
+        running.chain(self.forgotten.iter().cloned())
+    }
+
+    /// For a failing test: the verdict of `checker`, and what processes say of the first deliveries that came again without
+    /// excuse, of what they were given and of what they lost.
+    pub(crate) async fn explain(&self, checker: &LossChecker, all: &[Receiving]) {
         let come = eventually("nothing is missing", PATIENCE, async || {
             (checker.missing(&self.receiver.arrivals()) == 0).then_some(())
         });
         if come.await.is_err() {
             return;
         }
-        let verdict = checker.judge(&self.receiver.arrivals());
-        let events = verdict.unexcused.iter().take(3);
-        let events: Vec<_> = events.map(|(event, _)| event.as_str()).collect();
-        for (name, process) in self.processes.iter().filter(|_| !events.is_empty()) {
-            let log = process.server().log();
+        let arrivals = self.receiver.arrivals();
+        let verdict = checker.judge(&arrivals);
+        if verdict.unexcused.is_empty() {
+            return;
+        }
+        println!("{verdict}\n{}", checker.history(&verdict, &arrivals));
+        let endpoint = |path: &str| all.iter().find(|one| one.0 == path).map(|one| one.1);
+        let again = verdict.unexcused.iter().take(3);
+        let again: Vec<_> = again
+            .filter_map(|(event, path)| Some((event, endpoint(path)?.to_string())))
+            .collect();
+        for (name, log) in self.logs() {
             let tells = |line: &&str| {
-                line.contains("partitions were lost") || events.iter().any(|one| line.contains(one))
+                let moved = line.contains("group=worker") && line.contains("heard of");
+                let is_of = |(event, endpoint): &(&String, String)| {
+                    line.contains(*event) && line.contains(endpoint)
+                };
+                moved || line.contains("partitions were lost") || again.iter().any(is_of)
             };
             for line in log.lines().filter(tells) {
                 println!("{name}: {line}");
