@@ -98,7 +98,7 @@ async fn by_event(
     let mut filter = filter(&query)?;
     let event = api.event(app.id, &id).await?;
     filter.event = Some(event.id);
-    if let Some(text) = query.text("endpoint_id") {
+    if let Some(text) = query.filter("endpoint_id")? {
         // The attempts of a deleted endpoint are still found by its id.
         filter.endpoint = Some(match endpoint_ref(text)? {
             EndpointRef::Id(id) => id,
@@ -144,7 +144,7 @@ pub(crate) const FILTER: [&str; 6] = [
 
 /// What a query asks for, but for the status, the event and the endpoint.
 pub(crate) fn filter(query: &Query) -> Result<AttemptFilter, HttpError> {
-    let status_class = match query.text("status_code_class") {
+    let status_class = match query.filter("status_code_class")? {
         None => None,
         Some("100") => Some(1),
         Some("200") => Some(2),

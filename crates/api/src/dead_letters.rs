@@ -121,9 +121,9 @@ const FILTER: [&str; 5] = ["app_id", "endpoint_id", "event_type", "after", "befo
 
 /// The filter that a query asks for, within the caller's reach.
 async fn filter(api: &Api, reach: &Reach, query: &Query) -> Result<DeadLetterFilter, HttpError> {
-    let app = query.text("app_id");
+    let app = query.filter("app_id")?;
     let app_id = reach.narrowed(api, app, "query", "app_id").await?;
-    let endpoint = query.text("endpoint_id");
+    let endpoint = query.filter("endpoint_id")?;
     Ok(DeadLetterFilter {
         app_id,
         endpoint_id: api

@@ -43,7 +43,7 @@ impl Status {
 
     /// The `status` that a query asks for.
     pub(crate) fn asked(query: &Query) -> Result<Option<Self>, HttpError> {
-        Ok(match query.text("status") {
+        Ok(match query.filter("status")? {
             None => None,
             Some("0") => Some(Self::Success),
             Some("1" | "3") => Some(Self::Pending),

@@ -10,8 +10,8 @@ use postrider_model::Timestamp;
 
 use crate::HttpError;
 
-/// The parameters of a request's query, decoded. An empty value counts as absent, but for what is [read](Query::get) as a
-/// name or a number.
+/// The parameters of a request's query, decoded. An empty value counts as absent, but not where it is [asked for as a
+/// filter](Query::filter).
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -85,12 +85,27 @@ impl Query {
         Ok(first)
     }
 
+    /// Likewise, but refuses one that is empty: overlooked, it would show more than was meant.
+    pub fn filter(&self, name: &'static str) -> Result<Option<&str>, HttpError> {
+        match self.text(name) {
+            None if self.is_empty(name) => Err(HttpError::query(
+                name,
+                "expected a value: give one, or leave the parameter out",
+            )),
+            found => Ok(found),
+        }
+    }
+
+    fn is_empty(&self, name: &str) -> bool {
+        self.empty.iter().any(|given| given == name)
+    }
+
     /// The first value of `name`, read as a `T`. An empty one is none: left out, it would show more than was meant.
     pub fn get<T: FromStr<Err: Display>>(
         &self,
         name: &'static str,
     ) -> Result<Option<T>, HttpError> {
-        let empty = || self.empty.iter().any(|given| given == name).then_some("");
+        let empty = || self.is_empty(name).then_some("");
         self.text(name)
             .or_else(empty)
             .map(|text| text.parse().map_err(|error| HttpError::query(name, error)))
@@ -118,7 +133,7 @@ impl Query {
 
     /// A time in RFC 3339.
     pub fn time(&self, name: &'static str) -> Result<Option<Timestamp>, HttpError> {
-        self.text(name)
+        self.filter(name)?
             .map(|text| {
                 // A "+" of the offset that was not encoded arrives as a space.
                 Timestamp::parse(&text.replace(' ', "+")).ok_or_else(|| {
@@ -220,6 +235,20 @@ mod tests {
         assert!(query.list::<EventType>("event_types").unwrap().is_empty());
         let query = Query::parse("eventType=").only(&["event_type"]).unwrap();
         query.get::<EventType>("event_type").unwrap_err();
+
+        let query = Query::parse("endpoint_id=&after=&limit=5");
+        assert!(query.text("endpoint_id").is_none());
+        for refused in [
+            query.filter("endpoint_id").unwrap_err(),
+            query.time("after").unwrap_err(),
+        ] {
+            let HttpError::Invalid(faults) = refused else {
+                panic!("it is the client's fault")
+            };
+            assert!(faults[0].msg.contains("leave the parameter out"));
+        }
+        assert_eq!(query.filter("limit").unwrap(), Some("5"));
+        assert_eq!(query.filter("app_id").unwrap(), None);
     }
 
     #[test]
