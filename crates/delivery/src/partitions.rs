@@ -34,6 +34,8 @@ struct Owned {
     /// When records at or above a position were read: the age of the oldest unfinished one.
     read_at: VecDeque<(Position, Instant)>,
     in_flight: u32,
+    /// The map of what is finished is near the longest that a commit takes, or beyond it.
+    crowded: bool,
     /// That of the handover by which its earlier owner left it; none if he was killed, or there was none.
     inherited: Option<Nonce>,
     /// What its earlier owner knew is here.
@@ -67,6 +69,7 @@ impl Partitions {
             revoked: None,
             read_at: VecDeque::new(),
             in_flight: 0,
+            crowded: false,
             inherited,
             ready: false,
             handover: None,
@@ -134,6 +137,8 @@ impl Partitions {
             None => owned.tracker.progress(metadata_bytes),
             Some(_) => owned.tracker.progress(Nonce::room_beside(metadata_bytes)),
         };
+        let longest = metadata_bytes.unwrap_or(usize::MAX);
+        owned.crowded = committed.metadata.len() > longest / 4 * 3;
         let known = &mut owned.read_at;
         while known.len() > 1 && known[1].0 <= committed.next
             || owned.tracker.unfinished() == 0 && !known.is_empty()
@@ -199,6 +204,18 @@ impl Partitions {
             .map(|owned| owned.tracker.unfinished())
             .max()
             .unwrap_or(0)
+    }
+
+    /// The partitions whose maps of what is finished are near the longest that a commit takes: what a map does not hold, the
+    /// next owner sends again. Below the bounds lies the half that is nearer to the watermark.
+    pub(crate) fn crowded(&self) -> HashMap<TopicPartition, Bounds> {
+        let crowded = |owned: &Owned| owned.crowded && owned.revoked.is_none();
+        let crowded = self.owned.iter().filter(|(_, owned)| crowded(owned));
+        let bounds = |owned: &Owned| Bounds {
+            by_age: owned.tracker.end() - owned.tracker.span() / 2,
+            by_span: 0,
+        };
+        crowded.map(|(at, owned)| (*at, bounds(owned))).collect()
     }
 
     /// The partitions of which something unfinished has been in memory for longer than `age`, or lies more than `span`

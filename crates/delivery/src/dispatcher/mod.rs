@@ -94,6 +94,8 @@ pub(crate) struct Dispatcher<S> {
     tick_at: Instant,
     /// When lanes are looked through next for what keeps a watermark back.
     lagging_at: Instant,
+    /// When maps that are near the longest are looked after next, at the earliest.
+    crowded_at: Instant,
     /// When the present turn began, and since when none began much later than it should have: an attempt that was out when
     /// this process was stopped does not say how long its endpoint takes.
     turned_at: Instant,
@@ -148,6 +150,7 @@ impl<S: Sender> Dispatcher<S> {
             shed_at: None,
             tick_at: Instant::now() + TICK,
             lagging_at: Instant::now(),
+            crowded_at: Instant::now(),
             turned_at: Instant::now(),
             awake_since: Instant::now(),
             survey_at: Instant::now(),
@@ -235,6 +238,7 @@ impl<S: Sender> Dispatcher<S> {
         self.start_ready(now);
         self.judging.ask();
         self.relieve(now);
+        self.make_room_in_maps(now);
         self.release(now).await?;
         self.finisher.commit(&mut self.partitions, now.instant);
         let Some(by) = drained_by else {

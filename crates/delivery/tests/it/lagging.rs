@@ -1,6 +1,8 @@
 //! No endpoint keeps the watermark of a partition back: behind it the log keeps what is everybody's.
 
 use postrider_delivery::ParkReason;
+use postrider_log::Limits;
+use postrider_log::testing::MemoryLog;
 use postrider_model::{Delivery, EndpointId, EndpointPolicy, topics};
 
 use crate::world::{Does, MS, S, World};
@@ -140,4 +142,48 @@ async fn broken(world: &World, like: &Delivery, to: EndpointId) {
         .log
         .append(vec![record], Durability::Ordered, Purpose::Intake);
     appended.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_endpoints_queue_never_makes_the_next_owner_send_again_what_others_got() {
+    // As with Kafka, but for fewer records: the map reaches some two hundred.
+    let limits = Limits {
+        record_bytes: 8 << 20,
+        metadata_bytes: Some(40),
+    };
+    let mut world = World::new();
+    world.log = MemoryLog::with_limits(topics::all(), world.clock.clone(), limits);
+    let policy = EndpointPolicy {
+        max_in_flight: Some(10),
+        ..EndpointPolicy::default()
+    };
+    let slow = world.endpoint_with(0, Does::Slow(S), policy);
+    let neighbour = world.endpoint(1, Does::Answer(200));
+    world.start();
+    for _ in 0..400 {
+        world.publish(&[slow, neighbour]).await;
+        tokio::time::sleep(50 * MS).await;
+    }
+    world
+        .until(S, "the neighbour has got all", |world| {
+            world.sender.sent_to(neighbour).len() == 400
+        })
+        .await;
+    // It was busy meanwhile.
+    let before = world.sender.sent_to(slow).len();
+    assert!(before >= 150, "{before} went to the slow one");
+    tokio::time::sleep(100 * MS).await;
+
+    world.kill_and_restart().await;
+    world
+        .until(300 * S, "the slow one has got all", |world| {
+            before + world.sender.sent_to(slow).len() >= 400
+        })
+        .await;
+    world
+        .until(60 * S, "all is finished", World::is_finished)
+        .await;
+    assert_eq!(world.sender.sent_to(neighbour).len(), 0, "they came again");
+    let all = before + world.sender.sent_to(slow).len();
+    assert!(all <= 410, "{all} to the slow one");
 }
