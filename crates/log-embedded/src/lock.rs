@@ -7,10 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_model::is_held;
+
 use crate::OpenError;
 
+const LOCK: &str = "log.lock";
+
 /// How long a lock is waited for: one that was just given up may still be held for a moment, by a process that its
-/// owner was starting just then and that has not yet closed what it inherited.
+/// owner was starting just then and that has not yet closed what it inherited. Nor does one who only looks hold it longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -19,7 +23,7 @@ pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Takes the data directory for as long as the file is open.
 pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
-    let path = dir.join("log.lock");
+    let path = dir.join(LOCK);
     let failed = |source| OpenError::io(&path)(source);
     let mut options = OpenOptions::new();
     let mut file = options
@@ -54,9 +58,7 @@ pub(crate) fn take(dir: &Path) -> Result<Arc<File>, OpenError> {
 
 /// Whether a process has the data directory just now. Nothing is made or changed.
 pub(crate) fn is_taken(dir: &Path) -> bool {
-    // A process that starts while this looks waits a moment for it.
-    File::open(dir.join("log.lock"))
-        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    is_held(&dir.join(LOCK))
 }
 
 fn try_for(file: &File, patience: Duration) -> Result<(), TryLockError> {

@@ -1,6 +1,7 @@
 //! The words that all of Postrider shares: ids, events, endpoints, deliveries, attempts, dead letters.
 //!
-//! **In → out.** Bytes of a record in, typed values out, and back; nothing here waits, reads or writes.
+//! **In → out.** Bytes of a record in, typed values out, and back; nothing here waits, reads or writes, but that
+//! [`is_held`] looks at a lock.
 //!
 //! **Invariants.** An id of one kind is never taken for another. A delivery changes only through its named
 //! constructors. Writing an attempt or a dead letter twice is harmless, because their ids are derived.
@@ -29,6 +30,7 @@ mod fanout;
 mod id;
 mod incoming;
 mod json;
+mod lock;
 mod names;
 mod options;
 mod record;
@@ -64,6 +66,7 @@ pub use id::{
 };
 pub use incoming::{Foreign, Incoming, IntakeLimits, RECORD_ID, again, record_id, waiting};
 pub use json::is_within_depth;
+pub use lock::is_held;
 pub use names::{Channel, EventType, NameError, Uid};
 pub use options::{OptionsError, out_of_range};
 pub use record::{

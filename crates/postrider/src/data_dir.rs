@@ -3,7 +3,7 @@
 //! Whether another process has the directory, or a newer version wrote it, the log says when it is opened.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use postrider_access::Token;
+use postrider_model::is_held;
 
 /// What a data directory holds, by which one is known.
 const OURS: [&str; 6] = [
@@ -179,13 +180,6 @@ impl Drop for Address {
 
 /// What a process holds that has the directory: with an embedded log, and with SQLite.
 const LOCKS: [&str; 2] = ["log.lock", "store.lock"];
-
-/// Whether a process holds this lock just now. Nothing is made or changed.
-fn is_held(lock: &Path) -> bool {
-    // Whoever starts while this looks waits a moment for it.
-    File::open(lock)
-        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
-}
 
 #[cfg(test)]
 mod tests {

@@ -22,12 +22,23 @@ pub struct Inspected {
 }
 
 /// What was read of a SQLite file, and found sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectedFile {
     /// Of the file and its WAL.
     pub bytes: u64,
-    /// Whether all of it was read, or the time was over before.
-    pub whole: bool,
+    /// How much of it.
+    pub extent: Extent,
+}
+
+/// How much of a SQLite file was read before the time was over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Of a file that nobody has: what was read was sound, and the rest was not read.
+    Part,
+    /// Of a file in use: all but these tables, which were not read to their end. Of what was read of them nothing is known.
+    AllBut(Vec<String>),
 }
 
 /// What was seen of a PostgreSQL server.

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::OpenError;
-pub use inspect::{Inspected, InspectedConnections, InspectedFile, InspectedServer};
+pub use inspect::{Extent, Inspected, InspectedConnections, InspectedFile, InspectedServer};
 pub use metrics::StoreMetrics;
 pub use postgres::{PostgresOptions, PostgresStore};
 use postrider_store::Store;

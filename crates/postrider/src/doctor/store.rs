@@ -2,7 +2,7 @@
 //! read, or its server's clock.
 
 use postrider_model::{Clock, SystemClock};
-use postrider_store_sql::{Inspected, InspectedFile, InspectedServer, OpenError, inspect};
+use postrider_store_sql::{Extent, Inspected, InspectedFile, InspectedServer, OpenError, inspect};
 
 use super::{Finding, READ_FOR, clock, connections};
 use crate::config::Config;
@@ -72,20 +72,30 @@ fn schema(found: &Inspected) -> Finding {
 
 fn read(place: &str, file: InspectedFile) -> Finding {
     let mib = file.bytes >> 20;
-    match file.whole {
-        true => Finding::ok(
+    match file.extent {
+        Extent::Whole => Finding::ok(
             PART,
             format!("{place} can be read from end to end ({mib} MiB)"),
         ),
-        false => Finding::warning(
+        Extent::Part => Finding::warning(
             PART,
             format!(
                 "nothing is wrong in what was read of {place} within {} s; the rest of its {mib} MiB was not looked at",
                 READ_FOR.as_secs()
             ),
             format!(
-                "to read all of it, however long it takes: stop the server, whose store grows while somebody reads it for \
-                 long, and then: sqlite3 {place} 'PRAGMA quick_check'"
+                "to read all of it, however long it takes, while no server runs: sqlite3 {place} 'PRAGMA quick_check'"
+            ),
+        ),
+        Extent::AllBut(tables) => Finding::warning(
+            PART,
+            format!(
+                "{place} ({mib} MiB) was read whole but for: {}; whether these are sound is not known",
+                tables.join(", ")
+            ),
+            format!(
+                "to read these as well: stop the server, whose store grows while somebody reads it for long, and ask again; \
+                 or, however long it takes: sqlite3 {place} 'PRAGMA quick_check'"
             ),
         ),
     }
@@ -136,5 +146,30 @@ fn advice(error: &OpenError) -> &'static str {
         OpenError::Io { .. } | OpenError::Database { .. } => {
             "see that the file and its folder belong to the user that runs the server"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_is_named_and_nothing_is_promised_of_it() {
+        let bytes = 3 << 20;
+        let told = |extent| read("store.db", InspectedFile { bytes, extent });
+        assert_eq!(told(Extent::Whole).verdict, Verdict::Ok);
+        let tables = ["attempts", "events"].map(str::to_owned);
+        let found = told(Extent::AllBut(tables.into()));
+        assert_eq!(found.verdict, Verdict::Warning);
+        assert_eq!(
+            found.seen,
+            "store.db (3 MiB) was read whole but for: attempts, events; whether these are sound is not known"
+        );
+        assert!(found.advice.unwrap().contains("stop the server"));
+        // Nobody has that one.
+        let found = told(Extent::Part);
+        assert_eq!(found.verdict, Verdict::Warning);
+        assert!(!found.advice.unwrap().contains("stop the server"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod applications;
 mod claims;
+mod close;
 mod damage;
 mod dead_letters;
 mod endpoints;
@@ -27,12 +28,11 @@ mod unreadable_rows;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 pub use damage::Damage;
 pub(crate) use inspect::inspect;
-use postrider_store::{Closing, HistoryKey, StoreError, StoreId};
+use postrider_store::{HistoryKey, StoreError, StoreId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 
@@ -151,29 +151,6 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let done = self.metrics.timed(operation, work).await;
         done.map_err(|error| self.damage.seen(error))
-    }
-}
-
-#[async_trait]
-impl Closing for SqliteStore {
-    async fn close(&self) {
-        // Readers would keep the checkpoint from its end.
-        self.feed.close().await;
-        self.readers.close().await;
-        self.pipeline.close().await;
-        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&self.writer)
-            .await;
-        if let Err(error) = emptied {
-            tracing::warn!(%error, "what was written to the store last stays in its write-ahead log, where the next start finds it");
-        }
-        self.writer.close().await;
-        drop(
-            self.lock
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
     }
 }
 

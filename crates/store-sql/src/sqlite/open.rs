@@ -5,7 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_store::StoreId;
 use sqlx::ConnectOptions;
@@ -33,6 +33,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nothing else writes, so this is for checkpoints and backups of others.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the lock is waited for: a command that looks whether anybody holds it has it for a moment. Other commands try to
+/// open the store first, and ask its server after that, so it is short.
+const PATIENCE: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Rows of a kilobyte fill pages of 4 KiB badly.
 const PAGE_BYTES: u32 = 8192;
 
@@ -46,7 +51,7 @@ const WAL_BYTES: &str = "67108864";
 impl SqliteStore {
     /// Opens the store in the file at `path`, which is made if it is not there.
     pub async fn open(path: &Path, metrics: StoreMetrics) -> Result<Self, OpenError> {
-        let lock = lock(path)?;
+        let lock = lock(path).await?;
         prepare_file(path)?;
         let writer = connect(path, writer_options(path), 1).await?;
         migrate(path, &writer).await?;
@@ -77,9 +82,14 @@ impl SqliteStore {
     }
 }
 
+/// The lock file beside `path`, which its owner holds.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
+    path.with_extension("lock")
+}
+
 /// Takes the lock file beside `path`, which the system frees when the process ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock_path: PathBuf = path.with_extension("lock");
+async fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = lock_path(path);
     let failed = |source| OpenError::Io {
         path: lock_path.clone(),
         source,
@@ -87,13 +97,25 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(MODE);
     let file = options.open(&lock_path).map_err(failed)?;
-    match file.try_lock() {
+    match try_for(&file, PATIENCE).await {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
             path: path.to_owned(),
             lock: lock_path,
         }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn try_for(file: &File, patience: Duration) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < patience => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            tried => return tried,
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Opening: what is made, what is found again, and what is refused with which words.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
 use postrider_model::Timestamp;
 use postrider_store::{Claims, Closing, ConfigFeed, Store, StoreError};
-use postrider_store_sql::{Inspected, OpenError, PostgresOptions, SqliteStore, open};
+use postrider_store_sql::{Extent, Inspected, OpenError, PostgresOptions, SqliteStore, open};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
@@ -256,14 +257,12 @@ async fn looking_reads_every_page_and_finds_damage_that_opening_does_not() {
     let store = SqliteStore::open(&path, metrics()).await.unwrap();
     store.close().await;
     let seen = look(&path, ENOUGH).await.unwrap().file.unwrap();
-    assert!(seen.whole && seen.bytes > 0, "{seen:?}");
+    assert!(seen.bytes > 0 && seen.extent == Extent::Whole, "{seen:?}");
     let names: Vec<_> = fs::read_dir(dir.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
-    let seen = look(&path, Duration::ZERO).await.unwrap().file.unwrap();
-    assert!(!seen.whole, "{seen:?}");
 
     spoil(&path, "events_by_time").await;
     let error = look(&path, ENOUGH).await.unwrap_err();
@@ -274,6 +273,117 @@ async fn looking_reads_every_page_and_finds_damage_that_opening_does_not() {
     let error = look(&path, ENOUGH).await.unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     store.close().await;
+}
+
+/// Gives the file free pages, and returns the number of that which lists the others.
+async fn free_pages(path: &Path) -> usize {
+    let mut connection = raw(path).await;
+    for statement in [
+        "CREATE TABLE gone (x)",
+        "INSERT INTO gone VALUES (zeroblob(200000))",
+        "DROP TABLE gone",
+    ] {
+        let done = sqlx::query(statement).execute(&mut connection);
+        done.await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let bytes = fs::read(path).unwrap();
+    let list = u32::from_be_bytes(bytes[FREE_LIST][..4].try_into().unwrap());
+    assert_ne!(list, 0);
+    list as usize
+}
+
+/// Where in a file stands which pages are free, and how many (<https://sqlite.org/fileformat2.html>, 1.3).
+const FREE_LIST: Range<usize> = 32..40;
+
+#[tokio::test]
+async fn looking_at_a_store_in_use_finds_a_damaged_list_of_free_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    let list = free_pages(&path).await;
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[(list - 1) * PAGE_BYTES..list * PAGE_BYTES].fill(0xee);
+    fs::write(&path, bytes).unwrap();
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let error = look(&path, ENOUGH).await.unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("reelist"), "{error}");
+    store.close().await;
+}
+
+/// Pages of which nobody knows are found only where no table is left out.
+#[tokio::test]
+async fn what_a_killed_server_left_is_read_whole_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    store.close().await;
+    free_pages(&path).await;
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[FREE_LIST].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    let at = Timestamp::from_millis;
+    let claim = store.claim("k", "a", &[0; 32], at(0), at(10)).await;
+    claim.unwrap();
+    let seen = look(&path, ENOUGH).await.unwrap().file.unwrap();
+    assert_eq!(seen.extent, Extent::Whole);
+    let seen = look(&path, Duration::ZERO).await.unwrap().file.unwrap();
+    let Extent::AllBut(tables) = seen.extent else {
+        panic!("{seen:?}");
+    };
+    for table in ["sqlite_schema", "claims", "attempts"] {
+        assert!(tables.iter().any(|name| name == table), "{tables:?}");
+    }
+
+    let left = tempfile::tempdir().unwrap();
+    for name in ["store.db", "store.db-wal", "store.lock"] {
+        fs::copy(dir.path().join(name), left.path().join(name)).unwrap();
+    }
+    let wal = fs::read(left.path().join("store.db-wal")).unwrap();
+    assert!(!wal.is_empty());
+    let error = look(&left.path().join("store.db"), ENOUGH).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("never used"), "{error}");
+    assert!(fs::read(left.path().join("store.db-wal")).unwrap() == wal);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn looking_follows_a_symbolic_link_to_where_the_wal_lies() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("store.db");
+    symlink(disk.path().join("store.db"), &path).unwrap();
+    let seen = look(&path, ENOUGH).await.unwrap();
+    assert_eq!((seen.schema, seen.file), (None, None));
+    let store = SqliteStore::open(&path, metrics()).await.unwrap();
+    assert!(disk.path().join("store.db-wal").exists());
+    let seen = look(&path, ENOUGH).await.unwrap();
+    assert_eq!(seen.schema, Some(seen.known));
+    assert_eq!(seen.place, path.display().to_string());
+    let size = fs::metadata(&path).unwrap().len();
+    assert!(seen.file.unwrap().bytes > size);
+    store.close().await;
+
+    fs::remove_file(&path).unwrap();
+    symlink("store.db", &path).unwrap();
+    let error = look(&path, ENOUGH).await.unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_start_waits_for_one_who_only_looks_whether_anybody_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let looked_at = fs::File::create(dir.path().join("store.lock")).unwrap();
+    looked_at.lock_shared().unwrap();
+    let mut opening = Box::pin(SqliteStore::open(&path, metrics()));
+    assert!(futures::poll!(&mut opening).is_pending());
+    looked_at.unlock().unwrap();
+    opening.await.unwrap().close().await;
 }
 
 #[tokio::test]
