@@ -78,6 +78,7 @@ async fn one_is_read_with_its_value_and_judged_again_as_it_was_received() {
     assert_eq!(done["retried"], 1);
     let waiting = house.log.records(EVENTS_WAITING);
     assert_eq!((waiting.len(), &waiting[0].value[..]), (1, &b"1"[..]));
+    assert!(house.log.is_synced(), "it was answered before that");
     let names: Vec<_> = waiting[0].headers.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["application", "event-type", RECORD_ID]);
 }
@@ -92,6 +93,7 @@ async fn all_are_judged_again_page_by_page_but_those_that_cannot_be() {
     )
     .await;
     let first = house.post("/rejected/retry?limit=3", "").await.with(202);
+    assert!(house.log.is_synced(), "it was answered before that");
     assert_eq!(
         (&first["retried"], &first["done"]),
         (&3.into(), &false.into())

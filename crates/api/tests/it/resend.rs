@@ -15,6 +15,7 @@ async fn a_resend_publishes_the_delivery_again_under_its_own_id() {
         .await;
     assert_eq!(answer.with(202), serde_json::json!({}));
     let record = house.log.records(topics::DELIVERIES_BULK).remove(0);
+    assert!(house.log.is_synced(), "it was answered before that");
     let delivery = Delivery::decode(&record.value).unwrap();
     assert_eq!(delivery.id, Delivery::id_of(event.id, endpoint.id));
     assert_eq!(

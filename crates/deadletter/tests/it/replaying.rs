@@ -1,6 +1,8 @@
 //! A replay publishes what it took, at its rate, until it is told otherwise.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postrider_log::{LogError, Purpose};
@@ -57,6 +59,30 @@ async fn everything_that_the_filter_takes_is_published_once_at_the_rate() {
         let within = times[index..].iter().take_while(|t| **t < second).count();
         assert!(within <= 120, "{within} within a second");
     }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replay_publishes_is_synced_before_the_store_is_told() {
+    let running = start();
+    running.letters(EndpointId::new(), 100).await;
+    let (steps, unsynced) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (log, told, seen) = (
+        running.log.clone(),
+        Arc::clone(&steps),
+        Arc::clone(&unsynced),
+    );
+    running.store.look_before_progress(move || {
+        told.fetch_add(1, Ordering::SeqCst);
+        if !log.is_synced() {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let replay = running.replay_all(100).await;
+    running.until(&replay, ReplayStatus::Done).await;
+    assert_eq!(running.published().len(), 100);
+    assert!(steps.load(Ordering::SeqCst) > 1, "it was one step");
+    assert_eq!(unsynced.load(Ordering::SeqCst), 0);
     running.stop().await.unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! The store in memory, with a door before a replay's progress that a test can shut.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use postrider_model::{AppId, DeadLetter, DeadLetterId, ReplayId, Timestamp};
@@ -21,7 +21,10 @@ pub(crate) struct DoorStore {
     taking: Arc<Notify>,
     refuses_progress: Arc<AtomicBool>,
     has_no_end_of_letters: Arc<AtomicBool>,
+    before_progress: Arc<OnceLock<Look>>,
 }
+
+type Look = Box<dyn Fn() + Send + Sync>;
 
 impl DoorStore {
     /// From now on there are always more dead letters to delete.
@@ -32,6 +35,14 @@ impl DoorStore {
     /// While it does, the store refuses every progress of a replay, as it would for ever.
     pub(crate) fn refuse_progress(&self, refuses: bool) {
         self.refuses_progress.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Looks, each time before the progress of a replay is recorded.
+    pub(crate) fn look_before_progress(&self, look: impl Fn() + Send + Sync + 'static) {
+        assert!(
+            self.before_progress.set(Box::new(look)).is_ok(),
+            "one looks already"
+        );
     }
 
     /// While shut, a replay's progress is never recorded: its owner hangs there, as a process does that is about to be
@@ -156,6 +167,9 @@ impl Replays for DoorStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Replay, StoreError> {
+        if let Some(look) = self.before_progress.get() {
+            look();
+        }
         if self.shut.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }

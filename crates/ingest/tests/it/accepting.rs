@@ -31,6 +31,34 @@ async fn an_event_is_written_and_answered_with_what_was_sent() {
 }
 
 #[tokio::test]
+async fn what_is_answered_with_202_was_synced_first() {
+    let house = House::new().await;
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "42"),
+        ("ce-source", "/shop"),
+        ("ce-type", "a.b"),
+        ("content-type", "text/plain"),
+    ];
+    let structured = [("content-type", "application/cloudevents+json")];
+    let envelope = r#"{"eventType":"a.b","payload":{}}"#;
+    let cloud_event = r#"{"specversion":"1.0","id":"1","source":"s","type":"a.b","data":{}}"#;
+    let requests: [(&str, &[_], &str); 4] = [
+        ("msg", &[], envelope),
+        ("msg", &[("idempotency-key", "k")], envelope),
+        ("event", &binary, "x"),
+        ("event", &structured, cloud_event),
+    ];
+    for (index, (route, headers, body)) in requests.into_iter().enumerate() {
+        let path = format!("/api/v1/app/acme/{route}");
+        let answer = house.post(&path, headers, body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        assert_eq!(house.events().len(), index + 1);
+        assert!(house.log.is_synced(), "{route} with {headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_payload_is_kept_byte_for_byte() {
     let house = House::new().await;
     for payload in [

@@ -58,3 +58,19 @@ async fn a_second_reader_of_a_group_is_refused_until_the_first_is_gone() {
     log.subscribe(again).await.unwrap();
     assert!(!first.committer.holds(at));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_appended_synced_is_synced_with_all_before_it_and_what_is_ordered_is_not() {
+    let log = MemoryLog::new(topics());
+    let append = async |durability| {
+        let appended = log.append(numbered(A, 1, 0, 1), durability, Purpose::Intake);
+        appended.await.unwrap();
+        log.is_synced()
+    };
+    assert!(append(Durability::Synced).await);
+    assert!(!append(Durability::Ordered).await);
+    assert!(append(Durability::Synced).await);
+    assert!(!append(Durability::Ordered).await);
+    log.sync().await.unwrap();
+    assert!(log.is_synced());
+}

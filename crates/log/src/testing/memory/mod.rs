@@ -28,7 +28,8 @@ use crate::{
     Reader, Subscription,
 };
 
-/// The log in memory. `Synced` and `Ordered` are the same here. Its clones are the same log.
+/// The log in memory. What was asked of an append or a completion is kept: see [`Self::is_synced`]. Its clones are the same
+/// log.
 #[derive(Clone)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
@@ -183,7 +184,8 @@ impl MemoryLog {
         )
     }
 
-    /// True if nothing was written since the last [`Log::sync`]. Records appended `Synced` count as written, too.
+    /// True if nothing `Ordered` was written since the last [`Log::sync`], or what was written `Synced`, which syncs all before
+    /// it.
     pub fn is_synced(&self) -> bool {
         self.shared.state().is_synced()
     }
@@ -234,13 +236,18 @@ impl Log for MemoryLog {
     async fn append(
         &self,
         records: Vec<NewRecord>,
-        _durability: Durability,
+        durability: Durability,
         purpose: Purpose,
     ) -> Result<Vec<(TopicPartition, Position)>, LogError> {
         self.shared.check_sizes(&records)?;
         let now = self.shared.clock.now();
-        self.shared
-            .change(|state| state.append(records, purpose, now))
+        self.shared.change(|state| {
+            let written = state.append(records, purpose, now)?;
+            if durability == Durability::Synced {
+                state.sync();
+            }
+            Ok(written)
+        })
     }
 
     async fn sync(&self) -> Result<(), LogError> {

@@ -10,8 +10,8 @@ use super::Shared;
 use super::members::{MemberId, News};
 use super::state::{self, State};
 use crate::{
-    Assignment, BatchLimit, Committer, Completion, LogError, Polled, Reader, Subscription, Tenure,
-    Turns,
+    Assignment, BatchLimit, Committer, Completion, Durability, LogError, Polled, Reader,
+    Subscription, Tenure, Turns,
 };
 
 /// How far a partition was read.
@@ -226,7 +226,11 @@ impl Committer for MemoryCommitter {
                 completion.outputs,
                 completion.purpose,
                 now,
-            )
+            )?;
+            if completion.durability == Durability::Synced {
+                state.sync();
+            }
+            Ok(())
         })
     }
 
