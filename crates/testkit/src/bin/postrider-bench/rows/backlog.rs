@@ -10,7 +10,7 @@ use postrider_testkit::Refusing;
 use serde_json::json;
 
 use super::isolation::limit;
-use super::{mib, number};
+use super::{megabytes, number};
 use crate::Bench;
 use crate::platform::{Platform, spec};
 use crate::report::{Figure, Report, median, progress};
@@ -98,10 +98,10 @@ async fn lay_up(bench: &Bench, platform: &Platform, dead: &str) -> Result<Figure
             "{} waiting for a dead endpoint: growth of RSS",
             bench.scale.backlog
         ),
-        value: mib(after.saturating_sub(before)),
-        unit: "MiB",
+        value: megabytes(after.saturating_sub(before)),
+        unit: "MB",
         to_reach: Some(64.0),
-        from: json!({ "before_mib": mib(before), "after_mib": mib(after), "peak_mib": mib(peak) }),
+        from: json!({ "before_mb": megabytes(before), "after_mb": megabytes(after), "peak_mb": megabytes(peak) }),
     })
 }
 

@@ -79,13 +79,13 @@ pub(crate) async fn run(row: Name, bench: &Bench, report: &mut Report) -> Result
     }
 }
 
-/// Mebibytes.
+/// Megabytes, of 10^6 bytes: what is to be reached is said in these.
 #[expect(
     clippy::cast_precision_loss,
     reason = "memory stays far below 2^52 bytes"
 )]
-pub(crate) fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// A count as a number to divide by.

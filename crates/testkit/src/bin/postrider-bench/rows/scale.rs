@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{mib, number};
+use super::{megabytes, number};
 use crate::Bench;
 use crate::platform::{Platform, spec};
 use crate::report::{Figure, Report, median, progress};
@@ -101,7 +101,7 @@ async fn hanging(bench: &Bench, report: &mut Report, platform: &Platform) -> Res
         ));
         ratios.push(stormy / calm);
         from.push(
-            json!({ "calm_us": calm, "stormy_us": stormy, "open": open, "open_at_end": still, "rss_mib": mib(rss) }),
+            json!({ "calm_us": calm, "stormy_us": stormy, "open": open, "open_at_end": still, "rss_mb": megabytes(rss) }),
         );
         until_calm(bench).await?;
     }

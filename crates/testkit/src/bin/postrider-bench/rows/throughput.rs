@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{mib, number};
+use super::{megabytes, number};
 use crate::Bench;
 use crate::bare::Bare;
 use crate::platform::Platform;
@@ -46,13 +46,13 @@ pub(super) async fn single(bench: &Bench, report: &mut Report) -> Result<()> {
     let peak = pairs.iter().map(|pair| pair.run.peak_rss).max();
     report.add(Figure {
         what: "one endpoint: peak RSS".to_owned(),
-        value: mib(peak.unwrap_or_default()),
-        unit: "MiB",
+        value: megabytes(peak.unwrap_or_default()),
+        unit: "MB",
         to_reach: Some(100.0),
         from: json!(
             pairs
                 .iter()
-                .map(|pair| mib(pair.run.peak_rss))
+                .map(|pair| megabytes(pair.run.peak_rss))
                 .collect::<Vec<_>>()
         ),
     });
@@ -71,11 +71,11 @@ async fn pairs(bench: &Bench, endpoints: u64, events: u64) -> Result<Vec<Pair>> 
     for run in 0..bench.scale.cpu_pairs {
         let pair = pair(bench, endpoints, events, run).await?;
         progress(&format!(
-            "  {:.1} µs a delivery, {:.1} µs a bare request; {:.0} deliveries/s, peak {:.0} MiB",
+            "  {:.1} µs a delivery, {:.1} µs a bare request; {:.0} deliveries/s, peak {:.0} MB",
             pair.run.platform_us,
             pair.bare_us,
             number(events * endpoints) / pair.run.seconds,
-            mib(pair.run.peak_rss)
+            megabytes(pair.run.peak_rss)
         ));
         pairs.push(pair);
     }
