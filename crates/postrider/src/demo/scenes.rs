@@ -21,6 +21,9 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Attempts in flight at once to one endpoint, at most: `delivery.in_flight_per_endpoint`, which is not set here.
 const IN_FLIGHT: usize = 64;
 
+/// Published around the kill at least: so many that if all came again, it would be seen.
+const LEAST_AROUND_A_KILL: usize = 8 * IN_FLIGHT;
+
 /// Waits as long as something changes.
 struct Patience {
     last: usize,
@@ -159,7 +162,7 @@ fn report(stage: &mut Stage, published: &Published) -> anyhow::Result<()> {
 }
 
 async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
-    let events = stage.options.events / 2;
+    let events = (stage.options.events / 2).max(LEAST_AROUND_A_KILL);
     let before = stage.customers.warehouse.seen().repeats;
     stage.screen.scene(
         2,

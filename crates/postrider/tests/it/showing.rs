@@ -36,6 +36,11 @@ fn the_demonstration_shows_all_that_it_claims() {
         );
     }
     assert!(!told.contains('✗'), "{told}");
+    // More than the 64 in flight that may come again: otherwise that tick could not become a cross.
+    assert!(
+        told.contains("kill -9 while 512 more are published"),
+        "{told}"
+    );
 }
 
 /// `postrider listen`, which is killed when it is dropped.
